@@ -1,0 +1,51 @@
+"""What a user can cause, and the exit code each cause has.
+
+A `LitRLError` is shown as one line without a traceback; any other exception is a bug of ours and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_CONFIG = 2
+EXIT_DATA = 65
+EXIT_IO = 74
+EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+
+
+class LitRLWarning(UserWarning):
+    """Something a user should know that does not stop the run."""
+
+
+class LitRLError(Exception):
+    """An error with a cause the user can mend; `exit_code` is what the process leaves with."""
+
+    exit_code = 1
+
+
+class ConfigError(LitRLError):
+    """A mistake in the configuration: the message names the key, what is wrong and the fix."""
+
+    exit_code = EXIT_CONFIG
+
+
+class DataError(LitRLError):
+    """A file that is damaged, or that we refuse to read."""
+
+    exit_code = EXIT_DATA
+
+
+class StorageError(LitRLError):
+    """The disk said no: full, read-only, gone."""
+
+    exit_code = EXIT_IO
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence naming the nearest of `known`, or an empty string when none is near."""
+    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
