@@ -1,0 +1,293 @@
+"""The life cycle of a run inside Lightning: what every algorithm shares, and none of its maths."""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from lit_rl.algorithms.settings import to_plain_settings
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.make import make_vector
+from lit_rl.envs.monitor import Episode
+from lit_rl.envs.normalize import Normalizer
+from lit_rl.envs.vector import VectorEnv
+from lit_rl.errors import ConfigError, DataError
+from lit_rl.ops.schedules import Clock
+from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.tree import Obs
+from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
+from lit_rl.state.plain import to_plain
+from lit_rl.state.records import Best, Counters, EpisodeWindow, LogBook
+from lit_rl.state.space import describe, space_from_plain, space_to_plain
+from lit_rl.state.streams import capture_streams, restore_streams
+
+STATE_FORMAT = 1
+
+
+class RLModule(LightningModule):
+    """A policy with its rollout, its update and everything that belongs to the run.
+
+    One `training_step` is one iteration: collect a rollout, update, count. The batch that Lightning hands over is a
+    bare number and means nothing. A subclass defines `build_policy`, `collect`, `update` and `configure_optimizers`.
+
+    Args:
+        env: the environments, as an `EnvConfig` or the same as nested dictionaries.
+        total_timesteps: the run ends at the first iteration boundary at or past this timestep.
+        seed: every random stream of the run derives from it.
+        gamma: discount factor; also that of the reward scaling, unless `env.normalize.gamma` names another.
+    """
+
+    policy: nn.Module
+    normalizer: Normalizer
+
+    def __init__(self, env: EnvConfig | dict[str, Any], total_timesteps: int, seed: int, gamma: float) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.env_config = EnvConfig.from_plain(env) if isinstance(env, dict) else env
+        if total_timesteps < 1:
+            raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
+        self.seed = seed
+        self.gamma = gamma
+        self.counters = Counters()
+        self.clock = Clock(target=total_timesteps, horizon=total_timesteps)
+        self.episodes = EpisodeWindow()
+        self.best = Best()
+        self.log_book = LogBook()
+        self.metrics: dict[str, float] = {}
+        """Metrics of the last iteration, by SB3's names."""
+        self.envs: VectorEnv | None = None
+        self.restarted_envs: list[int] = []
+        """Environments whose episode in flight could not be brought back at the last resume."""
+        self._spaces: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
+        self._obs: Obs | None = None
+        self._policy_obs: Any = None
+        self._resumed_rank: dict[str, Any] | None = None
+        self._segment_start: tuple[float, int, float] | None = None
+
+    # -- what an algorithm defines ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
+        """The networks, with random weights drawn from torch's global stream."""
+
+    @abstractmethod
+    def collect(self) -> Any:
+        """Play one rollout with the current weights."""
+
+    @abstractmethod
+    def update(self, rollout: Any) -> dict[str, float]:
+        """Improve the weights with a rollout; returns metrics by SB3's names."""
+
+    # -- building ----------------------------------------------------------------------------------------------
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """Of one environment, before normalisation."""
+        assert self._spaces is not None
+        return self._spaces[0]
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        assert self._spaces is not None
+        return self._spaces[1]
+
+    def build_envs(self) -> VectorEnv:
+        """Make this rank's environments, once."""
+        if self.envs is None:
+            self.envs = make_vector(self.env_config, self.seed, range(self.env_config.n_envs))
+            if self._spaces is not None:
+                self.check_spaces(*self._spaces, of="this environment")
+            self._spaces = (self.envs.observation_space, self.envs.action_space)
+        return self.envs
+
+    def build_networks(self) -> None:
+        """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were."""
+        if hasattr(self, "policy"):
+            return
+        self.normalizer = Normalizer(
+            self.env_config.normalize, self.observation_space, self.gamma, self.env_config.n_envs
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(int(generator(self.seed, Stream.WEIGHTS).integers(2**63)))
+            self.policy = self.build_policy(
+                self.normalizer.policy_space(self.observation_space), self.action_space
+            )
+
+    def check_spaces(self, observation: spaces.Space[Any], action: spaces.Space[Any], of: str) -> None:
+        """Compare `observation` and `action` with the spaces of our environments.
+
+        Raises:
+            ConfigError: they differ in what weights depend on.
+        """
+        assert self.envs is not None
+        for what, theirs, ours in (
+            ("observation", observation, self.envs.observation_space),
+            ("action", action, self.envs.action_space),
+        ):
+            if describe(theirs) != describe(ours):
+                raise ConfigError(
+                    f"the {what} space of {of} is {describe(theirs)}, but env {self.env_config.name} has {describe(ours)}."
+                )
+
+    # -- Lightning's hooks, in the order they run ---------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.build_envs()
+
+    def configure_model(self) -> None:
+        if self._spaces is not None:
+            self.build_networks()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["lit_rl"] = {
+            "format": STATE_FORMAT,
+            "algorithm": type(self).__name__,
+            "observation_space": to_plain(space_to_plain(self.observation_space)),
+            "action_space": to_plain(space_to_plain(self.action_space)),
+            "run": capture(self.run_parts(), RUN_PARTS),
+        }
+        checkpoint["hyper_parameters"] = to_plain_settings(dict(self.hparams))
+        checkpoint["hparams_name"] = "kwargs"
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        ours = checkpoint.get("lit_rl")
+        if ours is None:
+            raise DataError("this checkpoint was not written by lit_rl: it has no 'lit_rl' part.")
+        if ours["algorithm"] != type(self).__name__:
+            raise ConfigError(
+                f"the checkpoint was written by {ours['algorithm']}, but model.class_path is {type(self).__name__}."
+            )
+        if self._spaces is None:
+            self._spaces = (space_from_plain(ours["observation_space"]), space_from_plain(ours["action_space"]))
+        self.build_networks()
+        restore(self.run_parts(), RUN_PARTS, ours["run"])
+
+    def train_dataloader(self) -> range:
+        return range(sys.maxsize)
+
+    def on_train_start(self) -> None:
+        """Begin or bring back the environments; global random streams come last, nothing may draw after them."""
+        envs = self.build_envs()
+        if self._resumed_rank is None:
+            self._obs = envs.reset()
+            self.normalizer.update_obs(self._obs)
+        else:
+            restore(self.rank_parts(), RANK_PARTS, self._resumed_rank)
+            self._resumed_rank = None
+        self._policy_obs = self.normalizer.normalize_obs(self._obs)
+        self._segment_start = (time.monotonic(), self.counters.timesteps, self.log_book.seconds)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        rollout = self.collect()
+        metrics = self.update(rollout)
+        self.counters.iterations += 1
+        self.metrics = {**self.episodes.metrics(), **self._time_metrics(), **metrics}
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.counters.timesteps >= self.clock.target:
+            self.trainer.should_stop = True
+
+    def teardown(self, stage: str) -> None:
+        if self.envs is not None:
+            self.envs.close()
+            self.envs = None
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Schedules follow timesteps, not Lightning's steps."""
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def run_parts(self) -> dict[str, Stateful]:
+        """Parts that are equal on all ranks, beside what Lightning keeps."""
+        return {
+            "counters": self.counters,
+            "clock": self.clock,
+            "episodes": self.episodes,
+            "best": self.best,
+            "logs": self.log_book,
+        }
+
+    def rank_parts(self) -> dict[str, Stateful]:
+        """Parts of this rank alone, in the order in which they have to be loaded."""
+        return {"environments": _Environments(self), "streams": _Streams()}
+
+    def capture_rank(self) -> dict[str, Any]:
+        """State of this rank, for its file in the checkpoint."""
+        return capture(self.rank_parts(), RANK_PARTS)
+
+    def resume_rank(self, state: dict[str, Any]) -> None:
+        """Take this rank's state; it is put in place when training starts."""
+        self._resumed_rank = state
+
+    # -- for the algorithms -------------------------------------------------------------------------------------
+
+    def finish_rollout(self, steps: int, episodes: list[Episode]) -> None:
+        """Count `steps` vector steps and the episodes that ended in them, in the order (step, environment)."""
+        self.counters.timesteps += steps * self.env_config.n_envs
+        self.counters.episodes += len(episodes)
+        self.episodes.extend(episodes)
+
+    @property
+    def progress_remaining(self) -> float:
+        """1 at the run's start, 0 at the end of its schedules."""
+        return self.clock.progress_remaining(self.counters.timesteps)
+
+    def _time_metrics(self) -> dict[str, float]:
+        metrics: dict[str, float] = {
+            "time/iterations": self.counters.iterations,
+            "time/total_timesteps": self.counters.timesteps,
+        }
+        if self._segment_start is not None:
+            start, timesteps, seconds = self._segment_start
+            elapsed = max(time.monotonic() - start, sys.float_info.epsilon)
+            self.log_book.seconds = seconds + elapsed
+            metrics["time/fps"] = int((self.counters.timesteps - timesteps) / elapsed)
+            metrics["time/time_elapsed"] = int(self.log_book.seconds)
+        return metrics
+
+    def settings(self) -> dict[str, Any]:
+        """The hyperparameters as plain values."""
+        return to_plain_settings(dict(self.hparams))
+
+
+class _Streams:
+    def state_dict(self) -> dict[str, Any]:
+        return capture_streams()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        restore_streams(state)
+
+
+class _Environments:
+    """Environments in flight, and what is kept beside them for each."""
+
+    def __init__(self, module: RLModule) -> None:
+        self._module = module
+
+    def state_dict(self) -> dict[str, Any]:
+        module = self._module
+        assert module.envs is not None
+        return {
+            "grade": module.envs.grade,
+            "offset": module.envs.offset,
+            "slots": module.envs.capture(),
+            "returns": module.normalizer.returns,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        module = self._module
+        envs = module.build_envs()
+        module._obs, module.restarted_envs = envs.restore(state["slots"])
+        module.normalizer.returns = np.array(state["returns"])
+        module.normalizer.returns[module.restarted_envs] = 0.0
+
+

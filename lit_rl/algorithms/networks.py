@@ -1,0 +1,120 @@
+"""SB3's actor-critic policies on the hot path: their own submodules, without their distribution objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import StateDependentNoiseDistribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import Tensor
+
+from lit_rl.errors import ConfigError
+from lit_rl.ops.distributions import ActionDistribution, StateDependentNoise, for_action_space
+
+_NOT_CALLED = ("forward", "evaluate_actions", "get_distribution", "predict_values", "_get_action_dist_from_latent")
+
+
+class ActorCritic:
+    """What the training loops ask of an `ActorCriticPolicy`. Holds no state of its own.
+
+    Shapes: B batch, H width of the last policy layer. `head` is the output of `action_net`: logits or means.
+
+    Raises:
+        ConfigError: the policy class replaces a method that the loops do not call, so its change would go unnoticed.
+    """
+
+    def __init__(self, policy: ActorCriticPolicy) -> None:
+        for name in _NOT_CALLED:
+            if getattr(type(policy), name) is not getattr(ActorCriticPolicy, name):
+                raise ConfigError(
+                    f"model.policy: {type(policy).__name__} replaces {name}(), which is not called here: change "
+                    "extract_features(), the features extractor or mlp_extractor instead."
+                )
+        self.policy = policy
+        self.distribution = action_distribution(policy)
+        space = policy.observation_space
+        self._plain = (
+            isinstance(space, spaces.Box)
+            and not is_image_space(space)
+            and type(policy.features_extractor) is FlattenExtractor
+            and policy.share_features_extractor
+            and type(policy).extract_features is ActorCriticPolicy.extract_features
+        )
+
+    @property
+    def log_std(self) -> Tensor | None:
+        return getattr(self.policy, "log_std", None)
+
+    def _features(self, obs: Any) -> tuple[Tensor, Tensor]:
+        if self._plain:
+            features = obs.float().flatten(1)
+            return features, features
+        features = self.policy.extract_features(obs)
+        if isinstance(features, tuple):
+            return features
+        return features, features
+
+    def actor(self, obs: Any) -> tuple[Tensor, Tensor]:
+        """Head and latent [B, H] for a batch of observations."""
+        latent: Tensor = self.policy.mlp_extractor.forward_actor(self._features(obs)[0])
+        return self.policy.action_net(latent), latent
+
+    def critic(self, obs: Any) -> Tensor:
+        """Values [B]."""
+        value: Tensor = self.policy.value_net(self.policy.mlp_extractor.forward_critic(self._features(obs)[1]))
+        return value.flatten()
+
+    def actor_critic(self, obs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Head, latent [B, H] and values [B], the features computed once."""
+        pi_features, vf_features = self._features(obs)
+        latent: Tensor = self.policy.mlp_extractor.forward_actor(pi_features)
+        value: Tensor = self.policy.value_net(self.policy.mlp_extractor.forward_critic(vf_features))
+        return self.policy.action_net(latent), latent, value.flatten()
+
+
+def action_distribution(policy: ActorCriticPolicy) -> ActionDistribution:
+    """The distribution that computes what the policy's own distribution object computes."""
+    theirs = policy.action_dist
+    if isinstance(theirs, StateDependentNoiseDistribution):
+        assert theirs.latent_sde_dim is not None
+        return StateDependentNoise(
+            dim=theirs.action_dim,
+            latent_dim=theirs.latent_sde_dim,
+            full_std=theirs.full_std,
+            use_expln=theirs.use_expln,
+            squash=theirs.bijector is not None,
+            epsilon=theirs.epsilon,
+        )
+    return for_action_space(policy.action_space)
+
+
+def to_env(action: Any, policy: ActorCriticPolicy) -> Any:
+    """Actions as the environment takes them: Box actions clipped, or unscaled where the policy squashes its output.
+
+    Args:
+        action: NumPy array [N, A] or [N], as sampled.
+        policy: the policy that chose them.
+    """
+    space = policy.action_space
+    if isinstance(space, spaces.Box):
+        action = action.reshape((-1, *space.shape))
+        if policy.squash_output:
+            action = policy.unscale_action(action)
+        return action.clip(space.low, space.high)
+    if isinstance(space, spaces.MultiBinary):
+        return action.reshape((-1, *space.shape))
+    return action
+
+
+def as_tensor(obs: Any, device: torch.device) -> Any:
+    """A batch of observations on the learner's device; torch allocates it, so that its alignment is always the same."""
+    if isinstance(obs, dict):
+        return {key: as_tensor(part, device) for key, part in obs.items()}
+    if isinstance(obs, Tensor):
+        return obs.to(device)
+    tensor = torch.tensor(obs)
+    return tensor.to(device, torch.float32 if tensor.dtype == torch.float64 else tensor.dtype)

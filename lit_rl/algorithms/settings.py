@@ -1,0 +1,40 @@
+"""Hyperparameters between Python, YAML and checkpoints: classes by name, records as dictionaries."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from lit_rl.envs.build import import_class
+
+
+def to_plain_settings(value: Any) -> Any:
+    """Settings as plain values: dataclasses as dictionaries, classes as dotted names."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain_settings(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: to_plain_settings(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain_settings(item) for item in value]
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
+
+
+def resolve_policy_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    """`policy_kwargs` with classes in place of their names.
+
+    ``activation_fn`` and every key that ends in ``_class`` may be a dotted path (`torch.nn.ReLU`), or the bare name of
+    a class in `torch.nn` (`ReLU`).
+    """
+    resolved = dict(kwargs or {})
+    for key, value in resolved.items():
+        if (key == "activation_fn" or key.endswith("_class")) and isinstance(value, str):
+            name = value.removeprefix("nn.").removeprefix("th.nn.")
+            if "." not in name and hasattr(torch.nn, name):
+                resolved[key] = getattr(torch.nn, name)
+            else:
+                resolved[key] = import_class(value, f"model.policy_kwargs.{key}")
+    return resolved

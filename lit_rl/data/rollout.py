@@ -1,0 +1,91 @@
+"""Storage of one on-policy rollout. Shapes: T time, N environments, B = T * N."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from lit_rl.ops.tree import leaves, tree_map
+
+_TORCH_DTYPES: dict[np.dtype[Any], torch.dtype] = {
+    np.dtype(np.uint8): torch.uint8,
+    np.dtype(np.int8): torch.int64,
+    np.dtype(np.int32): torch.int64,
+    np.dtype(np.int64): torch.int64,
+    np.dtype(np.bool_): torch.bool,
+}
+
+
+def torch_dtype(space: spaces.Space) -> torch.dtype:
+    """How observations of `space` are stored: as they are where torch can, floats as float32."""
+    return _TORCH_DTYPES.get(np.dtype(space.dtype), torch.float32)
+
+
+def batch_of(space: spaces.Space, *lead: int) -> Any:
+    """Zeroed tensors for observations of `space` with leading dimensions `lead`; a dictionary for Dict spaces."""
+    if isinstance(space, spaces.Dict):
+        return {key: batch_of(part, *lead) for key, part in space.spaces.items()}
+    return torch.zeros((*lead, *(space.shape or ())), dtype=torch_dtype(space))
+
+
+@dataclass
+class Batch:
+    """Transitions of one update, time-major and flat, on the learner's device."""
+
+    obs: Any
+    action: Tensor
+    log_prob: Tensor
+    value: Tensor
+    advantage: Tensor
+    ret: Tensor
+
+    def __len__(self) -> int:
+        return int(self.log_prob.shape[0])
+
+    def _each(self, function: Any) -> Batch:
+        return Batch(*(tree_map(function, getattr(self, field.name)) for field in fields(self)))
+
+    def minibatches(self, order: Tensor, size: int) -> Iterator[Batch]:
+        """Minibatches of `size` in the given order [B]; the last may be smaller, as in SB3.
+
+        The whole batch is put in order once, so that a minibatch is a slice.
+        """
+        shuffled = self._each(lambda leaf: leaf.index_select(0, order))
+        for start in range(0, len(self), size):
+            yield shuffled._each(lambda leaf, start=start: leaf[start : start + size])
+
+
+class RolloutStorage:
+    """Preallocated arrays of one rollout.
+
+    Observations and actions are torch tensors with NumPy views on the same memory (`*_np`): the environments write
+    through the view, the policy reads the tensor, and nothing is copied between.
+    """
+
+    def __init__(self, n_steps: int, n_envs: int, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        self.obs = batch_of(observation_space, n_steps, n_envs)
+        self.obs_np = tree_map(lambda leaf: leaf.numpy(), self.obs)
+        discrete = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
+        shape = () if isinstance(action_space, spaces.Discrete) else (int(np.prod(action_space.shape or ())),)
+        self.action = torch.zeros((n_steps, n_envs, *shape), dtype=torch.int64 if discrete else torch.float32)
+        self.reward = np.zeros((n_steps, n_envs), dtype=np.float32)
+        self.done = np.zeros((n_steps, n_envs), dtype=np.bool_)
+
+    def flat_obs(self) -> Any:
+        """All observations, [B, ...], a view."""
+        return tree_map(lambda leaf: leaf.flatten(0, 1), self.obs)
+
+    def flat_action(self) -> Tensor:
+        """All actions, [B, ...], a view."""
+        return self.action.flatten(0, 1)
+
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        tensors = [*leaves(self.obs), self.action]
+        return sum(t.numel() * t.element_size() for t in tensors) + self.reward.nbytes + self.done.nbytes

@@ -1,0 +1,111 @@
+"""What the `env` block of a run's YAML says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lit_rl.errors import ConfigError
+
+Backend = Literal["auto", "sync", "async", "native"]
+
+
+@dataclass
+class WrapperConfig:
+    """One wrapper: a class that takes the environment first.
+
+    Args:
+        class_path: import path of the wrapper class, such as ``gymnasium.wrappers.FlattenObservation``.
+        init_args: its other arguments.
+    """
+
+    class_path: str
+    init_args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class NormalizeConfig:
+    """Running normalisation of observations and rewards, with the meaning of SB3's VecNormalize.
+
+    Args:
+        obs: normalise observations by their running mean and variance.
+        reward: divide rewards by the running standard deviation of the discounted return.
+        clip_obs: bound of a normalised observation.
+        clip_reward: bound of a normalised reward.
+        gamma: discount of the return whose deviation is taken; `null` takes the algorithm's own gamma.
+        epsilon: added to the variance.
+        keys: which parts of a Dict observation to normalise; `null` takes every part that is not an image.
+    """
+
+    obs: bool = False
+    reward: bool = False
+    clip_obs: float = 10.0
+    clip_reward: float = 10.0
+    gamma: float | None = None
+    epsilon: float = 1e-8
+    keys: list[str] | None = None
+
+
+@dataclass
+class EnvConfig:
+    """The environments of a run.
+
+    Args:
+        id: a gymnasium id such as `CartPole-v1`, or `module:Id` to import the module that registers it first.
+        class_path: import path of an environment class, instead of `id`.
+        kwargs: keyword arguments of the environment.
+        n_envs: how many environments the whole run has, over all ranks.
+        backend: `sync` steps them in this process, `async` in worker processes, `native` uses the environment's own
+            vectorised form; `auto` chooses among those that resume exactly.
+        n_workers: worker processes of the `async` backend; `null` takes one per core, at most one per environment.
+        wrappers: wrappers, applied in the order written.
+        normalize: running normalisation.
+        atari: SB3's Atari preprocessing (no-op starts, frame skip 4, 84x84 grey, lives, reward sign).
+        frame_stack: the last K observations as one, zeros before an episode's start, as SB3's VecFrameStack.
+        max_episode_steps: time limit; `null` keeps the environment's own.
+        fresh_instance: make the environment anew for every episode, for environments that carry state across resets.
+        step_timeout: seconds after which a worker that does not answer counts as hung; `null` waits for ever.
+    """
+
+    id: str | None = None
+    class_path: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    n_envs: int = 1
+    backend: Backend = "auto"
+    n_workers: int | None = None
+    wrappers: list[WrapperConfig] = field(default_factory=list)
+    normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
+    atari: bool = False
+    frame_stack: int | None = None
+    max_episode_steps: int | None = None
+    fresh_instance: bool = False
+    step_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_envs < 1:
+            raise ConfigError(f"env.n_envs is {self.n_envs}; at least 1 environment is needed.")
+        if self.n_workers is not None and self.n_workers < 1:
+            raise ConfigError(f"env.n_workers is {self.n_workers}; give at least 1, or null for one per core.")
+        if self.frame_stack is not None and self.frame_stack < 1:
+            raise ConfigError(f"env.frame_stack is {self.frame_stack}; give at least 1, or null for none.")
+        if self.id is not None and self.class_path is not None:
+            raise ConfigError("env.id and env.class_path are both given; keep one of them.")
+        if self.backend == "native" and (self.wrappers or self.atari or self.frame_stack or self.fresh_instance):
+            raise ConfigError(
+                "env.backend: native steps all environments in one array and takes no wrappers, atari, frame_stack "
+                "or fresh_instance; remove them or use backend: sync."
+            )
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> EnvConfig:
+        """From nested dictionaries, as they stand in a YAML file or a checkpoint."""
+        values = dict(plain)
+        if isinstance(values.get("normalize"), dict):
+            values["normalize"] = NormalizeConfig(**values["normalize"])
+        values["wrappers"] = [w if isinstance(w, WrapperConfig) else WrapperConfig(**w) for w in values.get("wrappers", [])]
+        return cls(**values)
+
+    @property
+    def name(self) -> str:
+        """What to call the environment in messages."""
+        return self.id or self.class_path or "?"

@@ -1,0 +1,124 @@
+"""From the `env` block to the vector environment of one rank, and what its environments can promise."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.slot import Slot
+from lit_rl.envs.vector import Grade, SyncVectorEnv, VectorEnv
+from lit_rl.envs.workers import AsyncVectorEnv
+from lit_rl.errors import ConfigError
+from lit_rl.ops.streams import Stream, generator
+
+_PROBE_STEPS = 60
+_WORTH_A_PROCESS_S = 400e-6
+"""A step of all environments must cost this much before worker processes pay for their messages."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a short look at one environment says.
+
+    Args:
+        grade: whether an environment brought back by replay behaved the same.
+        step_seconds: median time of one step.
+        observation_space: with all wrappers.
+        action_space: with all wrappers.
+    """
+
+    grade: Grade
+    step_seconds: float
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+
+
+def probe(config: EnvConfig, run_seed: int) -> Probe:
+    """Play an environment, bring it back elsewhere by replay, and compare.
+
+    One instance plays some steps of two episodes (the first is cut off), a new one replays the second. Both belong to
+    the check alone: their seeds and actions come from a stream of its own. Wrappers that make episodes of lives do not
+    reset in mid-game; there one episode is played and replayed.
+    """
+    rng = generator(run_seed, Stream.PROBE)
+    played = Slot(config, run_seed, 0, Stream.PROBE)
+    try:
+        _play(played, rng)
+        seconds = _play(played, rng)
+        if not played.truly_reset:
+            played.close()
+            played = Slot(config, run_seed, 0, Stream.PROBE)
+            seconds = _play(played, rng)
+        replayed = Slot(config, run_seed, 0, Stream.PROBE)
+        try:
+            _, exact = replayed.restore(played.capture())
+        finally:
+            replayed.close()
+    finally:
+        played.close()
+    return Probe(
+        "exact" if exact else "boundary",
+        seconds,
+        played.env.observation_space,
+        played.env.action_space,
+    )
+
+
+def _play(slot: Slot, rng: np.random.Generator) -> float:
+    """Begin an episode and take some random steps; returns the median time of one, in seconds."""
+    slot.begin()
+    times = []
+    for _ in range(_PROBE_STEPS):
+        action = random_action(slot.env.action_space, rng)
+        start = time.perf_counter()
+        slot.step(action)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def random_action(space: spaces.Space[Any], rng: np.random.Generator) -> Any:
+    """A uniform action of a supported space, drawn from `rng` and not from the space's own stream."""
+    if isinstance(space, spaces.Discrete):
+        return np.int64(rng.integers(int(space.n)))
+    if isinstance(space, spaces.MultiDiscrete):
+        return rng.integers(space.nvec).astype(space.dtype)
+    if isinstance(space, spaces.MultiBinary):
+        return rng.integers(2, size=space.shape).astype(space.dtype)
+    assert isinstance(space, spaces.Box)
+    low = np.where(np.isfinite(space.low), space.low, -1.0)
+    high = np.where(np.isfinite(space.high), space.high, 1.0)
+    return rng.uniform(low, high).astype(space.dtype)
+
+
+def make_vector(config: EnvConfig, run_seed: int, rows: range) -> VectorEnv:
+    """The environments `rows` (global indices) of the run.
+
+    `auto` takes worker processes where a step of all environments is dear and there is more than one core, and steps
+    them in this process otherwise. Both resume exactly and neither changes what is learned.
+    """
+    if config.backend == "native":
+        from lit_rl.envs.native import NativeVectorEnv
+
+        return NativeVectorEnv(config, run_seed, rows)
+    looked = probe(config, run_seed)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_workers = min(config.n_workers or cores, len(rows))
+    backend = config.backend
+    if backend == "auto":
+        dear = looked.step_seconds * len(rows) > _WORTH_A_PROCESS_S
+        backend = "async" if dear and cores > 1 and n_workers > 1 else "sync"
+    envs: VectorEnv
+    if backend == "async":
+        envs = AsyncVectorEnv(config, run_seed, rows, n_workers, looked.observation_space, looked.action_space)
+    elif backend == "sync":
+        envs = SyncVectorEnv(config, run_seed, rows)
+    else:
+        raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
+    envs.grade = looked.grade
+    return envs

@@ -1,0 +1,97 @@
+"""The innermost wrapper: return and length of each episode, and where it began.
+
+It sits right above the environment, below every wrapper of the run, as SB3's Monitor does: the returns it reports
+are the task's own, not clipped, scaled or cut at a lost life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium as gym
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished episode.
+
+    Args:
+        env_index: global index of its environment.
+        ret: undiscounted return.
+        length: steps of the environment.
+        success: what the environment says in ``info["is_success"]``, `None` if it says nothing.
+    """
+
+    env_index: int
+    ret: float
+    length: int
+    success: bool | None
+
+
+class EpisodeStart(Protocol):
+    """How an environment whose seeding is dear begins an episode from a stored state instead."""
+
+    def capture(self, env: gym.Env[Any, Any]) -> bytes:
+        """The state right after a reset."""
+
+    def restore(self, env: gym.Env[Any, Any], token: bytes) -> Any:
+        """Put a just reset environment into a captured state; returns its observation."""
+
+
+class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
+    """Counts an episode's return and length, and says when the environment below was truly reset.
+
+    Args:
+        env: the environment itself, with its time limit.
+        env_index: its global index.
+        start: set where reseeding is dear: only the first episode is then seeded through the environment; later ones
+            go on with its generator, and a token of each start is kept so that the episode can be brought back.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], env_index: int, start: EpisodeStart | None = None) -> None:
+        super().__init__(env)
+        self._env_index = env_index
+        self._start = start
+        self._seeded = False
+        self._ret = 0.0
+        self._length = 0
+        self.began = False
+        """Set by every reset of the environment below; whoever reads it clears it."""
+        self.over = True
+        """No episode is going on below: the next reset begins one."""
+        self.finished: list[Episode] = []
+        """Episodes that ended since the list was last emptied."""
+        self.tokens: list[bytes] = []
+        """Start states since the list was last emptied, one a reset."""
+        self.replay_tokens: list[bytes] = []
+        """Start states the coming resets have to take."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.began, self.over = True, False
+        self._ret, self._length = 0.0, 0
+        if self._start is None:
+            return self.env.reset(seed=seed, options=options)
+        obs, info = self.env.reset(seed=None if self._seeded else seed, options=options)
+        if seed is not None:
+            self._seeded = True
+            self.unwrapped.np_random = gym.utils.seeding.np_random(seed)[0]
+        if self.replay_tokens:
+            obs = self._start.restore(self.env, self.replay_tokens.pop(0))
+        self.tokens.append(self._start.capture(self.env))
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self._ret += float(reward)
+        self._length += 1
+        if terminated or truncated:
+            self.over = True
+            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info)))
+        return obs, reward, terminated, truncated, info
+
+
+def _success(info: Mapping[str, Any]) -> bool | None:
+    value = info.get("is_success")
+    return None if value is None else bool(value)

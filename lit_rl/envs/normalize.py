@@ -1,0 +1,144 @@
+"""Running normalisation of observations and rewards, with the meaning of SB3's VecNormalize.
+
+The moments are float64 buffers of a module, so that they are saved, loaded and counted like weights. They stay on the
+CPU whatever device the module is on: they are updated once a step, beside the environments, in NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from torch import Tensor, nn
+
+from lit_rl.envs.config import NormalizeConfig
+from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.ops.moments import INITIAL_COUNT, update_moments
+from lit_rl.ops.tree import Obs
+
+
+class Moments(nn.Module):
+    """Running mean and population variance of one array, in float64.
+
+    Args:
+        shape: of one sample.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("var", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("count", torch.tensor(INITIAL_COUNT, dtype=torch.float64))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Moments:
+        return self  # float64 on the CPU, whatever the module is cast or moved to
+
+    def update(self, batch: np.ndarray) -> None:
+        """Fold [N, *shape] samples in."""
+        update_moments(self.mean.numpy(), self.var.numpy(), self.count.numpy(), batch)
+
+    def normalized(self, value: np.ndarray, epsilon: float, clip: float) -> np.ndarray:
+        """``clip((value - mean) / sqrt(var + epsilon), -clip, clip)`` as float32."""
+        scaled = (value - self.mean.numpy()) / np.sqrt(self.var.numpy() + epsilon)
+        result: np.ndarray = np.clip(scaled, -clip, clip).astype(np.float32)
+        return result
+
+
+class Normalizer(nn.Module):
+    """Observations and rewards as the policy sees them.
+
+    Args:
+        config: what is normalised and how.
+        observation_space: of one environment.
+        gamma: discount of the return whose deviation scales rewards, where the config names none.
+        n_envs: environments of this rank.
+    """
+
+    def __init__(
+        self, config: NormalizeConfig, observation_space: spaces.Space[Any], gamma: float, n_envs: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.gamma = config.gamma if config.gamma is not None else gamma
+        self.obs = nn.ModuleDict()
+        self._whole = not isinstance(observation_space, spaces.Dict)
+        if config.obs:
+            for key, space in _normalized_parts(observation_space, config.keys).items():
+                self.obs[key] = Moments(tuple(space.shape or ()))
+        self.reward = Moments(()) if config.reward else None
+        self.returns = np.zeros(n_envs)
+        """Discounted return so far of each environment's episode; part of the environments' state."""
+
+    def _moments(self, key: str) -> Moments:
+        module = self.obs[key]
+        assert isinstance(module, Moments)
+        return module
+
+    def update_obs(self, obs: Obs) -> None:
+        """Fold the observations of one step, [N, ...], into the moments."""
+        for key in self.obs:
+            self._moments(key).update(obs if self._whole else obs[key])  # type: ignore[arg-type,call-overload]
+
+    def normalize_obs(self, obs: Any) -> Any:
+        """Observations as the policy sees them; a batch or a single one."""
+        if not self.obs:
+            return obs
+        epsilon, clip = self.config.epsilon, self.config.clip_obs
+        if self._whole:
+            return self._moments("obs").normalized(obs, epsilon, clip)
+        return {
+            key: self._moments(key).normalized(part, epsilon, clip) if key in self.obs else part
+            for key, part in obs.items()
+        }
+
+    def step_reward(self, reward: np.ndarray, done: np.ndarray) -> np.ndarray:
+        """Rewards of one step, [N], scaled by the running deviation of the discounted return, clipped."""
+        if self.reward is None:
+            return reward
+        self.returns = self.returns * self.gamma + reward
+        self.reward.update(self.returns)
+        scaled = reward / np.sqrt(self.reward.var.numpy() + self.config.epsilon)
+        self.returns[done] = 0.0
+        clipped: np.ndarray = np.clip(scaled, -self.config.clip_reward, self.config.clip_reward)
+        return clipped
+
+    def policy_space(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
+        """The observation space as the policy sees it."""
+        if not self.obs:
+            return space
+        if self._whole:
+            return self._bounded(space)
+        assert isinstance(space, spaces.Dict)
+        return spaces.Dict({k: self._bounded(part) if k in self.obs else part for k, part in space.spaces.items()})
+
+    def _bounded(self, space: spaces.Space[Any]) -> spaces.Box:
+        return spaces.Box(-self.config.clip_obs, self.config.clip_obs, space.shape, np.float32)
+
+
+def _normalized_parts(space: spaces.Space[Any], keys: list[str] | None) -> dict[str, spaces.Space[Any]]:
+    if not isinstance(space, spaces.Dict):
+        if keys is not None:
+            raise ConfigError("env.normalize.keys is for Dict observations; remove it.")
+        if not isinstance(space, spaces.Box):
+            raise ConfigError(f"env.normalize.obs needs Box observations, not {type(space).__name__}; set it to false.")
+        return {"obs": space}
+    for key in keys or []:
+        if key not in space.spaces:
+            raise ConfigError(f"env.normalize.keys: no part '{key}' in the observations.{did_you_mean(key, space.spaces)}")
+        if not isinstance(space.spaces[key], spaces.Box):
+            raise ConfigError(f"env.normalize.keys: part '{key}' is not a Box and cannot be normalised.")
+    if keys is not None:
+        return {key: space.spaces[key] for key in keys}
+    return {
+        key: part
+        for key, part in space.spaces.items()
+        if isinstance(part, spaces.Box) and not is_image_space(part)
+    }

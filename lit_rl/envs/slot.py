@@ -1,0 +1,199 @@
+"""One environment of a run: its episodes, its action log, and how it comes back in mid-episode."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from lit_rl.envs.build import make_env
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.monitor import Episode
+from lit_rl.ops.streams import EpisodeSeeds, Stream
+
+
+@dataclass
+class SlotState:
+    """What is needed to bring an environment back in mid-episode.
+
+    The environment's whole way since it was last truly reset: the episode it was in then, how it began, and every
+    action since. (With lives as episodes, several episodes lie between two true resets.)
+
+    Args:
+        first_episode: index of the episode at the last true reset.
+        episode: index of the episode going on now.
+        actions: [steps, ...] every action since the last true reset.
+        trace: checksum of every observation and reward since then.
+        tokens: start states, where the environment has such (see `envs.monitor.EpisodeStart`).
+    """
+
+    first_episode: int
+    episode: int
+    actions: np.ndarray
+    trace: int
+    tokens: list[bytes] = field(default_factory=list)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values and arrays for a checkpoint."""
+        return {
+            "first_episode": self.first_episode,
+            "episode": self.episode,
+            "actions": self.actions,
+            "trace": self.trace,
+            "tokens": [np.frombuffer(token, dtype=np.uint8) for token in self.tokens],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> SlotState:
+        """The inverse of `to_plain`."""
+        return cls(
+            int(plain["first_episode"]),
+            int(plain["episode"]),
+            np.asarray(plain["actions"]),
+            int(plain["trace"]),
+            [np.asarray(token).tobytes() for token in plain["tokens"]],
+        )
+
+
+class Transition(NamedTuple):
+    """One step. `obs` already belongs to the next episode where this one ended, whose last observation is `final`."""
+
+    obs: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    final: Any | None
+
+
+class Slot:
+    """One environment with same-step autoreset, whose every episode starts from its own seed.
+
+    Args:
+        config: how to make the environment.
+        run_seed: the run's seed.
+        index: global index of the environment in the run.
+        stream: which family of seeds its episodes take (training or evaluation).
+    """
+
+    def __init__(self, config: EnvConfig, run_seed: int, index: int, stream: Stream = Stream.EPISODES) -> None:
+        self._config = config
+        self.index = index
+        self._seeds = EpisodeSeeds(run_seed, index, stream)
+        self._made = False
+        self.episode = -1
+        self._first_episode = 0
+        self._actions: list[Any] = []
+        self._tokens: list[bytes] = []
+        self._trace = 0
+        self._make()
+
+    def _make(self) -> None:
+        if self._made:
+            self.env.close()
+        self.env, self._monitor = make_env(self._config, self.index)
+        self._action_spaces = _action_spaces(self.env)
+        self._made = True
+
+    def begin(self) -> Any:
+        """Start the next episode; returns its first observation."""
+        if self._config.fresh_instance and self._monitor.over and self.episode >= 0:
+            finished = self._monitor.finished
+            self._make()
+            self._monitor.finished = finished
+        self.episode += 1
+        seed = self._seeds[self.episode]
+        for space in self._action_spaces:
+            space.seed(seed)
+        obs, _ = self.env.reset(seed=seed)
+        if self._monitor.began:
+            self._monitor.began = False
+            self._first_episode = self.episode
+            self._actions = []
+            self._tokens, self._monitor.tokens = self._monitor.tokens, []
+            self._trace = 0
+        self._trace = _checksum(obs, self._trace)
+        return obs
+
+    def step(self, action: Any) -> Transition:
+        """Take one step, and begin the next episode where this one ends.
+
+        `action` must not be changed afterwards: it goes into the log.
+        """
+        self._actions.append(action)
+        obs, reward, terminated, truncated, _ = self.env.step(action)
+        self._trace = zlib.crc32(np.float64(reward), _checksum(obs, self._trace))
+        if terminated or truncated:
+            return Transition(self.begin(), reward, bool(terminated), bool(truncated), obs)
+        return Transition(obs, reward, False, False, None)
+
+    @property
+    def truly_reset(self) -> bool:
+        """Whether the episode going on began with a reset of the environment below all wrappers."""
+        return self._first_episode == self.episode
+
+    def take_finished(self) -> list[Episode]:
+        """Episodes finished since the last call."""
+        if not self._monitor.finished:
+            return []
+        finished, self._monitor.finished = self._monitor.finished, []
+        return finished
+
+    def capture(self) -> SlotState:
+        """All that is needed to come back to this very step."""
+        return SlotState(self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens))
+
+    def restore(self, state: SlotState) -> tuple[Any, bool]:
+        """Come back to a captured step by playing the episode again from its seed.
+
+        Returns:
+            the current observation, and whether every observation and reward on the way was the same to the bit. If
+            one was not, the environment carries something that its seed does not set: the episode is given up and the
+            next one begun.
+        """
+        exact = self._replay(state)
+        if exact is not None:
+            return exact, True
+        self._make()
+        self.episode = state.episode
+        obs = self.begin()
+        self.take_finished()
+        return obs, False
+
+    def _replay(self, state: SlotState) -> Any | None:
+        self._make()
+        self._monitor.replay_tokens = list(state.tokens)
+        self.episode = state.first_episode - 1
+        obs = self.begin()
+        for action in state.actions:
+            if self.episode > state.episode:
+                return None
+            obs = self.step(action).obs
+        self.take_finished()
+        same = self.episode == state.episode and self._first_episode == state.first_episode
+        return obs if same and self._trace == state.trace else None
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def _checksum(obs: Any, value: int) -> int:
+    if isinstance(obs, dict):
+        for part in obs.values():
+            value = _checksum(part, value)
+        return value
+    array = np.asarray(obs)
+    return zlib.crc32(array if array.flags.c_contiguous else np.ascontiguousarray(array), value)
+
+
+def _action_spaces(env: gym.Env[Any, Any]) -> list[gym.Space[Any]]:
+    """Every distinct action space of a wrapper chain: some environments and wrappers sample from theirs."""
+    found: dict[int, gym.Space[Any]] = {}
+    layer: gym.Env[Any, Any] = env
+    while True:
+        found[id(layer.action_space)] = layer.action_space
+        if not isinstance(layer, gym.Wrapper):
+            return list(found.values())
+        layer = layer.env

@@ -1,0 +1,158 @@
+"""Many environments as one: what every backend does, and the backend that steps them in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.monitor import Episode
+from lit_rl.envs.slot import Slot, SlotState
+from lit_rl.errors import LitRLError
+from lit_rl.ops.streams import Stream
+from lit_rl.ops.tree import Obs
+
+Grade = Literal["exact", "boundary"]
+"""How much of an episode in flight a checkpoint can bring back: all of it, or its next episode's start."""
+
+
+class EnvironmentFailed(LitRLError):
+    """An environment crashed, hung or sent what no environment may send."""
+
+
+@dataclass
+class StepResult:
+    """One step of all environments. Shapes: N environments of this rank.
+
+    Args:
+        obs: [N, ...] observations, already of the next episode where one ended. Valid until the next step.
+        reward: float64 [N].
+        terminated, truncated: bool [N].
+        finals: (row, last observation) of every episode that ended with this step.
+        episodes: finished episodes of the environments below all wrappers, in row order.
+    """
+
+    obs: Obs
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    finals: list[tuple[int, Any]]
+    episodes: list[Episode]
+
+
+class VectorEnv(Protocol):
+    """The environments of one rank. Row i is the environment with global index ``offset + i``."""
+
+    n_envs: int
+    offset: int
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    grade: Grade
+
+    def reset(self) -> Obs:
+        """Begin the next episode everywhere."""
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        """Step every environment; episodes that end begin anew in the same step."""
+
+    def capture(self) -> list[dict[str, Any]]:
+        """State of every environment, plain values and arrays."""
+
+    def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
+        """Bring every environment back.
+
+        Returns:
+            the current observations, and the rows that could not be brought back and began their next episode.
+        """
+
+    def close(self) -> None:
+        """End the environments and whatever runs them."""
+
+
+def observation_batch(space: spaces.Space[Any], n: int) -> Obs:
+    """Zeroed array(s) for the observations of n environments."""
+    if isinstance(space, spaces.Dict):
+        return {key: observation_batch(part, n) for key, part in space.spaces.items()}  # type: ignore[misc]
+    return np.zeros((n, *(space.shape or ())), dtype=space.dtype)
+
+
+def write_row(batch: Obs, row: int, obs: Any) -> None:
+    """Put one environment's observation into its row of the batch.
+
+    Raises:
+        ValueError: its shape is not the space's.
+    """
+    if isinstance(batch, dict):
+        for key, part in batch.items():
+            part[row] = obs[key]
+    else:
+        batch[row] = obs
+
+
+class SyncVectorEnv:
+    """Steps the environments one after the other in this process."""
+
+    grade: Grade = "exact"
+
+    def __init__(
+        self, config: EnvConfig, run_seed: int, rows: range, stream: Stream = Stream.EPISODES
+    ) -> None:
+        self.offset, self.n_envs = rows.start, len(rows)
+        self._name = config.name
+        self._slots: list[Slot] = []
+        try:
+            for index in rows:
+                self._slots.append(Slot(config, run_seed, index, stream))
+        except BaseException:
+            self.close()
+            raise
+        self.observation_space: gym.Space[Any] = self._slots[0].env.observation_space
+        self.action_space: gym.Space[Any] = self._slots[0].env.action_space
+        self._obs = observation_batch(self.observation_space, self.n_envs)
+        self._reward = np.zeros(self.n_envs)
+        self._terminated = np.zeros(self.n_envs, dtype=np.bool_)
+        self._truncated = np.zeros(self.n_envs, dtype=np.bool_)
+
+    def reset(self) -> Obs:
+        for row, slot in enumerate(self._slots):
+            write_row(self._obs, row, slot.begin())
+            slot.take_finished()
+        return self._obs
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        actions = actions.copy()  # the slots keep them in their logs
+        finals: list[tuple[int, Any]] = []
+        episodes: list[Episode] = []
+        for row, slot in enumerate(self._slots):
+            try:
+                obs, self._reward[row], terminated, truncated, final = slot.step(actions[row])
+                write_row(self._obs, row, obs)
+            except Exception as error:
+                error.add_note(f"in environment {slot.index} ({self._name}), episode {slot.episode}")
+                raise
+            self._terminated[row] = terminated
+            self._truncated[row] = truncated
+            if final is not None:
+                finals.append((row, final))
+                episodes += slot.take_finished()
+        return StepResult(self._obs, self._reward, self._terminated, self._truncated, finals, episodes)
+
+    def capture(self) -> list[dict[str, Any]]:
+        return [slot.capture().to_plain() for slot in self._slots]
+
+    def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
+        lost = []
+        for row, (slot, state) in enumerate(zip(self._slots, states, strict=True)):
+            obs, exact = slot.restore(SlotState.from_plain(state))
+            write_row(self._obs, row, obs)
+            if not exact:
+                lost.append(row)
+        return self._obs, lost
+
+    def close(self) -> None:
+        for slot in self._slots:
+            slot.close()

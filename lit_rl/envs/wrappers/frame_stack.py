@@ -1,0 +1,43 @@
+"""The last K observations as one, as SB3's VecFrameStack: zeros before an episode's first observation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+
+from lit_rl.errors import ConfigError
+
+
+class FrameStack(gym.ObservationWrapper[Any, Any, Any]):
+    """Stacks Box observations along the channels of an image, along the last axis of anything else."""
+
+    def __init__(self, env: gym.Env[Any, Any], n_stack: int) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        if not isinstance(space, spaces.Box):
+            raise ConfigError(f"env.frame_stack needs a Box observation space, this environment has {space}.")
+        first = is_image_space(space) and is_image_space_channels_first(space)
+        self._axis = 0 if first else -1
+        self.observation_space = spaces.Box(
+            low=np.repeat(space.low, n_stack, axis=self._axis),
+            high=np.repeat(space.high, n_stack, axis=self._axis),
+            dtype=space.dtype,  # type: ignore[arg-type]
+        )
+        self._frame = space.shape[self._axis]
+        self._stack = np.zeros(self.observation_space.shape, dtype=space.dtype)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        self._stack = np.zeros_like(self._stack)
+        return super().reset(**kwargs)
+
+    def observation(self, observation: Any) -> Any:
+        self._stack = np.roll(self._stack, -self._frame, axis=self._axis)
+        if self._axis == 0:
+            self._stack[-self._frame :] = observation
+        else:
+            self._stack[..., -self._frame :] = observation
+        return self._stack

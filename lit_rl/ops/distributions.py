@@ -1,0 +1,233 @@
+"""Action distributions as functions of the network's outputs, for the hot paths.
+
+They compute what stable-baselines3's distribution objects compute, without building those objects, and they take
+their noise as an argument: noise belongs to the environments (`ops.streams`), so that an action depends on nothing
+but the weights, the observation and the environment's own stream.
+
+Shapes: B batch, A action dimensions, L sum of logits over discrete parts, H width of the last policy layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from torch import Tensor
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class ActionDistribution(Protocol):
+    """How a policy's output (`head`, the output of SB3's `action_net`) becomes an action.
+
+    `extra` is the policy's `log_std` where it has one. `latent` is the input of `action_net`, used by gSDE only.
+    """
+
+    noise_shape: tuple[int, ...]
+
+    def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        """Noise of one environment for `steps` actions: float32 [steps, *noise_shape]."""
+
+    def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
+        """An action for every row, drawn with `noise` [B, *noise_shape]."""
+
+    def mode(self, head: Tensor) -> Tensor:
+        """The most likely action."""
+
+    def log_prob_entropy(
+        self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probability [B] of the actions and the entropy [B], `None` where it has no closed form."""
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Discrete(n). Sampled by the Gumbel-max trick: ``argmax(logits + g)``."""
+
+    n: int
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.n,)
+
+    def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        return rng.gumbel(size=(steps, self.n)).astype(np.float32)
+
+    def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
+        return torch.argmax(head + noise, dim=1)
+
+    def mode(self, head: Tensor) -> Tensor:
+        return torch.argmax(head, dim=1)
+
+    def log_prob_entropy(
+        self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        log_p = F.log_softmax(head, dim=1)
+        log_prob = log_p.gather(1, action.long().view(-1, 1)).squeeze(1)
+        return log_prob, -(log_p.exp() * log_p).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class MultiCategorical:
+    """MultiDiscrete(nvec): independent categoricals, their logits side by side."""
+
+    nvec: tuple[int, ...]
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (sum(self.nvec),)
+
+    def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        return rng.gumbel(size=(steps, sum(self.nvec))).astype(np.float32)
+
+    def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
+        return self.mode(head + noise)
+
+    def mode(self, head: Tensor) -> Tensor:
+        return torch.stack([torch.argmax(part, dim=1) for part in head.split(list(self.nvec), dim=1)], dim=1)
+
+    def log_prob_entropy(
+        self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        log_probs, entropies = [], []
+        for i, part in enumerate(head.split(list(self.nvec), dim=1)):
+            log_p = F.log_softmax(part, dim=1)
+            log_probs.append(log_p.gather(1, action[:, i].long().view(-1, 1)).squeeze(1))
+            entropies.append(-(log_p.exp() * log_p).sum(dim=1))
+        return torch.stack(log_probs, dim=1).sum(dim=1), torch.stack(entropies, dim=1).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """MultiBinary(n). Sampled with logistic noise: ``logit + noise > 0``."""
+
+    n: int
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.n,)
+
+    def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        return rng.logistic(size=(steps, self.n)).astype(np.float32)
+
+    def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
+        return (head + noise > 0).to(torch.int64)
+
+    def mode(self, head: Tensor) -> Tensor:
+        return (head > 0).to(torch.int64)  # SB3 rounds the probability: one half goes to the even number, 0
+
+    def log_prob_entropy(
+        self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        log_prob = -F.binary_cross_entropy_with_logits(head, action.to(head.dtype), reduction="none")
+        p = torch.sigmoid(head)
+        entropy = F.binary_cross_entropy_with_logits(head, p, reduction="none")
+        return log_prob.sum(dim=1), entropy.sum(dim=1)
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """Box: independent normals with a learned standard deviation that does not depend on the observation."""
+
+    dim: int
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.dim,)
+
+    def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        return rng.standard_normal((steps, self.dim), dtype=np.float32)
+
+    def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
+        assert extra is not None
+        return torch.addcmul(head, noise, extra.exp())
+
+    def mode(self, head: Tensor) -> Tensor:
+        return head
+
+    def log_prob_entropy(
+        self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        assert extra is not None
+        z = (action - head) * torch.exp(-extra)
+        log_std_sum = extra.sum()
+        log_prob = -0.5 * z.square().sum(dim=1) - (log_std_sum + 0.5 * LOG_2PI * self.dim)
+        entropy = log_std_sum + 0.5 * (1.0 + LOG_2PI) * self.dim
+        return log_prob, entropy.expand(head.shape[0])
+
+
+@dataclass(frozen=True)
+class StateDependentNoise:
+    """Generalised state-dependent exploration, gSDE (Raffin et al. 2021, arXiv:2005.05719).
+
+    The noise of an action is ``latent @ (std * E)`` with a matrix ``E`` of standard normals that an environment keeps
+    for a whole rollout, or for `sde_sample_freq` steps. Squashed with tanh if `squash`.
+    """
+
+    dim: int
+    latent_dim: int
+    full_std: bool = True
+    use_expln: bool = False
+    squash: bool = False
+    epsilon: float = 1e-6
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        return (self.latent_dim, self.dim)
+
+    def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
+        return rng.standard_normal((steps, self.latent_dim, self.dim), dtype=np.float32)
+
+    def std(self, log_std: Tensor) -> Tensor:
+        """Standard deviation of every weight of the noise matrix, [H, A]."""
+        if self.use_expln:
+            below = torch.exp(log_std) * (log_std <= 0)
+            safe = log_std * (log_std > 0) + self.epsilon
+            std = below + (torch.log1p(safe) + 1.0) * (log_std > 0)
+        else:
+            std = torch.exp(log_std)
+        return std if self.full_std else std.expand(self.latent_dim, self.dim)
+
+    def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
+        assert extra is not None
+        matrix = noise * self.std(extra)
+        action = head + torch.bmm(latent.unsqueeze(1), matrix).squeeze(1)
+        return torch.tanh(action) if self.squash else action
+
+    def mode(self, head: Tensor) -> Tensor:
+        return torch.tanh(head) if self.squash else head
+
+    def log_prob_entropy(
+        self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        assert extra is not None
+        variance = torch.mm(latent.detach().square(), self.std(extra).square()) + self.epsilon
+        gaussian = action
+        if self.squash:
+            limit = 1.0 - torch.finfo(action.dtype).eps
+            gaussian = torch.atanh(action.clamp(-limit, limit))
+        log_prob = -0.5 * ((gaussian - head).square() / variance + torch.log(variance) + LOG_2PI)
+        log_prob = log_prob.sum(dim=1)
+        if self.squash:
+            log_prob = log_prob - torch.log(1.0 - torch.tanh(gaussian).square() + self.epsilon).sum(dim=1)
+            return log_prob, None
+        entropy = (0.5 + 0.5 * LOG_2PI + 0.5 * torch.log(variance)).sum(dim=1)
+        return log_prob, entropy
+
+
+def for_action_space(space: spaces.Space) -> ActionDistribution:
+    """The distribution SB3 uses for `space`, without gSDE."""
+    if isinstance(space, spaces.Box):
+        return DiagonalGaussian(int(np.prod(space.shape)))
+    if isinstance(space, spaces.Discrete):
+        return Categorical(int(space.n))
+    if isinstance(space, spaces.MultiDiscrete):
+        return MultiCategorical(tuple(int(n) for n in space.nvec))
+    if isinstance(space, spaces.MultiBinary):
+        return Bernoulli(int(np.prod(space.shape)))
+    raise TypeError(f"no action distribution for {space}")

@@ -1,0 +1,31 @@
+"""Running mean and variance, by the parallel update of Chan et al. (1979) as stable-baselines3 uses it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+INITIAL_COUNT = 1e-4
+"""Weight of the start values (mean 0, variance 1), as in SB3's RunningMeanStd."""
+
+
+def update_moments(mean: np.ndarray, var: np.ndarray, count: np.ndarray, batch: np.ndarray) -> None:
+    """Fold a batch into the moments, in place.
+
+    Args:
+        mean: float64, shape of one observation.
+        var: float64, the same shape: the population variance.
+        count: float64, shape (): how many samples are in the moments.
+        batch: [N, *shape]; sums are taken in float64 for float64 input and in the input's own precision otherwise,
+            as NumPy does and SB3 with it.
+    """
+    n = batch.shape[0]
+    batch_mean = batch.mean(axis=0)
+    batch_var = batch.var(axis=0)
+    delta = batch_mean - mean
+    total = count + n
+    var *= count
+    var += batch_var * n
+    var += np.square(delta) * (count * n / total)
+    var /= total
+    mean += delta * (n / total)
+    count[...] = total

@@ -1,0 +1,112 @@
+"""Small records of a run's state: what has been counted, seen and written so far."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lit_rl.envs.monitor import Episode
+
+
+@dataclass
+class Counters:
+    """What has been counted since the run began, over all ranks and segments.
+
+    Args:
+        timesteps: steps of single environments.
+        iterations: rollouts with their updates.
+        episodes: finished episodes.
+        updates: passes over a rollout (SB3's `n_updates`).
+        gradient_steps: steps of the optimizer.
+    """
+
+    timesteps: int = 0
+    iterations: int = 0
+    episodes: int = 0
+    updates: int = 0
+    gradient_steps: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for key, value in state.items():
+            setattr(self, key, value)
+
+
+class EpisodeWindow:
+    """The last 100 finished episodes, for `rollout/ep_rew_mean` and its kin (SB3's `stats_window_size`)."""
+
+    def __init__(self, size: int = 100) -> None:
+        self._episodes: deque[Episode] = deque(maxlen=size)
+
+    def extend(self, episodes: list[Episode]) -> None:
+        self._episodes.extend(episodes)
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the window; empty before the first episode ends."""
+        if not self._episodes:
+            return {}
+        metrics = {
+            "rollout/ep_rew_mean": float(np.mean([episode.ret for episode in self._episodes])),
+            "rollout/ep_len_mean": float(np.mean([episode.length for episode in self._episodes])),
+        }
+        successes = [episode.success for episode in self._episodes if episode.success is not None]
+        if successes:
+            metrics["rollout/success_rate"] = float(np.mean(successes))
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"episodes": [[e.env_index, e.ret, e.length, e.success] for e in self._episodes]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._episodes.clear()
+        self._episodes.extend(Episode(*values) for values in state["episodes"])
+
+
+@dataclass
+class Best:
+    """The best score so far, by which the `best` checkpoint is chosen.
+
+    Args:
+        score: its value; `None` before there is one.
+        timesteps: when it was reached.
+    """
+
+    score: float | None = None
+    timesteps: int | None = None
+
+    def offer(self, score: float | None, timesteps: int) -> bool:
+        """Take `score` if it is the best so far; says whether it is."""
+        if score is None or not np.isfinite(score) or (self.score is not None and score <= self.score):
+            return False
+        self.score, self.timesteps = float(score), timesteps
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.score, self.timesteps = state["score"], state["timesteps"]
+
+
+@dataclass
+class LogBook:
+    """How far the run's log files had come, so that a resumed run cuts what came after and goes on from there.
+
+    Args:
+        marks: position by file, relative to the run directory: bytes of a file that is only appended to.
+        seconds: time spent training in this and earlier segments.
+    """
+
+    marks: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"marks": dict(self.marks), "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.marks, self.seconds = dict(state["marks"]), state["seconds"]

@@ -1,0 +1,37 @@
+"""The global random streams. The run itself draws from none of them: they are left to the user's code, and kept."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from lit_rl.state.plain import to_plain
+
+
+def capture_streams() -> dict[str, Any]:
+    """State of Python's, NumPy's and torch's global generators, and of every CUDA device's."""
+    streams: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": to_plain(np.random.get_state(legacy=False)),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        streams["cuda"] = torch.cuda.get_rng_state_all()
+    return streams
+
+
+def restore_streams(streams: dict[str, Any]) -> None:
+    """The inverse of `capture_streams`. Streams of CUDA devices that are not there are left out."""
+    version, internal, gauss = streams["python"]
+    random.setstate((version, tuple(internal), gauss))
+    numpy_state = dict(streams["numpy"])
+    inner = dict(numpy_state["state"])
+    inner["key"] = np.asarray(inner["key"]).astype(np.uint32)
+    np.random.set_state({**numpy_state, "state": inner})
+    torch.set_rng_state(streams["torch"].cpu())
+    for device, state in enumerate(streams.get("cuda", [])):
+        if torch.cuda.is_available() and device < torch.cuda.device_count():
+            torch.cuda.set_rng_state(state.cpu(), device)
