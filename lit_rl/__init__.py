@@ -1,0 +1,51 @@
+"""Reinforcement learning on PyTorch Lightning: a run can be stopped anywhere and picked up exactly."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "PPO": "lit_rl.algorithms.ppo",
+    "RLModule": "lit_rl.algorithms.base",
+    "EnvConfig": "lit_rl.envs.config",
+    "NormalizeConfig": "lit_rl.envs.config",
+    "WrapperConfig": "lit_rl.envs.config",
+    "CheckpointConfig": "lit_rl.callbacks.checkpointing",
+    "ResumeConfig": "lit_rl.run.config",
+    "WarmstartConfig": "lit_rl.run.config",
+    "Schedule": "lit_rl.ops.schedules",
+    "begin": "lit_rl.run.begin",
+}
+
+if TYPE_CHECKING:
+    from lit_rl.algorithms.base import RLModule
+    from lit_rl.algorithms.ppo import PPO
+    from lit_rl.callbacks.checkpointing import CheckpointConfig
+    from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
+    from lit_rl.ops.schedules import Schedule
+    from lit_rl.run.begin import begin
+    from lit_rl.run.config import ResumeConfig, WarmstartConfig
+
+__all__ = [
+    "PPO",
+    "CheckpointConfig",
+    "EnvConfig",
+    "NormalizeConfig",
+    "RLModule",
+    "ResumeConfig",
+    "Schedule",
+    "WarmstartConfig",
+    "WrapperConfig",
+    "__version__",
+    "begin",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: environment workers import this package and need none of torch."""
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'lit_rl' has no attribute '{name}'")

@@ -20,7 +20,7 @@ from lit_rl.envs.monitor import Episode
 from lit_rl.envs.normalize import Normalizer
 from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import ConfigError, DataError
-from lit_rl.ops.schedules import Clock
+from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
 from lit_rl.ops.tree import Obs
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
@@ -47,8 +47,11 @@ class RLModule(LightningModule):
 
     policy: nn.Module
     normalizer: Normalizer
+    learning_rate: Schedule
 
-    def __init__(self, env: EnvConfig | dict[str, Any], total_timesteps: int, seed: int, gamma: float) -> None:
+    def __init__(
+        self, env: EnvConfig | dict[str, Any], total_timesteps: int, seed: int, gamma: float
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.env_config = EnvConfig.from_plain(env) if isinstance(env, dict) else env
@@ -75,7 +78,9 @@ class RLModule(LightningModule):
     # -- what an algorithm defines ------------------------------------------------------------------------------
 
     @abstractmethod
-    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
+    def build_policy(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> nn.Module:
         """The networks, with random weights drawn from torch's global stream."""
 
     @abstractmethod
@@ -167,7 +172,10 @@ class RLModule(LightningModule):
                 f"the checkpoint was written by {ours['algorithm']}, but model.class_path is {type(self).__name__}."
             )
         if self._spaces is None:
-            self._spaces = (space_from_plain(ours["observation_space"]), space_from_plain(ours["action_space"]))
+            self._spaces = (
+                space_from_plain(ours["observation_space"]),
+                space_from_plain(ours["action_space"]),
+            )
         self.build_networks()
         restore(self.run_parts(), RUN_PARTS, ours["run"])
 
@@ -191,9 +199,10 @@ class RLModule(LightningModule):
         metrics = self.update(rollout)
         self.counters.iterations += 1
         self.metrics = {**self.episodes.metrics(), **self._time_metrics(), **metrics}
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.counters.timesteps >= self.clock.target:
+        self.best.offer(self.score, self.counters.timesteps)
+        for logger in self.loggers:
+            logger.log_metrics(self.metrics, step=self.counters.timesteps)
+        if self.finished:
             self.trainer.should_stop = True
 
     def teardown(self, stage: str) -> None:
@@ -203,6 +212,16 @@ class RLModule(LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Schedules follow timesteps, not Lightning's steps."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has reached its target."""
+        return self.counters.timesteps >= self.clock.target
+
+    @property
+    def score(self) -> float | None:
+        """By which checkpoints are compared; `None` before an episode has ended."""
+        return self.episodes.metrics().get("rollout/ep_rew_mean")
 
     # -- state -------------------------------------------------------------------------------------------------
 
@@ -235,6 +254,15 @@ class RLModule(LightningModule):
         self.counters.timesteps += steps * self.env_config.n_envs
         self.counters.episodes += len(episodes)
         self.episodes.extend(episodes)
+
+    @property
+    def learning_rate_now(self) -> float:
+        """The learning rate of this moment."""
+        return self.learning_rate_at(self.counters.timesteps)
+
+    def learning_rate_at(self, timesteps: int) -> float:
+        """The learning rate at a timestep of the run."""
+        return self.learning_rate(self.clock.progress_remaining(timesteps))
 
     @property
     def progress_remaining(self) -> float:
@@ -289,5 +317,3 @@ class _Environments:
         module._obs, module.restarted_envs = envs.restore(state["slots"])
         module.normalizer.returns = np.array(state["returns"])
         module.normalizer.returns[module.restarted_envs] = 0.0
-
-

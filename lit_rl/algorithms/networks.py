@@ -15,7 +15,13 @@ from torch import Tensor
 from lit_rl.errors import ConfigError
 from lit_rl.ops.distributions import ActionDistribution, StateDependentNoise, for_action_space
 
-_NOT_CALLED = ("forward", "evaluate_actions", "get_distribution", "predict_values", "_get_action_dist_from_latent")
+_NOT_CALLED = (
+    "forward",
+    "evaluate_actions",
+    "get_distribution",
+    "predict_values",
+    "_get_action_dist_from_latent",
+)
 
 
 class ActorCritic:
@@ -65,7 +71,9 @@ class ActorCritic:
 
     def critic(self, obs: Any) -> Tensor:
         """Values [B]."""
-        value: Tensor = self.policy.value_net(self.policy.mlp_extractor.forward_critic(self._features(obs)[1]))
+        value: Tensor = self.policy.value_net(
+            self.policy.mlp_extractor.forward_critic(self._features(obs)[1])
+        )
         return value.flatten()
 
     def actor_critic(self, obs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,3 +126,8 @@ def as_tensor(obs: Any, device: torch.device) -> Any:
         return obs.to(device)
     tensor = torch.tensor(obs)
     return tensor.to(device, torch.float32 if tensor.dtype == torch.float64 else tensor.dtype)
+
+
+def is_value_tensor(name: str) -> bool:
+    """Whether a tensor of an actor-critic policy serves the value alone. A shared extractor counts as the policy's."""
+    return name.startswith(("value_net.", "mlp_extractor.value_net.", "vf_features_extractor."))

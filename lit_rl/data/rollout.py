@@ -68,7 +68,9 @@ class RolloutStorage:
     through the view, the policy reads the tensor, and nothing is copied between.
     """
 
-    def __init__(self, n_steps: int, n_envs: int, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+    def __init__(
+        self, n_steps: int, n_envs: int, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
         self.obs = batch_of(observation_space, n_steps, n_envs)
         self.obs_np = tree_map(lambda leaf: leaf.numpy(), self.obs)
         discrete = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)

@@ -13,7 +13,14 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.errors import ConfigError, did_you_mean
 
-_EXTRAS = {"box2d": "box2d", "Box2D": "box2d", "mujoco": "mujoco", "MuJoCo": "mujoco", "ale": "atari", "cv2": "atari"}
+_EXTRAS = {
+    "box2d": "box2d",
+    "Box2D": "box2d",
+    "mujoco": "mujoco",
+    "MuJoCo": "mujoco",
+    "ale": "atari",
+    "cv2": "atari",
+}
 _FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -30,7 +37,12 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
         env = _atari(env, config)
     for i, wrapper in enumerate(config.wrappers):
         key = f"env.wrappers[{i}]"
-        env = _call(import_class(wrapper.class_path, f"{key}.class_path"), f"{key}.init_args", env, **wrapper.init_args)
+        env = _call(
+            import_class(wrapper.class_path, f"{key}.class_path"),
+            f"{key}.init_args",
+            env,
+            **wrapper.init_args,
+        )
     env = _image_wrappers(env, config)
     _check_spaces(env, config)
     return env, monitor
@@ -38,7 +50,9 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
-        env: gym.Env[Any, Any] = _call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
+        env: gym.Env[Any, Any] = _call(
+            import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs
+        )
         if config.max_episode_steps is not None:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
@@ -58,7 +72,7 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     except ModuleNotFoundError as error:
         raise ConfigError(_missing(config.id, error)) from None
     except (gym.error.UnregisteredEnv, gym.error.Error) as error:
-        known = [spec for spec in gym.registry if "/" not in spec or config.id and "/" in config.id]
+        known = [spec for spec in gym.registry if "/" not in spec or (config.id and "/" in config.id)]
         text = str(error).rstrip(".").replace("\n", " ")
         raise ConfigError(f"env.id: {text}.{did_you_mean(config.id, known)}") from None
 
@@ -125,9 +139,13 @@ def _check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:
 
 def _check_start(space: spaces.Space[Any], config: EnvConfig, what: str) -> None:
     if isinstance(space, spaces.Discrete) and space.start != 0:
-        raise ConfigError(f"env {config.name}: a Discrete {what} space must start at 0, this one starts at {space.start}.")
+        raise ConfigError(
+            f"env {config.name}: a Discrete {what} space must start at 0, this one starts at {space.start}."
+        )
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
-        raise ConfigError(f"env {config.name}: a MultiDiscrete {what} space must have one dimension, not {space.nvec.shape}.")
+        raise ConfigError(
+            f"env {config.name}: a MultiDiscrete {what} space must have one dimension, not {space.nvec.shape}."
+        )
 
 
 def import_class(path: str, key: str) -> Any:
@@ -140,7 +158,9 @@ def import_class(path: str, key: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ConfigError(f"{key}: module '{module_name}' has no '{name}'.{did_you_mean(name, dir(module))}") from None
+        raise ConfigError(
+            f"{key}: module '{module_name}' has no '{name}'.{did_you_mean(name, dir(module))}"
+        ) from None
 
 
 def _call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:

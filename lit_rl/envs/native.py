@@ -144,7 +144,11 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
 
         return import_class(config.class_path, "env.class_path")(n_envs, **kwargs)
     try:
-        return gym.make_vec(str(config.id), num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs)
+        return gym.make_vec(
+            str(config.id), num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs
+        )
     except gym.error.Error as error:
         text = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"env.backend: native is not there for {config.name} ({text}). Use sync or async.") from None
+        raise ConfigError(
+            f"env.backend: native is not there for {config.name} ({text}). Use sync or async."
+        ) from None

@@ -117,7 +117,9 @@ class Normalizer(nn.Module):
         if self._whole:
             return self._bounded(space)
         assert isinstance(space, spaces.Dict)
-        return spaces.Dict({k: self._bounded(part) if k in self.obs else part for k, part in space.spaces.items()})
+        return spaces.Dict(
+            {k: self._bounded(part) if k in self.obs else part for k, part in space.spaces.items()}
+        )
 
     def _bounded(self, space: spaces.Space[Any]) -> spaces.Box:
         return spaces.Box(-self.config.clip_obs, self.config.clip_obs, space.shape, np.float32)
@@ -128,11 +130,15 @@ def _normalized_parts(space: spaces.Space[Any], keys: list[str] | None) -> dict[
         if keys is not None:
             raise ConfigError("env.normalize.keys is for Dict observations; remove it.")
         if not isinstance(space, spaces.Box):
-            raise ConfigError(f"env.normalize.obs needs Box observations, not {type(space).__name__}; set it to false.")
+            raise ConfigError(
+                f"env.normalize.obs needs Box observations, not {type(space).__name__}; set it to false."
+            )
         return {"obs": space}
     for key in keys or []:
         if key not in space.spaces:
-            raise ConfigError(f"env.normalize.keys: no part '{key}' in the observations.{did_you_mean(key, space.spaces)}")
+            raise ConfigError(
+                f"env.normalize.keys: no part '{key}' in the observations.{did_you_mean(key, space.spaces)}"
+            )
         if not isinstance(space.spaces[key], spaces.Box):
             raise ConfigError(f"env.normalize.keys: part '{key}' is not a Box and cannot be normalised.")
     if keys is not None:

@@ -78,7 +78,9 @@ class Slot:
         stream: which family of seeds its episodes take (training or evaluation).
     """
 
-    def __init__(self, config: EnvConfig, run_seed: int, index: int, stream: Stream = Stream.EPISODES) -> None:
+    def __init__(
+        self, config: EnvConfig, run_seed: int, index: int, stream: Stream = Stream.EPISODES
+    ) -> None:
         self._config = config
         self.index = index
         self._seeds = EpisodeSeeds(run_seed, index, stream)
@@ -143,7 +145,9 @@ class Slot:
 
     def capture(self) -> SlotState:
         """All that is needed to come back to this very step."""
-        return SlotState(self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens))
+        return SlotState(
+            self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens)
+        )
 
     def restore(self, state: SlotState) -> tuple[Any, bool]:
         """Come back to a captured step by playing the episode again from its seed.

@@ -49,7 +49,9 @@ class _Layout:
     action_space: spaces.Space[Any]
 
     @classmethod
-    def allocate(cls, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> _Layout:
+    def allocate(
+        cls, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> _Layout:
         context = mp.get_context("spawn")
 
         def raw(space: spaces.Space[Any]) -> Any:
@@ -107,7 +109,14 @@ def _protect(parent: int) -> None:
 
 
 def _serve(
-    pipe: Connection, layout: _Layout, config: EnvConfig, run_seed: int, rows: range, offset: int, stream: int, parent: int
+    pipe: Connection,
+    layout: _Layout,
+    config: EnvConfig,
+    run_seed: int,
+    rows: range,
+    offset: int,
+    stream: int,
+    parent: int,
 ) -> None:
     """A worker's whole life: `rows` are its rows in the shared arrays."""
     _protect(parent)
@@ -147,7 +156,9 @@ def _serve(
                 events = [slot.capture().to_plain() for slot in slots.values()]
             elif command == RESTORE:
                 events = []
-                for row, state in zip(rows, pickle.loads(payload), strict=True):  # from our own parent process
+                for row, state in zip(
+                    rows, pickle.loads(payload), strict=True
+                ):  # from our own parent process
                     index = row
                     obs, exact = slots[row].restore(SlotState.from_plain(state))
                     write_row(arrays.obs, row, obs)

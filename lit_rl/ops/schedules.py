@@ -31,8 +31,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
-            raise ConfigError(f"schedule shape '{self.shape}' is not one of {', '.join(SHAPES)}."
-                              f"{did_you_mean(self.shape, SHAPES)}")
+            raise ConfigError(
+                f"schedule shape '{self.shape}' is not one of {', '.join(SHAPES)}."
+                f"{did_you_mean(self.shape, SHAPES)}"
+            )
         if not 0.0 < self.fraction <= 1.0:
             raise ConfigError(f"schedule fraction {self.fraction} is not in (0, 1].")
         if self.shape == "exponential" and (self.start <= 0 or self._end <= 0):

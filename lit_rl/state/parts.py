@@ -50,7 +50,9 @@ def capture(parts: dict[str, Stateful], names: dict[str, str]) -> dict[str, Any]
         TypeError: a part holds something that a checkpoint must not.
     """
     if parts.keys() != names.keys():
-        raise KeyError(f"parts {sorted(parts.keys() ^ names.keys())} are offered but not listed, or listed but not offered")
+        raise KeyError(
+            f"parts {sorted(parts.keys() ^ names.keys())} are offered but not listed, or listed but not offered"
+        )
     return {name: to_plain(parts[name].state_dict(), f"[{name!r}]") for name in names}
 
 
@@ -69,7 +71,9 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
     parts: dict[str, Any] = {
         "policy": {key: value for key, value in weights.items() if key.startswith("policy.")},
         "obs_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.obs.")},
-        "reward_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.reward.")},
+        "reward_moments": {
+            key: value for key, value in weights.items() if key.startswith("normalizer.reward.")
+        },
         "optimizer": lightning.get("optimizer_states", []),
         "lr_schedule": lightning.get("lr_schedulers", []),
     }

@@ -33,14 +33,18 @@ def to_plain(value: Any, path: str = "") -> Any:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str | int):
-                raise TypeError(f"state{path}: key {key!r} is a {type(key).__name__}, not text or a whole number")
+                raise TypeError(
+                    f"state{path}: key {key!r} is a {type(key).__name__}, not text or a whole number"
+                )
         return {key: to_plain(item, f"{path}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
         items = [to_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     if type(value) in _SCALARS:
         return value
-    raise TypeError(f"state{path} is a {type(value).__module__}.{type(value).__qualname__}: not a tensor or a plain value")
+    raise TypeError(
+        f"state{path} is a {type(value).__module__}.{type(value).__qualname__}: not a tensor or a plain value"
+    )
 
 
 def digest(value: Any) -> str:

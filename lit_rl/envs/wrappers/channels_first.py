@@ -32,7 +32,9 @@ class ChannelsFirst(gym.ObservationWrapper[Any, Any, Any]):
 
     def observation(self, observation: Any) -> Any:
         if isinstance(observation, dict):
-            return {key: _transpose(value) if key in self._keys else value for key, value in observation.items()}
+            return {
+                key: _transpose(value) if key in self._keys else value for key, value in observation.items()
+            }
         return _transpose(observation)
 
 

@@ -1,0 +1,1 @@
+"""What happens around an iteration: saving, stopping, showing."""

@@ -1,0 +1,151 @@
+"""Saving the whole state between two iterations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lit_rl.algorithms.base import RLModule
+from lit_rl.errors import ConfigError, DataError
+from lit_rl.state.checkpoint import (
+    LIGHTNING_FILE,
+    commit,
+    dumps,
+    loads,
+    manifest_fields,
+    rank_file,
+    staging_path,
+    verify,
+)
+from lit_rl.state.files import write_durably
+from lit_rl.state.store import CheckpointStore
+
+
+@dataclass
+class CheckpointConfig:
+    """When the state is saved, and how many are kept. It is always saved when a run stops or finishes.
+
+    Args:
+        every_timesteps: save at the first iteration boundary at or past each multiple; `null` only at the end.
+        keep_last: how many of the newest checkpoints to keep. The best one is kept besides.
+    """
+
+    every_timesteps: int | None = 50_000
+    keep_last: int = 3
+
+    def __post_init__(self) -> None:
+        if self.every_timesteps is not None and self.every_timesteps < 1:
+            raise ConfigError(
+                f"checkpoint.every_timesteps is {self.every_timesteps}; give at least 1, or null."
+            )
+        if self.keep_last < 1:
+            raise ConfigError(f"checkpoint.keep_last is {self.keep_last}; at least 1 has to be kept.")
+
+
+class PlainCheckpointIO(CheckpointIO):
+    """Lightning's file, written once and waited for, and opened without running code."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, bytes] = {}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        data = dumps(checkpoint)
+        write_durably(Path(path), data)
+        self.written = {Path(path).name: data}
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        file = Path(path)
+        if not file.is_file():
+            raise DataError(f"{file} is not there.")
+        state: dict[str, Any] = loads(file.read_bytes(), file)
+        return state
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class Checkpointer(Callback):
+    """Saves at multiples of `every_timesteps`, and whenever training ends.
+
+    Whether to save depends on the timesteps before and after an iteration and on nothing else, so a stop in between
+    neither loses a save nor adds one.
+
+    Args:
+        store: where checkpoints go.
+        config: when.
+        run_id: the run's id.
+        segment: number of this process lifetime of the run.
+    """
+
+    def __init__(self, store: CheckpointStore, config: CheckpointConfig, run_id: str, segment: int) -> None:
+        self._store = store
+        self._config = config
+        self._run_id = run_id
+        self._segment = segment
+        self._io = PlainCheckpointIO()
+        self._before = 0
+        self.saved_at: int | None = None
+        """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        trainer.strategy.checkpoint_io = self._io
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RLModule)
+        self._before = pl_module.counters.timesteps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, RLModule)
+        now, before = pl_module.counters.timesteps, self._before
+        self._before = now
+        every = self._config.every_timesteps
+        if trainer.should_stop or (every is not None and now // every > before // every):
+            self.save(trainer, pl_module)
+
+    def save(self, trainer: Trainer, module: RLModule) -> None:
+        """Save the state of this moment, which must lie between two iterations. All ranks call it together."""
+        counters = module.counters
+        if self.saved_at == counters.timesteps:
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        module.log_book.marks = {
+            type(logger).__name__: logger.position()
+            for logger in trainer.loggers
+            if hasattr(logger, "position")
+        }
+        if trainer.is_global_zero:
+            self._store.stage(counters.timesteps, self._segment)
+        trainer.strategy.barrier("lit_rl staged")
+        final = self._store.place(counters.timesteps, self._segment)
+        staging = staging_path(final)
+        trainer.save_checkpoint(staging / LIGHTNING_FILE)
+        write_durably(staging / rank_file(trainer.global_rank), dumps(module.capture_rank()))
+        trainer.strategy.barrier("lit_rl written")
+        if trainer.is_global_zero:
+            fields = manifest_fields(
+                self._run_id,
+                self._segment,
+                counters.timesteps,
+                counters.iterations,
+                trainer.world_size,
+                module.score,
+            )
+            commit(staging, final, fields, self._io.written)
+            verify(final)
+            self._store.settle()
+        self._io.written = {}
+        trainer.strategy.barrier("lit_rl committed")
+        self.saved_at = counters.timesteps
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RLModule)
+        self.save(trainer, pl_module)

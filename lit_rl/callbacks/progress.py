@@ -1,0 +1,71 @@
+"""What one sees while a run goes: a bar on a terminal, a line now and then in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from lit_rl.algorithms.base import RLModule
+
+_LINE_EVERY_S = 10.0
+
+
+class Progress(Callback):
+    """Timesteps, speed and return. A bar where standard error is a terminal, else a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._last_line = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RLModule)
+        if trainer.is_global_zero and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=pl_module.clock.target,
+                initial=pl_module.counters.timesteps,
+                unit="step",
+                unit_scale=True,
+                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} timesteps [{elapsed}<{remaining}{postfix}]",
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, RLModule)
+        if not trainer.is_global_zero:
+            return
+        if self._bar is not None:
+            self._bar.set_postfix_str(_summary(pl_module), refresh=False)
+            self._bar.update(pl_module.counters.timesteps - self._bar.n)
+        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            print(
+                f"{pl_module.counters.timesteps:,} of {pl_module.clock.target:,} timesteps, {_summary(pl_module)}",
+                flush=True,
+            )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _summary(module: RLModule) -> str:
+    metrics = module.metrics
+    parts = [f"{metrics['time/fps']:,.0f} steps/s"]
+    if "rollout/ep_rew_mean" in metrics:
+        parts.append(f"return {metrics['rollout/ep_rew_mean']:.4g}")
+    if "rollout/success_rate" in metrics:
+        parts.append(f"success {metrics['rollout/success_rate']:.0%}")
+    return ", ".join(parts)

@@ -1,0 +1,83 @@
+"""Stopping between two iterations: by a signal, or at a timestep set beforehand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lit_rl.algorithms.base import RLModule
+from lit_rl.errors import EXIT_INTERRUPTED
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class StopRequest:
+    """Remembers that a signal asked the run to stop. The handler does nothing else, so it may come at any point.
+
+    A second Ctrl-C leaves the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.signal is signal.SIGINT:
+            os._exit(EXIT_INTERRUPTED)
+        self.signal = signal.Signals(number)
+
+    def install(self) -> dict[signal.Signals, Any]:
+        """Take the stop signals over; returns the handlers that were there."""
+        return {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        """Take the stop signals over for a while."""
+        before = self.install()
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+class Stopper(Callback):
+    """Ends training at an iteration boundary when a signal came, or when a pause is due.
+
+    Args:
+        request: where the signal handlers leave their word.
+        pause_at: end the segment at the first iteration boundary at or past this timestep.
+    """
+
+    def __init__(self, request: StopRequest, pause_at: int | None = None) -> None:
+        self._request = request
+        self._pause_at = pause_at
+        self.cause: str | None = None
+        """Why training was stopped before its target; `None` if it was not."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._request.install()  # Lightning has put its own handlers in by now
+        self._look(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RLModule)
+        if module.finished:
+            trainer.should_stop = True
+        elif self._request.signal is not None:
+            self.cause = self._request.signal.name
+            trainer.should_stop = True
+        elif self._pause_at is not None and module.counters.timesteps >= self._pause_at:
+            self.cause = "pause_at"
+            trainer.should_stop = True

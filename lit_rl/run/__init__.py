@@ -1,0 +1,1 @@
+"""How a run begins, and where it lives."""

@@ -1,0 +1,416 @@
+"""How a run begins: the one place that decides what is loaded from where.
+
+| mode | weights, moments | optimizer, schedules, counters, streams, environments | run |
+|---|---|---|---|
+| fresh | new | new | a new directory |
+| resume | from the checkpoint | from the checkpoint | the same directory |
+| warmstart | by `warmstart.load` | new | a new directory, parent recorded |
+
+Everything a user can get wrong is found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import Logger
+
+from lit_rl.algorithms.base import RLModule
+from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
+from lit_rl.callbacks.progress import Progress
+from lit_rl.callbacks.stopping import Stopper, StopRequest
+from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, DataError
+from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory
+from lit_rl.run.drift import Change, changes, table
+from lit_rl.run.lineage import Lineage
+from lit_rl.run.logs import MetricsCsv, RunTensorBoard
+from lit_rl.run.sources import Source, find
+from lit_rl.run.weights import check_shapes, part_of, warmstart
+from lit_rl.state.checkpoint import Checkpoint, load_rank
+from lit_rl.state.files import replace_durably
+from lit_rl.state.space import space_from_plain
+from lit_rl.state.store import CheckpointStore
+
+DEFAULT_ROOT = Path("lightning_logs")
+
+
+@dataclass
+class Plan:
+    """What a mode comes to for this module: decided, checked, and nothing written yet.
+
+    Args:
+        mode: how the run begins.
+        target: the timestep it goes to.
+        directory: the run directory of a resumed run.
+        checkpoint: what a resumed run goes on from.
+        timesteps: where it stands.
+        schedule: what schedules do if the target has moved.
+        moved: whether it has.
+        parents: what a warmstart has read.
+        changed: settings that differ from the run's.
+        notes: lines for the banner.
+    """
+
+    mode: Mode
+    target: int
+    directory: Path | None = None
+    checkpoint: Checkpoint | None = None
+    timesteps: int = 0
+    schedule: Literal["keep", "stretch", "hold"] = "keep"
+    moved: bool = False
+    parents: list[dict[str, Any]] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """A resumed run that is at its target already."""
+        return self.mode == "resume" and self.timesteps >= self.target
+
+
+def make_plan(
+    module: RLModule,
+    mode: Mode,
+    name: str,
+    root: Path,
+    resume: ResumeConfig,
+    warmstart_from: WarmstartConfig,
+) -> Plan:
+    """Decide how the run begins. Builds the module's environments and networks, and loads a warmstart's weights.
+
+    Raises:
+        ConfigError: the mode cannot be carried out as asked.
+        DataError: a checkpoint is damaged.
+    """
+    if mode == "resume":
+        source = find(resume.checkpoint, root, name, resume.strict, "resume.checkpoint")
+        return _plan_resume(module, source, resume)
+    if mode == "warmstart":
+        if warmstart_from.checkpoint is None:
+            raise ConfigError(
+                "warmstart.checkpoint is missing: name a checkpoint, a run directory or a .ckpt file."
+            )
+        source = find(warmstart_from.checkpoint, root, name, False, "warmstart.checkpoint")
+        return _plan_warmstart(module, source, warmstart_from)
+    module.build_envs()
+    module.build_networks()
+    return Plan("fresh", module.clock.target)
+
+
+def _check_algorithm(module: RLModule, source: Source) -> dict[str, Any]:
+    ours: dict[str, Any] | None = source.lightning.get("lit_rl")
+    if ours is None:
+        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    if ours["algorithm"] != type(module).__name__:
+        raise ConfigError(
+            f"{source.path} was written by {ours['algorithm']}, but model.class_path is {type(module).__name__}."
+        )
+    return ours
+
+
+def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any]) -> None:
+    module.check_spaces(
+        space_from_plain(ours["observation_space"]),
+        space_from_plain(ours["action_space"]),
+        of=str(source.path),
+    )
+
+
+def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
+    checkpoint = source.checkpoint
+    if checkpoint is None:
+        raise ConfigError(
+            f"resume.checkpoint: {source.path} is a bare file without the environments and streams of its run; resume "
+            "from its checkpoint directory, or use mode: warmstart."
+        )
+    ours = _check_algorithm(module, source)
+    directory = checkpoint.path.parent.parent
+    Lineage.read(directory)
+    timesteps, clock = checkpoint.manifest.timesteps, ours["run"]["clock"]
+    found = changes(source.lightning["hyper_parameters"], module.settings())
+    target = clock["target"]
+    if any(change.key == "total_timesteps" for change in found):
+        target = module.clock.target
+    if config.total_timesteps is not None:
+        target = config.total_timesteps
+    elif config.additional_timesteps is not None:
+        target = timesteps + config.additional_timesteps
+    plan = Plan(
+        "resume",
+        target,
+        directory,
+        checkpoint,
+        timesteps,
+        config.schedule,
+        target != clock["target"],
+        notes=source.complaints,
+    )
+    plan.changed = [change for change in found if change.key != "total_timesteps"]
+    if plan.nothing_to_do:
+        return plan
+    module.build_envs()
+    _check_spaces(module, source, ours)
+    module.build_networks()
+    check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
+    _check_drift(plan, config)
+    assert module.envs is not None
+    if config.require == "exact" and module.envs.grade != "exact":
+        raise ConfigError(
+            f"resume.require is exact, but env {module.env_config.name} cannot bring its episodes back; try "
+            "env.fresh_instance: true."
+        )
+    return plan
+
+
+def _check_drift(plan: Plan, config: ResumeConfig) -> None:
+    fixed = [change for change in plan.changed if change.fixed]
+    if fixed:
+        raise ConfigError(f"these settings cannot change when a run is resumed:\n{table(fixed)}")
+    learned = [change for change in plan.changed if not change.free]
+    if learned and config.on_config_change == "error":
+        raise ConfigError(
+            "these settings differ from the run's and change what is learned; set them back, or "
+            f"resume.on_config_change: accept:\n{table(learned)}"
+        )
+    if learned and config.on_config_change == "warn":
+        plan.notes.append("WARNING: the settings below differ from the run's and change what is learned.")
+
+
+def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -> Plan:
+    module.build_envs()
+    module.build_networks()
+    if "lit_rl" not in source.lightning:
+        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    if config.on_mismatch == "error":
+        _check_spaces(module, source, source.lightning["lit_rl"])
+    report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
+    parent: dict[str, Any] = {"path": str(source.path)}
+    if source.checkpoint is not None:
+        manifest = source.checkpoint.manifest
+        parent |= {
+            "digest": source.checkpoint.digest,
+            "run_id": manifest.run_id,
+            "timesteps": manifest.timesteps,
+        }
+    return Plan("warmstart", module.clock.target, parents=[parent], notes=[*source.complaints, *report.lines])
+
+
+class Run:
+    """A run that is about to train: its directory, and what the Trainer needs to carry it.
+
+    Give `callbacks`, `loggers` and `ckpt_path` to a `Trainer`, then train:
+
+        run = begin(module, mode="resume", name="cartpole")
+        trainer = Trainer(callbacks=run.callbacks, logger=run.loggers, max_epochs=-1)
+        with run:
+            trainer.fit(module, ckpt_path=run.ckpt_path, weights_only=True)
+    """
+
+    def __init__(
+        self,
+        module: RLModule,
+        plan: Plan,
+        name: str,
+        root: Path,
+        checkpoint: CheckpointConfig,
+        resume: ResumeConfig,
+        config_text: str | None,
+        pause_at: int | None,
+    ) -> None:
+        self.module, self.plan, self._resume = module, plan, resume
+        self.directory = plan.directory if plan.directory is not None else new_directory(root, name)
+        self._lock = RunLock(self.directory)
+        if plan.mode == "resume":
+            self.lineage = Lineage.read(self.directory)
+        else:
+            self.lineage = Lineage.new(name, plan.mode, plan.parents)
+        segment = self.lineage.begin_segment(
+            plan.mode,
+            plan.timesteps,
+            plan.target,
+            plan.checkpoint.path.name if plan.checkpoint else None,
+            [str(change) for change in plan.changed],
+        )
+        self.lineage.write(self.directory)
+        if config_text is not None:
+            replace_durably(self.directory / CONFIG, config_text.encode())
+        store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last)
+        debris = store.clear_debris()
+        if debris:
+            plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
+        self.request = StopRequest()
+        self._stopper = Stopper(self.request, pause_at)
+        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment.number)
+        if plan.checkpoint is not None:
+            self._checkpointer.saved_at = plan.timesteps
+        self.callbacks: list[Callback] = [_Opening(self), self._stopper, self._checkpointer, Progress()]
+        self.loggers: list[Logger] = [MetricsCsv(self.directory), RunTensorBoard(self.directory)]
+
+    @property
+    def ckpt_path(self) -> str | None:
+        """For ``Trainer.fit(ckpt_path=...)``."""
+        return None if self.plan.checkpoint is None else str(self.plan.checkpoint.lightning_file)
+
+    @property
+    def exit_code(self) -> int:
+        """What a process that carried this run leaves with: 0 when it is finished, 75 when it can be resumed."""
+        return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
+
+    def __enter__(self) -> Run:
+        self._before = self.request.install()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is None:
+            cause = self._stopper.cause or "finished"
+        else:
+            cause = f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            self.module.teardown("fit")
+        self.lineage.end_segment(self.module.counters.timesteps, cause)
+        self.lineage.write(self.directory)
+        self._lock.release()
+
+    def banner(self) -> str:
+        """What happened at the start, in a few lines."""
+        plan, module = self.plan, self.module
+        assert module.envs is not None
+        lines = [f"mode: {plan.mode}", f"run: {self.directory} ({self.lineage.run_id[:12]})"]
+        if plan.checkpoint is not None:
+            lines.append(f"checkpoint: {plan.checkpoint.path.name} (sha256 {plan.checkpoint.digest[:12]})")
+        for parent in plan.parents:
+            digest = f" (sha256 {parent['digest'][:12]})" if "digest" in parent else ""
+            lines.append(f"parent: {parent['path']}{digest}")
+        clock = module.clock
+        lines.append(f"timestep: {module.counters.timesteps:,} of {clock.target:,}")
+        lines.append(f"learning rate: {module.learning_rate_now:.4g}{self._schedule_note()}")
+        lines.append(
+            f"environments: {module.env_config.n_envs} x {module.env_config.name}, {self._environments()}"
+        )
+        if plan.mode == "resume":
+            parts = [
+                "policy",
+                "value",
+                "optimizer",
+                "schedules",
+                "counters",
+                "random streams",
+                "environments",
+            ]
+            parts += [
+                p
+                for p in ("obs_moments", "reward_moments")
+                if any(part_of(k) == p for k in module.state_dict())
+            ]
+            lines.append(f"loaded: {', '.join(parts)}")
+        else:
+            lines.append("loaded: nothing, everything is new" if plan.mode == "fresh" else "loaded:")
+        lines += [f"  {note}" for note in plan.notes]
+        if plan.changed:
+            lines.append("changed settings:\n" + table(plan.changed))
+        return "\n".join(lines)
+
+    def _schedule_note(self) -> str:
+        if not self.plan.moved:
+            return ""
+        clock, how = self.module.clock, self.plan.schedule
+        end = self.module.learning_rate_at(clock.target)
+        note = f" (target moved, schedules {how}: {end:.4g} at {clock.target:,})"
+        if end == 0.0 and how == "keep" and clock.horizon < clock.target:
+            note += f" WARNING: it is 0 from timestep {clock.horizon:,} on; resume.schedule: stretch or hold learns on"
+        return note
+
+    def _environments(self) -> str:
+        module = self.module
+        assert module.envs is not None
+        kind = type(module.envs).__name__.removesuffix("VectorEnv").lower()
+        if module.envs.grade == "boundary":
+            hint = "" if kind == "native" else "; env.fresh_instance: true may make it exact"
+            text = f"{kind}, resume grade boundary (an environment carries state across resets{hint})"
+        else:
+            text = f"{kind}, resume grade exact"
+        lost = module.restarted_envs
+        if lost:
+            text += f"; {len(lost)} of {module.envs.n_envs} episodes in flight could not be brought back and were restarted"
+        return text
+
+
+class _Opening(Callback):
+    """First of the callbacks: puts a resumed run's last pieces in place, and says what happened."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        run, plan = self._run, self._run.plan
+        if plan.checkpoint is None:
+            return
+        run.module.resume_rank(load_rank(plan.checkpoint, trainer.global_rank))
+        if plan.moved:
+            run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
+        marks = run.module.log_book.marks
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv | RunTensorBoard) and type(logger).__name__ in marks:
+                logger.cut_to(marks[type(logger).__name__])
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """There is no validation to check."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        run = self._run
+        if run.module.restarted_envs and run._resume.require == "exact":
+            raise ConfigError(
+                f"resume.require is exact, but environments {run.module.restarted_envs} could not be brought back to the "
+                "step they were in; use resume.require: boundary to restart their episodes."
+            )
+        if trainer.is_global_zero:
+            print(run.banner(), flush=True)
+
+
+def begin(
+    module: RLModule,
+    *,
+    mode: Mode = "fresh",
+    name: str = "run",
+    root: str | Path = DEFAULT_ROOT,
+    resume: ResumeConfig | None = None,
+    warmstart: WarmstartConfig | None = None,
+    checkpoint: CheckpointConfig | None = None,
+    config_text: str | None = None,
+    pause_at: int | None = None,
+) -> Run | None:
+    """Begin a run, or go on with one.
+
+    Args:
+        module: a new module; its environments and networks are built here.
+        mode: `fresh`, `resume` or `warmstart`.
+        name: the run's name; runs lie in ``<root>/<name>/version_N``.
+        root: where runs lie.
+        resume: how to go on; used by mode `resume`.
+        warmstart: what to take over; used by mode `warmstart`.
+        checkpoint: when to save.
+        config_text: the resolved configuration, kept in the run directory.
+        pause_at: end this segment at the first iteration boundary at or past this timestep.
+
+    Returns:
+        the run, or `None` if it is at its target already and there is nothing to do.
+
+    Raises:
+        ConfigError: the mode cannot be carried out; nothing has been written.
+    """
+    resume, root = resume or ResumeConfig(), Path(root)
+    try:
+        plan = make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig())
+        if plan.nothing_to_do:
+            print(
+                f"run: {plan.directory}\nfinished: timestep {plan.timesteps:,} of {plan.target:,}; nothing to do. To go on, "
+                "give resume.additional_timesteps or resume.total_timesteps."
+            )
+            return None
+        return Run(module, plan, name, root, checkpoint or CheckpointConfig(), resume, config_text, pause_at)
+    except BaseException:
+        module.teardown("fit")
+        raise

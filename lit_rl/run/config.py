@@ -1,0 +1,69 @@
+"""What the `resume` and `warmstart` blocks of a run's YAML say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from lit_rl.errors import ConfigError, did_you_mean
+
+Mode = Literal["fresh", "resume", "warmstart"]
+Part = Literal["policy", "value", "obs_moments", "reward_moments"]
+PARTS: tuple[str, ...] = get_args(Part)
+
+
+@dataclass
+class ResumeConfig:
+    """How a run goes on.
+
+    Args:
+        checkpoint: `last` or `best` of the newest run of this `name`, or a checkpoint or run directory.
+        total_timesteps: a new target, counted from the run's start.
+        additional_timesteps: a new target, counted from the checkpoint.
+        schedule: what schedules do when the target moves: `keep` their old horizon, `stretch` over the new target,
+            `hold` their present value.
+        on_config_change: what to do when a setting differs that changes what is learned.
+        require: `exact` refuses to go on if an episode in flight cannot be brought back.
+        strict: refuse a damaged newest checkpoint instead of going back to an older one.
+    """
+
+    checkpoint: str = "last"
+    total_timesteps: int | None = None
+    additional_timesteps: int | None = None
+    schedule: Literal["keep", "stretch", "hold"] = "keep"
+    on_config_change: Literal["error", "warn", "accept"] = "error"
+    require: Literal["boundary", "exact"] = "boundary"
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.total_timesteps is not None and self.additional_timesteps is not None:
+            raise ConfigError(
+                "resume.total_timesteps and resume.additional_timesteps are both given; keep one: the first counts from "
+                "the run's start, the second from the checkpoint."
+            )
+        for key in ("total_timesteps", "additional_timesteps"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"resume.{key} is {value}; it must be at least 1.")
+
+
+@dataclass
+class WarmstartConfig:
+    """What a new run takes from a trained one.
+
+    Args:
+        checkpoint: a checkpoint or run directory, or a bare `.ckpt` file.
+        load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`.
+        on_mismatch: what to do with a tensor of another shape: `error`, or `skip` it and say so.
+    """
+
+    checkpoint: str | None = None
+    load: list[Part] = field(default_factory=lambda: ["policy", "value", "obs_moments"])  # type: ignore[arg-type]
+    on_mismatch: Literal["error", "skip"] = "error"
+
+    def __post_init__(self) -> None:
+        for part in self.load:
+            if part not in PARTS:
+                raise ConfigError(
+                    f"warmstart.load: '{part}' is not one of {', '.join(PARTS)}.{did_you_mean(part, PARTS)}"
+                )

@@ -1,0 +1,68 @@
+"""What differs between the settings of a run and those it is asked to go on with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+FREE = ("total_timesteps", "env.backend", "env.n_workers", "env.step_timeout")
+"""May change freely: they do not change what is learned."""
+FIXED = ("env.n_envs", "policy_kwargs.optimizer_class", "policy_kwargs.optimizer_kwargs")
+"""Cannot change: the state that is kept depends on them."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that differs."""
+
+    key: str
+    old: Any
+    new: Any
+
+    @property
+    def free(self) -> bool:
+        return self.key in FREE
+
+    @property
+    def fixed(self) -> bool:
+        return any(self.key == key or self.key.startswith(f"{key}.") for key in FIXED)
+
+    def __str__(self) -> str:
+        return f"{_shown(self.key)}: {self.old} -> {self.new}"
+
+
+def _shown(key: str) -> str:
+    return (
+        key
+        if key == "total_timesteps" or key.startswith("env.")
+        else "seed_everything"
+        if key == "seed"
+        else f"model.{key}"
+    )
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """Every setting that differs, in the order of the new ones."""
+    before, after = _flat(old), _flat(new)
+    keys = [*after, *(key for key in before if key not in after)]
+    return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def table(found: list[Change]) -> str:
+    """Old and new, side by side."""
+    rows = [("setting", "run", "now"), *((_shown(c.key), str(c.old), str(c.new)) for c in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, dict) and tree:
+        return {
+            key: value
+            for name, part in tree.items()
+            for key, value in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
+    return {} if tree == {} else {prefix: tree}

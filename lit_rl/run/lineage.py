@@ -1,0 +1,126 @@
+"""Where a run came from: its parents, and every process lifetime it had."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import uuid
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lit_rl.errors import DataError
+from lit_rl.run.directory import LINEAGE
+from lit_rl.state.checkpoint import library_versions
+from lit_rl.state.files import write_json
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass
+class Segment:
+    """One process lifetime of a run.
+
+    Args:
+        number: from 1.
+        mode: how it began: `fresh`, `warmstart` or `resume`.
+        start: UTC time.
+        from_timesteps: the run's timestep then.
+        target: the run's target then.
+        checkpoint: name of the checkpoint it resumed from.
+        command: the command line.
+        host: the machine's name.
+        versions: of Python and the libraries.
+        config_changes: settings that differ from the segment before, as `key: old -> new`.
+        end: UTC time; `None` while it lasts, and for good if the process was killed.
+        to_timesteps: the run's timestep at its end.
+        cause: why it ended: `finished`, `pause_at`, a signal's name, `error: ...`, or `killed`.
+    """
+
+    number: int
+    mode: str
+    start: str
+    from_timesteps: int
+    target: int
+    checkpoint: str | None
+    command: list[str]
+    host: str
+    versions: dict[str, str]
+    config_changes: list[str] = field(default_factory=list)
+    end: str | None = None
+    to_timesteps: int | None = None
+    cause: str | None = None
+
+
+@dataclass
+class Lineage:
+    """A run's history, in ``lineage.json``.
+
+    Args:
+        run_id: names the run for good, wherever its directory goes.
+        name: the run's name.
+        mode: how the run began: `fresh` or `warmstart`.
+        parents: what a warmstart read: path, digest, run id and timesteps where known.
+        segments: in order.
+    """
+
+    run_id: str
+    name: str
+    mode: str
+    parents: list[dict[str, Any]] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, name: str, mode: str, parents: list[dict[str, Any]]) -> Lineage:
+        """The history of a run that begins now."""
+        return cls(uuid.uuid4().hex, name, mode, parents)
+
+    @classmethod
+    def read(cls, directory: Path) -> Lineage:
+        """The history that lies in a run directory.
+
+        Raises:
+            DataError: there is none, or it is damaged.
+        """
+        file = directory / LINEAGE
+        try:
+            plain = json.loads(file.read_text())
+            return cls(**{**plain, "segments": [Segment(**segment) for segment in plain["segments"]]})
+        except FileNotFoundError:
+            raise DataError(f"{directory} is not a run directory: it has no {LINEAGE}.") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{file} is damaged: {error}.") from None
+
+    def write(self, directory: Path) -> None:
+        """Put the history into the run directory."""
+        write_json(directory / LINEAGE, asdict(self))
+
+    def begin_segment(
+        self, mode: str, from_timesteps: int, target: int, checkpoint: str | None, config_changes: list[str]
+    ) -> Segment:
+        """Add a segment; one before it that has no end was killed."""
+        for segment in self.segments:
+            segment.cause = segment.cause or "killed"
+        segment = Segment(
+            number=len(self.segments) + 1,
+            mode=mode,
+            start=_now(),
+            from_timesteps=from_timesteps,
+            target=target,
+            checkpoint=checkpoint,
+            command=list(sys.argv),
+            host=socket.gethostname(),
+            versions=library_versions(),
+            config_changes=config_changes,
+        )
+        self.segments.append(segment)
+        return segment
+
+    def end_segment(self, timesteps: int, cause: str) -> None:
+        """Close the last segment."""
+        segment = self.segments[-1]
+        segment.end, segment.to_timesteps, segment.cause = _now(), timesteps, cause

@@ -1,0 +1,143 @@
+"""Log files that a resumed run goes on with: nothing lost, nothing twice.
+
+Each logger can say where it stands (`position`, kept in the checkpoint) and go back there (`cut_to`): what a killed
+process wrote after its last checkpoint is cut, for the resumed run writes it again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsCsv(Logger):
+    """``metrics.csv``: one line an iteration, the timestep first, then the metrics by name.
+
+    Args:
+        directory: the run directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._file = directory / "metrics.csv"
+        self._directory = directory
+        self._columns: list[str] = []
+        self._rows = 0
+        self._pending: list[dict[str, Any]] = []
+
+    @property
+    def name(self) -> str:
+        return self._directory.parent.name
+
+    @property
+    def version(self) -> str:
+        return self._directory.name
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._directory)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Hyperparameters stand in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self._pending.append({"step": step, **metrics})
+        if len(self._pending) >= 50:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what is pending. A new metric becomes a new column, empty in the lines before."""
+        if not self._pending:
+            return
+        new = [key for row in self._pending for key in row if key not in self._columns]
+        if new:
+            self._columns += list(dict.fromkeys(new))
+            self._rewrite(self._read())
+        text = io.StringIO()
+        csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(self._pending)
+        with open(self._file, "a") as file:
+            file.write(text.getvalue())
+        self._rows += len(self._pending)
+        self._pending = []
+
+    def position(self) -> dict[str, Any]:
+        """Lines and columns written so far."""
+        return {"rows": self._rows, "columns": list(self._columns)}
+
+    @rank_zero_only
+    def cut_to(self, position: dict[str, Any]) -> None:
+        """Keep the lines and columns of `position` only."""
+        self._columns = list(position["columns"])
+        self._rows = position["rows"]
+        if self._columns:
+            self._rewrite(self._read()[: self._rows])
+        else:
+            self._file.unlink(missing_ok=True)
+
+    def finalize(self, status: str) -> None:
+        self.save()
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self._file.exists():
+            return []
+        with open(self._file, newline="") as file:
+            return list(csv.DictReader(file))
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        staged = self._file.with_name(".metrics.csv")
+        with open(staged, "w") as file:
+            writer = csv.DictWriter(
+                file, self._columns, restval="", extrasaction="ignore", lineterminator="\n"
+            )
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(staged, self._file)
+
+
+class RunTensorBoard(TensorBoardLogger):
+    """TensorBoard event files in the run directory, one more for every segment.
+
+    Event files are only ever appended to, so a cut at a length they once had leaves whole records.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(save_dir=directory.parent.parent, name=directory.parent.name, version=directory.name)
+        self._run_directory = directory
+
+    def save(self) -> None:
+        """Flush; hyperparameters stand in config.yaml, not in a file of their own."""
+        if self._experiment is not None:
+            self.experiment.flush()
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Hyperparameters stand in config.yaml."""
+
+    def finalize(self, status: str) -> None:
+        if self._experiment is not None:
+            self.experiment.flush()
+            self.experiment.close()
+
+    def _event_files(self) -> list[Path]:
+        return sorted(self._run_directory.glob("events.out.tfevents.*"))
+
+    def position(self) -> dict[str, Any]:
+        """Length of every event file, in bytes."""
+        return {file.name: file.stat().st_size for file in self._event_files()}
+
+    @rank_zero_only
+    def cut_to(self, position: dict[str, Any]) -> None:
+        """Cut event files to the lengths of `position`, and delete those begun since."""
+        for file in self._event_files():
+            if file.name in position:
+                os.truncate(file, min(position[file.name], file.stat().st_size))
+            else:
+                file.unlink()

@@ -1,0 +1,105 @@
+"""From what a user writes (`last`, a path) to the checkpoint it means, checked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lit_rl.errors import ConfigError, DataError, did_you_mean
+from lit_rl.run.directory import CHECKPOINTS, LINEAGE, has_checkpoint, runs_with_checkpoints, versions_of
+from lit_rl.state.checkpoint import LIGHTNING_FILE, MANIFEST, Checkpoint, load_bare, load_lightning, verify
+from lit_rl.state.store import CheckpointStore
+
+
+@dataclass
+class Source:
+    """A checkpoint to begin from.
+
+    Args:
+        path: what was opened.
+        lightning: its dictionary.
+        checkpoint: the directory and its manifest; `None` for a bare file.
+        complaints: what was passed over on the way, and why.
+    """
+
+    path: Path
+    lightning: dict[str, Any]
+    checkpoint: Checkpoint | None
+    complaints: list[str] = field(default_factory=list)
+
+
+def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
+    """Open what `wanted` names.
+
+    Args:
+        wanted: `last`, `best`, a checkpoint directory, a run directory, or a file.
+        root: where runs lie.
+        name: the run's name, for `last` and `best`.
+        strict: do not go back to an older checkpoint when the newest is damaged.
+        key: the setting, for errors.
+
+    Raises:
+        ConfigError: there is nothing of the kind.
+        DataError: there is, and none of it is good.
+    """
+    if "://" in wanted:
+        raise ConfigError(f"{key}: '{wanted}' is a remote address; copy it to a local directory first.")
+    if wanted in ("last", "best"):
+        run = next((run for run in versions_of(root, name) if has_checkpoint(run)), None)
+        if run is None:
+            raise ConfigError(
+                f"{key}: '{wanted}' of the run '{name}' is not there: no checkpoint below {root / name}.{_nearest(root)}"
+            )
+        return _from_run(run, wanted, strict)
+    path = Path(wanted)
+    if path.name == LIGHTNING_FILE and (path.parent / MANIFEST).exists():
+        path = path.parent
+    if not path.exists():
+        raise ConfigError(f"{key}: '{wanted}' is not there.{_nearest(root, wanted)}")
+    path = path.resolve()
+    if path.is_file():
+        if path.suffix == ".zip":
+            raise ConfigError(
+                f"{key}: '{wanted}' is a zip file; this version reads checkpoints and .ckpt files."
+            )
+        return Source(path, load_bare(path), None)
+    if (path / MANIFEST).exists():
+        return _open(verify(path), [])
+    if (path / CHECKPOINTS).is_dir() or (path / LINEAGE).exists():
+        return _from_run(path, "last", strict)
+    if path.name == CHECKPOINTS:
+        return _from_run(path.parent, "last", strict)
+    raise DataError(
+        f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE})."
+    )
+
+
+def _from_run(run: Path, which: str, strict: bool) -> Source:
+    store = CheckpointStore(run / CHECKPOINTS)
+    if which == "best":
+        best = store.inventory().best()
+        if best is not None:
+            return _open(verify(best.path), [])
+    checkpoint, complaints = store.newest_good(strict)
+    if checkpoint is None:
+        detail = f" {complaints[0]}" if complaints else ""
+        raise DataError(f"{run} has no good checkpoint.{detail}")
+    return _open(checkpoint, complaints)
+
+
+def _open(checkpoint: Checkpoint, complaints: list[str]) -> Source:
+    return Source(checkpoint.path, load_lightning(checkpoint), checkpoint, complaints)
+
+
+def _nearest(root: Path, wanted: str | None = None) -> str:
+    runs = runs_with_checkpoints(root)
+    if not runs:
+        return f" No run below {root} has a checkpoint yet."
+    if wanted is not None:
+        near = did_you_mean(wanted, [str(run) for run in runs])
+        if near:
+            return near
+    newest = max(runs, key=lambda run: os.stat(run / CHECKPOINTS).st_mtime)
+    return f" The nearest run that has one is {newest}."

@@ -1,0 +1,118 @@
+"""Taking weights and moments over from another run, by name, with a report part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.networks import is_value_tensor
+from lit_rl.errors import ConfigError
+from lit_rl.run.config import WarmstartConfig
+
+
+@dataclass
+class Report:
+    """What was loaded and what was not, a line a part."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, part: str, text: str) -> None:
+        self.lines.append(f"{part}: {text}")
+
+
+def part_of(name: str) -> str:
+    """The part a tensor of the module's `state_dict` belongs to."""
+    if name.startswith("normalizer.obs."):
+        return "obs_moments"
+    if name.startswith("normalizer.reward."):
+        return "reward_moments"
+    return "value" if is_value_tensor(name.removeprefix("policy.")) else "policy"
+
+
+def check_shapes(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str) -> None:
+    """Compare two sets of tensors by name and shape.
+
+    Raises:
+        ConfigError: names the first tensor that differs, with both shapes.
+    """
+    for name in sorted(ours.keys() | theirs.keys()):
+        if name not in theirs:
+            raise ConfigError(
+                f"{what} has no tensor '{name}' {tuple(ours[name].shape)}, which this model has."
+            )
+        if name not in ours:
+            raise ConfigError(
+                f"{what} has a tensor '{name}' {tuple(theirs[name].shape)}, which this model has not."
+            )
+        if ours[name].shape != theirs[name].shape:
+            raise ConfigError(
+                f"{what}: tensor '{name}' has shape {tuple(theirs[name].shape)}, this model needs "
+                f"{tuple(ours[name].shape)}; check model.policy_kwargs and the environment."
+            )
+
+
+def warmstart(module: RLModule, theirs: dict[str, Tensor], config: WarmstartConfig, what: str) -> Report:
+    """Copy the parts named in `warmstart.load` into a fresh module.
+
+    Args:
+        module: with its networks built.
+        theirs: the trained tensors, named as in the module's `state_dict`.
+        config: which parts, and what to do with other shapes.
+        what: what they come from, for messages.
+
+    Raises:
+        ConfigError: a tensor is missing or has another shape, or weights need moments that are not there.
+    """
+    ours = module.state_dict()
+    by_part: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in theirs.items():
+        by_part.setdefault(part_of(name), {})[name] = tensor
+    _check_moments(by_part, ours, config, what)
+    report = Report()
+    for part in ("policy", "value", "obs_moments", "reward_moments"):
+        mine = {name: tensor for name, tensor in ours.items() if part_of(name) == part}
+        given = by_part.get(part, {})
+        if part not in config.load:
+            if given or mine:
+                report.add(part, "not loaded (not in warmstart.load)")
+            continue
+        if not given and not mine:
+            report.add(part, "none on either side")
+            continue
+        if part.endswith("_moments") and not mine:
+            report.add(part, "not loaded (this run does not normalise it)")
+            continue
+        if config.on_mismatch == "error":
+            check_shapes(mine, given, what)
+        skipped = []
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                if name in given and given[name].shape == tensor.shape:
+                    tensor.copy_(given[name])
+                else:
+                    skipped.append(name)
+        loaded = len(mine) - len(skipped)
+        report.add(part, f"{loaded} tensors loaded" + (f", skipped {', '.join(skipped)}" if skipped else ""))
+    return report
+
+
+def _check_moments(
+    theirs: dict[str, dict[str, Tensor]], ours: dict[str, Tensor], config: WarmstartConfig, what: str
+) -> None:
+    trained_with = "obs_moments" in theirs
+    normalises = any(part_of(name) == "obs_moments" for name in ours)
+    if "policy" not in config.load and "value" not in config.load:
+        return
+    if trained_with and not normalises:
+        raise ConfigError(
+            f"warmstart: the weights of {what} were trained on normalised observations, but env.normalize.obs is false; "
+            "set it to true."
+        )
+    if normalises and not trained_with and "obs_moments" in config.load:
+        raise ConfigError(
+            f"warmstart: env.normalize.obs is true, but {what} has no moments to go with its weights; set it to false, or "
+            "take obs_moments out of warmstart.load to begin with new ones."
+        )
