@@ -127,7 +127,7 @@ class Checkpointer(Callback):
         trainer.strategy.barrier("lit_rl staged")
         final = self._store.place(counters.timesteps, self._segment)
         staging = staging_path(final)
-        trainer.save_checkpoint(staging / LIGHTNING_FILE)
+        trainer.save_checkpoint(staging / LIGHTNING_FILE, weights_only=False)
         write_durably(staging / rank_file(trainer.global_rank), dumps(module.capture_rank()))
         trainer.strategy.barrier("lit_rl written")
         if trainer.is_global_zero:

@@ -1,0 +1,175 @@
+"""`fit`, `validate` and `test`: LightningCLI with our keys in front."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.ppo import PPO
+from lit_rl.callbacks.checkpointing import CheckpointConfig
+from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import EXIT_OK, ConfigError
+from lit_rl.run.begin import Run, begin
+from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
+
+ALGORITHMS = (PPO,)
+"""Importing them is what makes their short names known."""
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": -1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "accelerator": "auto",
+    "devices": 1,
+}
+
+
+class RunCLI(LightningCLI):
+    """One parser for every mode; the file's `mode` says how the run begins."""
+
+    run: Run | None = None
+    exit_code = EXIT_OK
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(
+            RLModule,
+            args=args,
+            subclass_mode_model=True,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "exit_on_error": False,
+                **{name: {"exit_on_error": False, "description": text} for name, text in DESCRIPTIONS.items()},
+            },
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "dataloaders", "datamodule", "weights_only", "verbose"}
+        return {
+            "fit": skipped | {"train_dataloaders", "val_dataloaders"},
+            "validate": skipped,
+            "test": skipped,
+        }
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--mode", type=Mode, default="fresh", help="How the run begins.")
+        parser.add_argument("--name", type=str, default="run", help="Runs lie in lightning_logs/<name>/version_N.")
+        parser.add_argument(
+            "--total_timesteps",
+            type=int,
+            default=1_000_000,
+            help="The run ends at the first iteration boundary at or past this timestep.",
+        )
+        super().add_default_arguments_to_parser(parser)
+        parser.add_argument(
+            "--pause_at",
+            type=int | None,
+            default=None,
+            help="End this segment at the first iteration boundary at or past this timestep, with exit code 75.",
+        )
+        parser.add_class_arguments(ResumeConfig, "resume")
+        parser.add_class_arguments(WarmstartConfig, "warmstart")
+        parser.add_class_arguments(EnvConfig, "env")
+        parser.add_class_arguments(CheckpointConfig, "checkpoint")
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True)
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults(
+            {f"trainer.{key}": value for key, value in self.trainer_defaults.items()}
+        )
+        parser.link_arguments("env", "model.init_args.env")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("total_timesteps", "model.init_args.total_timesteps")
+
+    def _parse_ckpt_path(self) -> None:
+        """The YAML says what the run is, never a checkpoint."""
+
+    def instantiate_classes(self) -> None:
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule = None
+        self.model = self._get(self.config_init, "model")
+        if self.subcommand == "fit":
+            self._begin()
+        if self.subcommand != "fit" or self.run is not None:
+            self.trainer = self.instantiate_trainer()
+
+    def _begin(self) -> None:
+        config = self._get(self.config_init, "resume"), self._get(self.config_init, "warmstart")
+        mode: Mode = self._get(self.config, "mode")
+        ckpt_path = self.config["fit"].get("ckpt_path")
+        resume: ResumeConfig = config[0]
+        if ckpt_path is not None:
+            mode, resume.checkpoint = "resume", str(ckpt_path)
+        self._say_what_is_ignored(mode)
+        self.run = begin(
+            self.model,
+            mode=mode,
+            name=self._get(self.config, "name"),
+            root=Path(self._get(self.config_init, "trainer").get("default_root_dir") or "lightning_logs"),
+            resume=resume,
+            warmstart=config[1],
+            checkpoint=self._get(self.config_init, "checkpoint"),
+            config_text=self._resolved_config(),
+            pause_at=self._get(self.config, "pause_at"),
+        )
+
+    def _say_what_is_ignored(self, mode: Mode) -> None:
+        defaults = self._parser("fit").get_defaults()
+        ignored = [
+            block
+            for block in ("resume", "warmstart")
+            if block != mode and self._get(self.config, block) != defaults.get(block)
+        ]
+        if ignored:
+            print(f"mode is {mode}: the {' and '.join(ignored)} block is ignored")
+
+    def _resolved_config(self) -> str:
+        config = self.config["fit"].clone()
+        config.pop("config", None)
+        return str(self._parser("fit").dump(config, skip_none=False, skip_link_targets=True))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.run is not None:
+            own = self._get(self.config_init, "trainer").get("logger")
+            loggers = own if isinstance(own, list) else [] if own in (False, None, True) else [own]
+            kwargs["logger"] = [*self.run.loggers, *loggers]
+        trainer = super().instantiate_trainer(**kwargs)
+        if self.run is not None:
+            trainer.callbacks[:0] = self.run.callbacks
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand == "fit":
+            if self.run is None:
+                return
+            with self.run:
+                self.trainer.fit(self.model, ckpt_path=self.run.ckpt_path, weights_only=True)
+            self.exit_code = self.run.exit_code
+            stopped = self.run._stopper.cause
+            counters = self.model.counters
+            what = f"stopped by {stopped}, resume it with mode: resume" if stopped else "finished"
+            score = self.model.score
+            result = "" if score is None else f", return {score:.4g} over the last 100 episodes"
+            print(f"{what}: timestep {counters.timesteps:,}{result}\nresults: {self.run.directory}")
+
+
+DESCRIPTIONS = {
+    "fit": "Train: begin a run, go on with one, or begin one from trained weights.",
+    "validate": "Evaluate a checkpoint over some episodes, deterministically.",
+    "test": "Evaluate a checkpoint over some episodes, deterministically.",
+}
