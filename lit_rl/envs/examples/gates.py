@@ -1,9 +1,9 @@
 """A point finds its way to a goal through gates in walls: six levels, reward only at the goal.
 
 The room is the square [-1, 1] x [-1, 1]. The point starts near the left side; the goal lies `distance` to
-its right, or up to 30% nearer, at a random height. Walls stand at the x of `WALLS`, each with one gate of half
-width `gate_width` at a random height. The reward is 1 when the goal is reached and 0 otherwise, so a beginner
-who must pass two gates hardly ever sees a reward. Near goals without walls are found by chance.
+its right, or up to 30% nearer, at a random height. Walls stand at the x of `WALLS`, each with one gate of
+half width `gate_width` at a random height. The reward is 1 when the goal is reached and 0 otherwise, so a
+beginner who must pass two gates hardly ever sees a reward. Near goals without walls are found by chance.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from lit_rl.errors import ConfigError
 
 START_X = -0.9
 WALLS = (-0.3, 0.3)
@@ -48,9 +50,9 @@ class Gates(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """The room with gates.
 
     Observation, float32 of shape (10,): position (x, y), goal relative to it (dx, dy), then for each of the
-    two walls (dx to the wall, dy to the middle of its gate, half width of the gate; `OPEN` for a wall that is
-    not there). Action, float32 of shape (2,) in [-1, 1]: the move along x and y in units of `SPEED`. An episode
-    terminates at the goal (`info["is_success"]` True, reward 1) and is truncated after `max_steps`.
+    two walls (dx to the wall, dy to the middle of its gate, half width of the gate; `OPEN` for a wall that
+    is not there). Action, float32 of shape (2,) in [-1, 1]: the move along x and y in units of `SPEED`. An
+    episode terminates at the goal (`info["is_success"]` True, reward 1) and is truncated after `max_steps`.
 
     `level` is an index into `LEVELS`, the last one by default. `set_level(i)` and the attributes `distance`,
     `walls` and `gate_width` take effect at the next reset.
@@ -67,6 +69,8 @@ class Gates(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def set_level(self, level: int) -> None:
         """Choose `LEVELS[level]` for the next episode."""
+        if not -len(LEVELS) <= level < len(LEVELS):
+            raise ConfigError(f"level: is {level}, and the levels of Gates go from 0 to {len(LEVELS) - 1}.")
         chosen = LEVELS[level]
         self.distance = chosen.distance
         self.walls = chosen.walls
