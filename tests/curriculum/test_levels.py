@@ -124,7 +124,7 @@ def test_mistakes_name_the_key(levels, message):
 def test_deliver_sets_attributes_and_calls_set_level_through_wrappers():
     env = gym.wrappers.TimeLimit(Gates(0), 50)
     deliver(env, Level("a", set_level=3))
-    assert (env.unwrapped.walls, env.unwrapped.gate_width) == (2, 0.4)
+    assert (env.unwrapped.walls, env.unwrapped.gate_width) == (2, 0.5)
     deliver(env, Level("a", attributes={"gate_width": 0.01}))
     assert (env.unwrapped.walls, env.unwrapped.gate_width) == (2, 0.01)
 

@@ -2,8 +2,9 @@
 
 The room is the square [-1, 1] x [-1, 1]. The point starts near the left side; the goal lies `distance` to
 its right, or up to 30% nearer, at a random height. Walls stand at the x of `WALLS`, each with one gate of
-half width `gate_width` at a random height. The reward is 1 when the goal is reached and 0 otherwise, so a
-beginner who must pass two gates hardly ever sees a reward. Near goals without walls are found by chance.
+half width `gate_width` at a random height, and touching a wall ends the episode. The reward is 1 when the
+goal is reached and 0 otherwise, so a beginner who must pass two gates hardly ever sees a reward, while near
+goals without walls are found by chance.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ class GatesLevel:
 LEVELS = (
     GatesLevel(distance=0.4, walls=0, gate_width=0.5),
     GatesLevel(distance=0.9, walls=1, gate_width=0.5),
-    GatesLevel(distance=1.2, walls=1, gate_width=0.3),
-    GatesLevel(distance=1.6, walls=2, gate_width=0.4),
-    GatesLevel(distance=1.8, walls=2, gate_width=0.25),
-    GatesLevel(distance=1.8, walls=2, gate_width=0.15),
+    GatesLevel(distance=1.2, walls=1, gate_width=0.4),
+    GatesLevel(distance=1.6, walls=2, gate_width=0.5),
+    GatesLevel(distance=1.8, walls=2, gate_width=0.38),
+    GatesLevel(distance=1.8, walls=2, gate_width=0.28),
 )
 
 
@@ -52,7 +53,8 @@ class Gates(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Observation, float32 of shape (10,): position (x, y), goal relative to it (dx, dy), then for each of the
     two walls (dx to the wall, dy to the middle of its gate, half width of the gate; `OPEN` for a wall that
     is not there). Action, float32 of shape (2,) in [-1, 1]: the move along x and y in units of `SPEED`. An
-    episode terminates at the goal (`info["is_success"]` True, reward 1) and is truncated after `max_steps`.
+    episode terminates at the goal (`info["is_success"]` True, reward 1) or at a wall, and is truncated after
+    `max_steps`.
 
     `level` is an index into `LEVELS`, the last one by default. `set_level(i)` and the attributes `distance`,
     `walls` and `gate_width` take effect at the next reset.
@@ -95,29 +97,25 @@ class Gates(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Move by `action`, stopped by walls."""
+        """Move by `action`; a move into a wall ends the episode."""
         move = SPEED * np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         target = np.clip(self._position + move, -1.0, 1.0)
-        for x, middle, half_width in self._gates:
-            target = self._stop_at_wall(target, x, middle, half_width)
+        crashed = any(self._hits(target, *gate) for gate in self._gates)
         self._position = target
         self._steps += 1
-        success = bool(np.hypot(*(self._goal - self._position)) < GOAL_RADIUS)
-        truncated = not success and self._steps >= self.max_steps
-        return self._observe(), float(success), success, truncated, {"is_success": success}
+        success = not crashed and bool(np.hypot(*(self._goal - self._position)) < GOAL_RADIUS)
+        terminated = success or crashed
+        truncated = not terminated and self._steps >= self.max_steps
+        return self._observe(), float(success), terminated, truncated, {"is_success": success}
 
-    def _stop_at_wall(
-        self, target: NDArray[np.float64], wall_x: float, middle: float, half_width: float
-    ) -> NDArray[np.float64]:
-        """`target`, or the point beside the wall when the way to it meets the wall outside its gate."""
+    def _hits(self, target: NDArray[np.float64], wall_x: float, middle: float, half_width: float) -> bool:
+        """Whether the way from the position to `target` meets the wall outside its gate."""
         before, after = self._position[0] - wall_x, target[0] - wall_x
-        if before * after > 0.0:
-            return target
-        share = before / (before - after) if before != after else 0.0
+        if before == after or before * after > 0.0:
+            return False
+        share = before / (before - after)
         height = self._position[1] + share * (target[1] - self._position[1])
-        if abs(height - middle) < half_width:
-            return target
-        return np.array([wall_x + np.copysign(1e-3, before), target[1]])
+        return bool(abs(height - middle) >= half_width)
 
     def _observe(self) -> NDArray[np.float32]:
         """The ten numbers described in the class docstring."""
