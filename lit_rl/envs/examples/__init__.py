@@ -1,0 +1,1 @@
+"""Small environments of our own, pure NumPy, used by the documentation and the tests."""
