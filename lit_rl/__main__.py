@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from lit_rl.cli import run_command
+    from lit_rl.cli.dispatch import run_command
 
     sys.exit(run_command(sys.argv[1:]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from gymnasium import spaces
 from lightning.pytorch import LightningModule
 from torch import nn
 
+from lit_rl.algorithms.evaluation import Evaluation, evaluate
 from lit_rl.algorithms.settings import to_plain_settings
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.monitor import Episode
 from lit_rl.envs.normalize import Normalizer
-from lit_rl.envs.vector import VectorEnv
+from lit_rl.envs.vector import SyncVectorEnv, VectorEnv
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
@@ -67,8 +69,13 @@ class RLModule(LightningModule):
         self.metrics: dict[str, float] = {}
         """Metrics of the last iteration, by SB3's names."""
         self.envs: VectorEnv | None = None
+        self.on_ready: Callable[[], None] | None = None
+        """Called once everything is in place and before the first iteration."""
         self.restarted_envs: list[int] = []
         """Environments whose episode in flight could not be brought back at the last resume."""
+        self.evaluation_episodes = 20
+        self.evaluation: Evaluation | None = None
+        """Result of the last `test` or `validate`."""
         self._spaces: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         self._obs: Obs | None = None
         self._policy_obs: Any = None
@@ -91,6 +98,10 @@ class RLModule(LightningModule):
     def update(self, rollout: Any) -> dict[str, float]:
         """Improve the weights with a rollout; returns metrics by SB3's names."""
 
+    @abstractmethod
+    def predict(self, policy_obs: Any) -> np.ndarray:
+        """The most likely actions for a batch of observations as the policy sees them, as the environment takes them."""
+
     # -- building ----------------------------------------------------------------------------------------------
 
     @property
@@ -111,6 +122,13 @@ class RLModule(LightningModule):
             if self._spaces is not None:
                 self.check_spaces(*self._spaces, of="this environment")
             self._spaces = (self.envs.observation_space, self.envs.action_space)
+        return self.envs
+
+    def build_evaluation_envs(self) -> VectorEnv:
+        """Make environments for evaluation in this process, with episode seeds of their own, once."""
+        if self.envs is None:
+            self.envs = SyncVectorEnv(self.env_config, self.seed, range(1), Stream.EVALUATION)
+            self._spaces = self._spaces or (self.envs.observation_space, self.envs.action_space)
         return self.envs
 
     def build_networks(self) -> None:
@@ -193,6 +211,8 @@ class RLModule(LightningModule):
             self._resumed_rank = None
         self._policy_obs = self.normalizer.normalize_obs(self._obs)
         self._segment_start = (time.monotonic(), self.counters.timesteps, self.log_book.seconds)
+        if self.on_ready is not None:
+            self.on_ready()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         rollout = self.collect()
@@ -204,6 +224,16 @@ class RLModule(LightningModule):
             logger.log_metrics(self.metrics, step=self.counters.timesteps)
         if self.finished:
             self.trainer.should_stop = True
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Play `evaluation_episodes` episodes; the result is left in `evaluation`."""
+        self.evaluation = evaluate(self, self.build_evaluation_envs(), self.evaluation_episodes)
+        metrics = {f"test/{key}": value for key, value in self.evaluation.metrics().items()}
+        self.log_dict(metrics, batch_size=1)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """The same as `test_step`."""
+        self.test_step(batch, batch_idx)
 
     def teardown(self, stage: str) -> None:
         if self.envs is not None:

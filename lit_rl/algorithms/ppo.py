@@ -215,6 +215,12 @@ class PPO(RLModule):
         self.finish_rollout(self.n_steps, episodes)
         return batch
 
+    @torch.no_grad()
+    def predict(self, policy_obs: Any) -> np.ndarray:
+        head, _ = self.net.actor(as_tensor(policy_obs, self.device))
+        action: np.ndarray = to_env(self.net.distribution.mode(head).cpu().numpy(), self.policy)  # type: ignore[arg-type]
+        return action
+
     def _action_noise(self, offset: int, n_envs: int) -> Tensor:
         """Noise of the whole rollout, [T, N, ...]: one stream and one draw an environment."""
         rows = self.n_steps

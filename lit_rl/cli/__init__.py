@@ -1,10 +1,1 @@
 """The command line: a thin dispatcher in front of Lightning's own."""
-
-from __future__ import annotations
-
-
-
-
-
-
-

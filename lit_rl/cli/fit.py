@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import warnings
+import argparse
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms.base import RLModule
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.callbacks.checkpointing import CheckpointConfig
+from lit_rl.cli.check import check_keys, check_options, model_class, read_yaml
+from lit_rl.cli.messages import one_line
+from lit_rl.cli.quiet import quiet
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError
-from lit_rl.run.begin import Run, begin
+from lit_rl.run.begin import DEFAULT_ROOT, Run, begin, prepare_evaluation
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
+from lit_rl.run.sources import find
 
 ALGORITHMS = (PPO,)
 """Importing them is what makes their short names known."""
@@ -32,6 +34,44 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "accelerator": "auto",
     "devices": 1,
 }
+
+
+def run_lightning(command: str, rest: list[str]) -> int:
+    """Run one of Lightning's commands with the remaining words of the command line; returns the exit code.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+    """
+    quiet()
+    configs = [(path, read_yaml(Path(path))) for path in _values(rest, "--config", "-c")]
+    for path, config in configs:
+        check_keys(config, path)
+    named = [
+        config["model"].get("class_path") for _, config in configs if isinstance(config.get("model"), dict)
+    ]
+    named += [config["model"] for _, config in configs if isinstance(config.get("model"), str)]
+    named += _values(rest, "--model", "--model.class_path")
+    model = next((str(name) for name in reversed(named) if name), None)
+    if model is not None:
+        model_class(model)
+    check_options(rest, model, ("episodes",) if command != "fit" else ())
+    try:
+        cli = RunCLI([command, *rest])
+    except (argparse.ArgumentError, ValueError) as error:
+        if not isinstance(error, argparse.ArgumentError) and "Parser key" not in str(error):
+            raise
+        raise ConfigError(one_line(str(error))) from None
+    return cli.exit_code
+
+
+def _values(words: list[str], *options: str) -> list[str]:
+    """What is given for an option, as `--option value` or `--option=value`."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, given, value = word.partition("=")
+        if name in options:
+            found.append(value if given else following)
+    return found
 
 
 class RunCLI(LightningCLI):
@@ -52,7 +92,9 @@ class RunCLI(LightningCLI):
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "exit_on_error": False,
-                **{name: {"exit_on_error": False, "description": text} for name, text in DESCRIPTIONS.items()},
+                **{
+                    name: {"exit_on_error": False, "description": text} for name, text in DESCRIPTIONS.items()
+                },
             },
         )
 
@@ -65,9 +107,19 @@ class RunCLI(LightningCLI):
             "test": skipped,
         }
 
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand != "fit":
+            parser.add_argument("--episodes", type=int, default=20, help="How many episodes to play.")
+        return parser
+
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--mode", type=Mode, default="fresh", help="How the run begins.")
-        parser.add_argument("--name", type=str, default="run", help="Runs lie in lightning_logs/<name>/version_N.")
+        parser.add_argument(
+            "--name", type=str, default="run", help="Runs lie in lightning_logs/<name>/version_N."
+        )
         parser.add_argument(
             "--total_timesteps",
             type=int,
@@ -89,9 +141,7 @@ class RunCLI(LightningCLI):
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True)
         parser.add_lightning_class_args(self.trainer_class, "trainer")
-        parser.set_defaults(
-            {f"trainer.{key}": value for key, value in self.trainer_defaults.items()}
-        )
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
         parser.link_arguments("env", "model.init_args.env")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("total_timesteps", "model.init_args.total_timesteps")
@@ -120,13 +170,16 @@ class RunCLI(LightningCLI):
             self.model,
             mode=mode,
             name=self._get(self.config, "name"),
-            root=Path(self._get(self.config_init, "trainer").get("default_root_dir") or "lightning_logs"),
+            root=self._root(),
             resume=resume,
             warmstart=config[1],
             checkpoint=self._get(self.config_init, "checkpoint"),
             config_text=self._resolved_config(),
             pause_at=self._get(self.config, "pause_at"),
         )
+
+    def _root(self) -> Path:
+        return Path(self._get(self.config_init, "trainer").get("default_root_dir") or DEFAULT_ROOT)
 
     def _say_what_is_ignored(self, mode: Mode) -> None:
         defaults = self._parser("fit").get_defaults()
@@ -154,18 +207,34 @@ class RunCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        if subcommand == "fit":
-            if self.run is None:
-                return
+        if subcommand != "fit":
+            self._evaluate(subcommand)
+        elif self.run is not None:
             with self.run:
                 self.trainer.fit(self.model, ckpt_path=self.run.ckpt_path, weights_only=True)
             self.exit_code = self.run.exit_code
-            stopped = self.run._stopper.cause
-            counters = self.model.counters
-            what = f"stopped by {stopped}, resume it with mode: resume" if stopped else "finished"
-            score = self.model.score
-            result = "" if score is None else f", return {score:.4g} over the last 100 episodes"
-            print(f"{what}: timestep {counters.timesteps:,}{result}\nresults: {self.run.directory}")
+            print(self.run.summary())
+
+    def _evaluate(self, subcommand: str) -> None:
+        episodes = self._get(self.config, "episodes")
+        if episodes < 1:
+            raise ConfigError(f"--episodes is {episodes}; it must be at least 1.")
+        wanted = self._get(self.config, "ckpt_path") or "last"
+        source = find(str(wanted), self._root(), self._get(self.config, "name"), False, "--ckpt_path")
+        for complaint in source.complaints:
+            print(f"WARNING: {complaint}")
+        prepare_evaluation(self.model, source)
+        self.model.evaluation_episodes = episodes
+        getattr(self.trainer, subcommand)(self.model, dataloaders=range(1), verbose=False)
+        result = self.model.evaluation
+        assert result is not None
+        print(f"checkpoint: {source.path}\nepisodes: {episodes}, deterministic")
+        m = result.metrics()
+        for what, key in (("return", "reward"), ("length", "ep_length")):
+            spread = f"min {m[f'min_{key}']:.6g}, max {m[f'max_{key}']:.6g}"
+            print(f"{what}: mean {m[f'mean_{key}']:.6g}, std {m[f'std_{key}']:.6g}, {spread}")
+        if "success_rate" in m:
+            print(f"success rate: {m['success_rate']:.1%}")
 
 
 DESCRIPTIONS = {

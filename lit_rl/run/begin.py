@@ -199,6 +199,20 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
     return Plan("warmstart", module.clock.target, parents=[parent], notes=[*source.complaints, *report.lines])
 
 
+def prepare_evaluation(module: RLModule, source: Source) -> None:
+    """Give a module the weights and moments of a checkpoint, to be evaluated in its own environments.
+
+    Raises:
+        ConfigError: they do not fit the module or its environments.
+    """
+    ours = _check_algorithm(module, source)
+    module.build_evaluation_envs()
+    _check_spaces(module, source, ours)
+    module.build_networks()
+    check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
+    module.load_state_dict(source.lightning["state_dict"])
+
+
 class Run:
     """A run that is about to train: its directory, and what the Trainer needs to carry it.
 
@@ -273,6 +287,15 @@ class Run:
         self.lineage.end_segment(self.module.counters.timesteps, cause)
         self.lineage.write(self.directory)
         self._lock.release()
+
+    def summary(self) -> str:
+        """What happened at the end, in two lines."""
+        cause, module = self._stopper.cause, self.module
+        what = "finished" if cause is None else f"stopped by {cause}; go on with mode: resume"
+        line = f"{what}: timestep {module.counters.timesteps:,} of {module.clock.target:,}"
+        if module.score is not None:
+            line += f", return {module.score:.4g} over the last {module.episodes.count} episodes"
+        return f"{line}\nresults: {self.directory}"
 
     def banner(self) -> str:
         """What happened at the start, in a few lines."""
@@ -356,17 +379,17 @@ class _Opening(Callback):
             if isinstance(logger, MetricsCsv | RunTensorBoard) and type(logger).__name__ in marks:
                 logger.cut_to(marks[type(logger).__name__])
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """There is no validation to check."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._run.module.on_ready = self._announce
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _announce(self) -> None:
         run = self._run
         if run.module.restarted_envs and run._resume.require == "exact":
             raise ConfigError(
-                f"resume.require is exact, but environments {run.module.restarted_envs} could not be brought back to the "
-                "step they were in; use resume.require: boundary to restart their episodes."
+                f"resume.require is exact, but environments {run.module.restarted_envs} could not be brought back to "
+                "the step they were in; use resume.require: boundary to restart their episodes."
             )
-        if trainer.is_global_zero:
+        if run.module.trainer.is_global_zero:
             print(run.banner(), flush=True)
 
 

@@ -46,6 +46,11 @@ class EpisodeWindow:
     def extend(self, episodes: list[Episode]) -> None:
         self._episodes.extend(episodes)
 
+    @property
+    def count(self) -> int:
+        """Episodes in the window."""
+        return len(self._episodes)
+
     def metrics(self) -> dict[str, float]:
         """Means over the window; empty before the first episode ends."""
         if not self._episodes:

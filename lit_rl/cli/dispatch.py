@@ -1,0 +1,79 @@
+"""Which command, and what its errors look like."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, ConfigError, LitRLError, did_you_mean
+
+COMMANDS = {
+    "fit": "train: begin a run, go on with one, or begin one from trained weights",
+    "validate": "evaluate a checkpoint over some episodes",
+    "test": "evaluate a checkpoint over some episodes",
+    "show": "say what a checkpoint or a run is",
+    "verify": "prove that a run of this configuration resumes exactly",
+}
+
+
+def run_command(argv: list[str]) -> int:
+    """Run ``lit-rl <argv>``; returns the exit code. What a user can mend is one line on standard error."""
+    try:
+        return _command(argv)
+    except LitRLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(note, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def _command(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return EXIT_OK if argv else EXIT_CONFIG
+    if argv[0] in ("-V", "--version"):
+        from lit_rl import __version__
+
+        print(f"lit-rl {__version__}")
+        return EXIT_OK
+    command, rest = argv[0], argv[1:]
+    if command.startswith("-"):
+        raise ConfigError(f"options come after the command: lit-rl {_meant(rest)} {command} ...")
+    if command not in COMMANDS:
+        raise ConfigError(f"there is no command '{command}'.{did_you_mean(command, COMMANDS)}")
+    return _runner(command)(rest)
+
+
+def _runner(command: str) -> Callable[[list[str]], int]:
+    if command == "show":
+        from lit_rl.cli.show import show
+
+        return show
+    if command == "verify":
+        from lit_rl.cli.verify import verify
+
+        return verify
+    from lit_rl.cli.fit import run_lightning
+
+    return lambda rest: run_lightning(command, rest)
+
+
+def _meant(rest: list[str]) -> str:
+    return next((word for word in rest if word in COMMANDS), "fit")
+
+
+def _overview() -> str:
+    lines = ["usage: lit-rl COMMAND [options]        (or: python -m lit_rl COMMAND [options])", ""]
+    lines += [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    lines += [
+        "",
+        "lit-rl fit --config run.yaml            train",
+        "lit-rl fit --help                       every setting",
+    ]
+    return "\n".join(lines)

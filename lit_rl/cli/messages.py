@@ -1,0 +1,63 @@
+"""The parser's complaints in one line: the key, what is wrong, the fix."""
+
+from __future__ import annotations
+
+import re
+
+from lit_rl.errors import did_you_mean
+
+_WORDS = {
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "text",
+    "<class 'dict'>": "keys and values",
+}
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
+_LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
+
+
+def one_line(text: str) -> str:
+    """A jsonargparse error as one line.
+
+    The deepest key and expectation in the text are the ones that say what is wrong.
+    """
+    required = re.search(r"the following arguments are required: (?:\w+\.)?(.+)", text)
+    if required:
+        keys = required[1].strip()
+        hint = " Name an algorithm, such as `model: {class_path: PPO}`." if keys == "model" else ""
+        return f"{keys} is missing.{hint}"
+    before = re.search(r"Option '(.+)' is not accepted before subcommand '(\w+)'", text)
+    if before:
+        return f"options come after the command: lit-rl {before[2]} --config run.yaml"
+    ours = [
+        line.strip()[2:]
+        for line in text.splitlines()
+        if re.match(r"\s*- (model|env|resume|warmstart)[.:]", line)
+    ]
+    if ours:
+        return ours[0]
+    keys = [key for key in _KEY.findall(text) if key != "model"]
+    key = keys[-1] if keys else "model" if '"model"' in text else ""
+    if key and not text.lstrip().startswith(f'Parser key "{key}"') and '"model"' in text:
+        key = f"model.{key}"
+    expected = [pair for pair in _EXPECTED.findall(text) if pair[0] != "<class 'NoneType'>"]
+    if expected:
+        kind, value = expected[-1]
+        literal = _LITERAL.search(kind)
+        if literal:
+            choices = [choice.strip().strip("'") for choice in literal[1].split(",")]
+            return f"{key}: '{value}' is not one of {', '.join(choices)}.{did_you_mean(value, choices)}"
+        whole = re.fullmatch(r"(\d+)\.0", value)
+        hint = f" Write {whole[1]}." if whole and kind == "<class 'int'>" else ""
+        return f"{key}: expected {_WORDS.get(kind, kind)}, got {value}.{hint}"
+    option = re.search(r"[Oo]ption '(.+)' is not accepted", text)
+    if option:
+        return f"model.{option[1]}: unknown key."
+    unrecognized = re.search(r"[Uu]nrecognized arguments: (.*)", text)
+    if unrecognized:
+        return f"{unrecognized[1]}: there is no such option."
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip()]
+    head = lines[0] if lines else text
+    return f"{key}: {lines[-1]}" if key and len(lines) > 1 else head

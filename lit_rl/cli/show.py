@@ -1,0 +1,138 @@
+"""`show`: what a checkpoint or a run is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from lit_rl.errors import EXIT_OK, ConfigError, DataError
+from lit_rl.run.directory import CHECKPOINTS
+from lit_rl.run.lineage import Lineage
+from lit_rl.run.sources import Source, find
+from lit_rl.state.checkpoint import load_rank
+from lit_rl.state.parts import by_part
+from lit_rl.state.plain import digest
+from lit_rl.state.space import describe, space_from_plain
+from lit_rl.state.store import CheckpointStore
+
+
+def show(argv: list[str]) -> int:
+    """Run ``lit-rl show``."""
+    parser = argparse.ArgumentParser(prog="lit-rl show", description="Say what a checkpoint or a run is.")
+    parser.add_argument("path", help="a checkpoint, a run directory, or a .ckpt file")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, with a sha256 of every part of the state"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.path in ("last", "best"):
+        raise ConfigError(f"show: name a path, not '{arguments.path}', such as lightning_logs/run/version_0.")
+    source = find(arguments.path, Path("lightning_logs"), "", False, "show")
+    described = describe_source(source)
+    if arguments.json:
+        print(json.dumps(described, indent=2))
+    else:
+        print("\n".join(_lines(described)))
+    return EXIT_OK
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """Everything `show` tells, as plain values."""
+    ours = source.lightning.get("lit_rl")
+    if ours is None:
+        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    checkpoint = source.checkpoint
+    ranks = (
+        []
+        if checkpoint is None
+        else [load_rank(checkpoint, r) for r in range(checkpoint.manifest.world_size)]
+    )
+    parts = by_part(source.lightning, ranks)
+    digests = {name: digest(part) for name, part in parts.items()}
+    counters = ours["run"]["counters"]
+    described: dict[str, Any] = {
+        "path": str(source.path),
+        "algorithm": ours["algorithm"],
+        "timesteps": counters["timesteps"],
+        "target": ours["run"]["clock"]["target"],
+        "counters": counters,
+        "observation_space": describe(space_from_plain(ours["observation_space"])),
+        "action_space": describe(space_from_plain(ours["action_space"])),
+        "settings": source.lightning["hyper_parameters"],
+        "tensors": {
+            name: {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+            for name, tensor in source.lightning["state_dict"].items()
+        },
+        "parts": digests,
+        "state": digest(digests),
+        "complaints": source.complaints,
+    }
+    if checkpoint is not None:
+        manifest = checkpoint.manifest
+        described |= {
+            "run_id": manifest.run_id,
+            "segment": manifest.segment,
+            "created": manifest.created,
+            "world_size": manifest.world_size,
+            "score": manifest.score,
+            "versions": manifest.versions,
+            "digest": checkpoint.digest,
+            "files": {name: entry.size for name, entry in manifest.files.items()},
+        }
+        described |= _run(checkpoint.path.parent.parent)
+    return described
+
+
+def _run(directory: Path) -> dict[str, Any]:
+    try:
+        lineage = Lineage.read(directory)
+    except DataError:
+        return {}
+    store = CheckpointStore(directory / CHECKPOINTS)
+    return {
+        "run": str(directory),
+        "name": lineage.name,
+        "mode": lineage.mode,
+        "parents": lineage.parents,
+        "segments": [
+            {
+                "number": s.number,
+                "mode": s.mode,
+                "from": s.from_timesteps,
+                "to": s.to_timesteps,
+                "cause": s.cause,
+            }
+            for s in lineage.segments
+        ],
+        "checkpoints": [c.path.name for c in store.inventory().checkpoints],
+    }
+
+
+def _lines(d: dict[str, Any]) -> list[str]:
+    lines = [f"checkpoint: {d['path']}"]
+    if "digest" in d:
+        lines.append(f"sha256: {d['digest']}")
+    if "run" in d:
+        lines += [f"run: {d['run']}", f"run id: {d['run_id']}", f"mode: {d['mode']}"]
+        lines += [f"parent: {p['path']} {p.get('digest', '')[:12]}".rstrip() for p in d["parents"]]
+        for s in d["segments"]:
+            to = "?" if s["to"] is None else f"{s['to']:,}"
+            lines.append(
+                f"segment {s['number']}: {s['mode']}, timesteps {s['from']:,} to {to}, {s['cause'] or 'going on'}"
+            )
+        lines.append(f"checkpoints: {', '.join(d['checkpoints'])}")
+    lines += [
+        f"algorithm: {d['algorithm']}",
+        f"timestep: {d['timesteps']:,} of {d['target']:,}",
+        f"observations: {d['observation_space']}",
+        f"actions: {d['action_space']}",
+    ]
+    if d.get("score") is not None:
+        lines.append(f"score: {d['score']:.6g}")
+    lines.append(f"weights: {len(d['tensors'])} tensors")
+    width = max(len(name) for name in d["parts"])
+    lines += ["state:", *(f"  {name:<{width}}  {value[:16]}" for name, value in d["parts"].items())]
+    lines.append(f"  {'all':<{width}}  {d['state'][:16]}")
+    lines += [f"WARNING: {complaint}" for complaint in d["complaints"]]
+    return lines

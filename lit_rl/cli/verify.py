@@ -1,0 +1,155 @@
+"""`verify`: prove on the user's own configuration that a stopped and resumed run equals one that was not stopped.
+
+Every run is a process of its own, started the way a user starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lit_rl.cli.check import read_yaml
+from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, LitRLError
+from lit_rl.run.directory import CHECKPOINTS
+from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
+from lit_rl.state.parts import by_part
+from lit_rl.state.plain import digest, first_difference
+from lit_rl.state.store import CheckpointStore
+
+_ITERATIONS = 6
+_TIMES = ("time/fps", "time/time_elapsed")
+
+
+class NotExact(LitRLError):
+    """A resumed run differs from the one that was never stopped."""
+
+    exit_code = 1
+
+
+def verify(argv: list[str]) -> int:
+    """Run ``lit-rl verify``."""
+    parser = argparse.ArgumentParser(
+        prog="lit-rl verify",
+        description="Train a short run straight through, and again with stops in the middle, in separate processes; compare "
+        "every part of the state and the logged metrics to the bit. Other options go to fit.",
+    )
+    parser.add_argument("--config", "-c", action="append", default=[], help="the run's configuration")
+    parser.add_argument(
+        "--iterations", type=int, default=_ITERATIONS, help="length of the run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--stops", type=int, default=1, help="how many times it is stopped (default: %(default)s)"
+    )
+    parser.add_argument("--keep", default=None, help="keep the runs in this directory")
+    arguments, others = parser.parse_known_args(argv)
+    if not arguments.config:
+        raise ConfigError("verify needs a configuration: lit-rl verify --config run.yaml")
+    for path in arguments.config:
+        read_yaml(Path(path))
+    if arguments.stops < 1 or arguments.iterations <= arguments.stops:
+        raise ConfigError(f"--stops is {arguments.stops}; give at least 1, and more --iterations than stops.")
+    words = [word for path in arguments.config for word in ("--config", str(Path(path).resolve()))] + others
+    if arguments.keep is not None:
+        _verify(Path(arguments.keep), words, arguments.iterations, arguments.stops)
+    else:
+        with tempfile.TemporaryDirectory(prefix="lit_rl_verify_") as directory:
+            _verify(Path(directory), words, arguments.iterations, arguments.stops)
+    return EXIT_OK
+
+
+def _verify(root: Path, words: list[str], iterations: int, stops: int) -> None:
+    length = _iteration_length(root, words)
+    total = iterations * length
+    at = [length * (iterations * (i + 1) // (stops + 1)) for i in range(stops)]
+    print(f"straight: {iterations} iterations, {total:,} timesteps", flush=True)
+    # Saving at each stop changes nothing that is learned (the stopped run saves there too), and lets each be compared.
+    saved = ["--checkpoint.every_timesteps", str(length), "--checkpoint.keep_last", str(iterations + 1)]
+    _fit(root / "straight", [*words, "--mode", "fresh", *saved], total, None, EXIT_OK)
+    mode = "fresh"
+    for timestep in at:
+        print(f"stopped at timestep {timestep:,}", flush=True)
+        _fit(root / "stopped", [*words, "--mode", mode, *saved], total, timestep, EXIT_STOPPED)
+        mode = "resume"
+    print("resumed to the end", flush=True)
+    _fit(root / "stopped", [*words, "--mode", "resume", *saved], total, None, EXIT_OK)
+    _compare(_Result.of(root / "straight"), _Result.of(root / "stopped"), at[0])
+
+
+def _fit(root: Path, words: list[str], total: int, pause_at: int | None, expected: int) -> None:
+    command = [sys.executable, "-m", "lit_rl", "fit", *words]
+    command += ["--name", "verify", "--trainer.default_root_dir", str(root), "--total_timesteps", str(total)]
+    if pause_at is not None:
+        command += ["--pause_at", str(pause_at)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ.copy(), check=False)
+    for line in done.stdout.splitlines():
+        if "boundary" in line or "could not be brought back" in line:
+            print(f"  {line}")
+    if done.returncode != expected:
+        message = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        errors = [line.removeprefix("error: ") for line in message if line.startswith("error: ")]
+        text = errors[-1] if errors else "\n".join(message[-20:])
+        raise ConfigError(f"a run of the check ended with exit code {done.returncode}: {text}")
+
+
+def _iteration_length(root: Path, words: list[str]) -> int:
+    """Timesteps of one iteration: what a run with target 1 comes to."""
+    _fit(root / "length", [*words, "--mode", "fresh"], 1, None, EXIT_OK)
+    return _Result.of(root / "length").checkpoints[-1].manifest.timesteps
+
+
+@dataclass
+class _Result:
+    checkpoints: list[Checkpoint]
+    metrics: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, root: Path) -> _Result:
+        run = root / "verify" / "version_0"
+        inventory = CheckpointStore(run / CHECKPOINTS).inventory()
+        with open(run / "metrics.csv", newline="") as file:
+            rows = [
+                {key: value for key, value in row.items() if key not in _TIMES}
+                for row in csv.DictReader(file)
+            ]
+        return cls(sorted(inventory.checkpoints, key=lambda c: c.manifest.timesteps), rows)
+
+    def parts(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        ranks = [load_rank(checkpoint, rank) for rank in range(checkpoint.manifest.world_size)]
+        return by_part(load_lightning(checkpoint), ranks)
+
+
+def _compare(straight: _Result, stopped: _Result, since: int) -> None:
+    """Compare every iteration's state and metrics; the first difference is the error."""
+    pairs = list(zip(straight.checkpoints, stopped.checkpoints, strict=True))
+    parts: dict[str, str] = {}
+    for ours, theirs in pairs:
+        timesteps = ours.manifest.timesteps
+        if theirs.manifest.timesteps != timesteps:
+            raise NotExact(
+                f"NOT EXACT: a checkpoint at {timesteps:,} against one at {theirs.manifest.timesteps:,}."
+            )
+        a, b = straight.parts(ours), stopped.parts(theirs)
+        for name in a:
+            found = first_difference(a[name], b[name], name)
+            if found:
+                when = "before the first stop" if timesteps <= since else "after a stop"
+                raise NotExact(f"NOT EXACT at timestep {timesteps:,} ({when}): {found}")
+            parts[name] = digest(a[name])
+    for row_a, row_b in zip(straight.metrics, stopped.metrics, strict=True):
+        for key, value in row_a.items():
+            if row_b.get(key) != value:
+                raise NotExact(
+                    f"NOT EXACT: metric {key} at timestep {row_a['step']}: {value} against {row_b.get(key)}"
+                )
+    width = max(len(name) for name in parts)
+    for name, value in parts.items():
+        print(f"  {name:<{width}}  {value[:16]}  equal")
+    print(f"  {'metrics':<{width}}  {len(straight.metrics)} lines        equal")
+    print("exact: every part of the state is equal to the bit")
