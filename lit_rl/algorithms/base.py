@@ -51,9 +51,7 @@ class RLModule(LightningModule):
     normalizer: Normalizer
     learning_rate: Schedule
 
-    def __init__(
-        self, env: EnvConfig | dict[str, Any], total_timesteps: int, seed: int, gamma: float
-    ) -> None:
+    def __init__(self, env: EnvConfig | dict[str, Any], total_timesteps: int, seed: int, gamma: float) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.env_config = EnvConfig.from_plain(env) if isinstance(env, dict) else env
@@ -85,9 +83,7 @@ class RLModule(LightningModule):
     # -- what an algorithm defines ------------------------------------------------------------------------------
 
     @abstractmethod
-    def build_policy(
-        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> nn.Module:
+    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         """The networks, with random weights drawn from torch's global stream."""
 
     @abstractmethod
@@ -100,7 +96,7 @@ class RLModule(LightningModule):
 
     @abstractmethod
     def predict(self, policy_obs: Any) -> np.ndarray:
-        """The most likely actions for a batch of observations as the policy sees them, as the environment takes them."""
+        """The most likely actions, as the environment takes them, for observations as the policy sees them."""
 
     # -- building ----------------------------------------------------------------------------------------------
 
@@ -140,9 +136,7 @@ class RLModule(LightningModule):
         )
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, Stream.WEIGHTS).integers(2**63)))
-            self.policy = self.build_policy(
-                self.normalizer.policy_space(self.observation_space), self.action_space
-            )
+            self.policy = self.build_policy(self.normalizer.policy_space(self.observation_space), self.action_space)
 
     def check_spaces(self, observation: spaces.Space[Any], action: spaces.Space[Any], of: str) -> None:
         """Compare `observation` and `action` with the spaces of our environments.
@@ -157,7 +151,8 @@ class RLModule(LightningModule):
         ):
             if describe(theirs) != describe(ours):
                 raise ConfigError(
-                    f"the {what} space of {of} is {describe(theirs)}, but env {self.env_config.name} has {describe(ours)}."
+                    f"the {what} space of {of} is {describe(theirs)}, but env {self.env_config.name} "
+                    f"has {describe(ours)}."
                 )
 
     # -- Lightning's hooks, in the order they run ---------------------------------------------------------------
@@ -314,7 +309,8 @@ class RLModule(LightningModule):
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters as plain values."""
-        return to_plain_settings(dict(self.hparams))
+        settings: dict[str, Any] = to_plain_settings(dict(self.hparams))
+        return settings
 
 
 class _Streams:

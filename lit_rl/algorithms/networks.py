@@ -71,9 +71,7 @@ class ActorCritic:
 
     def critic(self, obs: Any) -> Tensor:
         """Values [B]."""
-        value: Tensor = self.policy.value_net(
-            self.policy.mlp_extractor.forward_critic(self._features(obs)[1])
-        )
+        value: Tensor = self.policy.value_net(self.policy.mlp_extractor.forward_critic(self._features(obs)[1]))
         return value.flatten()
 
     def actor_critic(self, obs: Any) -> tuple[Tensor, Tensor, Tensor]:

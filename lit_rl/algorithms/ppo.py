@@ -97,9 +97,7 @@ class PPO(RLModule):
         self.policy_kwargs = resolve_policy_kwargs(policy_kwargs)
         self.learning_rate = as_schedule(learning_rate, "model.learning_rate")
         self.clip_range = as_schedule(clip_range, "model.clip_range")
-        self.clip_range_vf = (
-            None if clip_range_vf is None else as_schedule(clip_range_vf, "model.clip_range_vf")
-        )
+        self.clip_range_vf = None if clip_range_vf is None else as_schedule(clip_range_vf, "model.clip_range_vf")
         self.n_steps = n_steps
         self.batch_size = batch_size
         self.n_epochs = n_epochs
@@ -128,9 +126,7 @@ class PPO(RLModule):
 
     # -- networks ----------------------------------------------------------------------------------------------
 
-    def build_policy(
-        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> nn.Module:
+    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         if self.use_sde and not isinstance(action_space, spaces.Box):
             raise ConfigError(f"model.use_sde is for Box actions; this environment has {action_space}.")
         if isinstance(observation_space, spaces.Dict) and not issubclass(
@@ -149,9 +145,7 @@ class PPO(RLModule):
             known = inspect.signature(ActorCriticPolicy.__init__).parameters
             wrong = next((key for key in self.policy_kwargs if key not in known), None)
             if wrong is not None and "argument" in str(error):
-                raise ConfigError(
-                    f"model.policy_kwargs: unknown key '{wrong}'.{did_you_mean(wrong, known)}"
-                ) from None
+                raise ConfigError(f"model.policy_kwargs: unknown key '{wrong}'.{did_you_mean(wrong, known)}") from None
             if isinstance(error, AssertionError) and str(error):
                 raise ConfigError(f"model.policy: {' '.join(str(error).split())}") from None
             raise
@@ -240,9 +234,7 @@ class PPO(RLModule):
     def _noise_row(self, t: int) -> int:
         return t // self._sde_every if self.use_sde else t
 
-    def _evaluate(
-        self, storage: RolloutStorage, truncated: list[tuple[int, int]], final_obs: list[Any]
-    ) -> Batch:
+    def _evaluate(self, storage: RolloutStorage, truncated: list[tuple[int, int]], final_obs: list[Any]) -> Batch:
         """Values, log-probabilities, advantages and returns of a full storage."""
         net, (steps, n_envs) = self.net, storage.reward.shape
         obs, action = as_tensor(storage.flat_obs(), self.device), storage.flat_action().to(self.device)
@@ -306,9 +298,7 @@ class PPO(RLModule):
             self.counters.updates += 1
             if not going_on:
                 break
-        return self._update_metrics(
-            rollout, torch.stack(steps), torch.stack(kl_of_epoch), clip_range, clip_range_vf
-        )
+        return self._update_metrics(rollout, torch.stack(steps), torch.stack(kl_of_epoch), clip_range, clip_range_vf)
 
     def _loss(self, batch: Batch, clip_range: float, clip_range_vf: float | None) -> tuple[Tensor, Tensor]:
         """The loss of a minibatch, and its numbers: policy, value, entropy loss, clip fraction, loss, KL."""
@@ -324,9 +314,7 @@ class PPO(RLModule):
         loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * v_loss
         with torch.no_grad():
             clipped = (torch.abs(ratio - 1.0) > clip_range).float().mean()
-            numbers = torch.stack(
-                [policy_loss, v_loss, entropy_loss, clipped, loss, approximate_kl(log_ratio)]
-            )
+            numbers = torch.stack([policy_loss, v_loss, entropy_loss, clipped, loss, approximate_kl(log_ratio)])
         return loss, numbers
 
     def _update_metrics(
@@ -362,9 +350,7 @@ def _policy_class(policy: str | type[ActorCriticPolicy]) -> type[ActorCriticPoli
             )
         policy = import_class(policy, "model.policy")
     if not (isinstance(policy, type) and issubclass(policy, ActorCriticPolicy)):
-        raise ConfigError(
-            f"model.policy: {policy} is not a subclass of stable-baselines3's ActorCriticPolicy."
-        )
+        raise ConfigError(f"model.policy: {policy} is not a subclass of stable-baselines3's ActorCriticPolicy.")
     return policy
 
 

@@ -13,9 +13,7 @@ from lit_rl.envs.build import import_class
 def to_plain_settings(value: Any) -> Any:
     """Settings as plain values: dataclasses as dictionaries, classes as dotted names."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_plain_settings(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
+        return {field.name: to_plain_settings(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {key: to_plain_settings(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

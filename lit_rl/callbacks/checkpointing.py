@@ -39,9 +39,7 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         if self.every_timesteps is not None and self.every_timesteps < 1:
-            raise ConfigError(
-                f"checkpoint.every_timesteps is {self.every_timesteps}; give at least 1, or null."
-            )
+            raise ConfigError(f"checkpoint.every_timesteps is {self.every_timesteps}; give at least 1, or null.")
         if self.keep_last < 1:
             raise ConfigError(f"checkpoint.keep_last is {self.keep_last}; at least 1 has to be kept.")
 
@@ -57,9 +55,7 @@ class PlainCheckpointIO(CheckpointIO):
         write_durably(Path(path), data)
         self.written = {Path(path).name: data}
 
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         file = Path(path)
         if not file.is_file():
             raise DataError(f"{file} is not there.")
@@ -118,9 +114,7 @@ class Checkpointer(Callback):
         for logger in trainer.loggers:
             logger.save()
         module.log_book.marks = {
-            type(logger).__name__: logger.position()
-            for logger in trainer.loggers
-            if hasattr(logger, "position")
+            type(logger).__name__: logger.position() for logger in trainer.loggers if hasattr(logger, "position")
         }
         if trainer.is_global_zero:
             self._store.stage(counters.timesteps, self._segment)

@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     seen: dict[Any, int] = {}
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         line = key_node.start_mark.line + 1
         if key in seen:
             raise ConfigError(f"key '{key}' stands twice, in lines {seen[key]} and {line}; keep one.")
@@ -57,9 +57,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
-        near = did_you_mean(
-            path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        )
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
         raise ConfigError(f"--config: '{path}' is not there.{near}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config: cannot read '{path}': {error}.") from None
@@ -157,7 +155,7 @@ def model_class(path: str) -> type[RLModule]:
     Raises:
         ConfigError: there is none.
     """
-    known = {cls.__name__: cls for cls in _subclasses(RLModule)}
+    known: dict[str, type[RLModule]] = {cls.__name__: cls for cls in _subclasses(RLModule)}
     if path in known:
         return known[path]
     if "." not in path:
@@ -168,7 +166,7 @@ def model_class(path: str) -> type[RLModule]:
     return found
 
 
-def _subclasses(cls: type) -> list[type]:
+def _subclasses(cls: Any) -> list[Any]:
     return [sub for direct in cls.__subclasses__() for sub in (direct, *_subclasses(direct))]
 
 
@@ -177,16 +175,15 @@ def _trainer_arguments() -> list[str]:
 
 
 def _check_model(arguments: dict[str, Any], cls: type, path: str, where: str) -> None:
-    known = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", *LINKED)]  # type: ignore[misc]
+    parameters = inspect.signature(cls).parameters
+    known = [name for name in parameters if name not in LINKED]
     for key in LINKED:
         if key in arguments:
             top = {"seed": "seed_everything"}.get(key, key)
             raise ConfigError(f"{where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
     _known(arguments, known, path, where)
     for key, value in arguments.items():
-        if isinstance(value, dict) and "Schedule" in str(
-            inspect.signature(cls.__init__).parameters[key].annotation
-        ):  # type: ignore[misc]
+        if isinstance(value, dict) and "Schedule" in str(parameters[key].annotation):
             _check_record(value, Schedule, f"{path}.{key}", where)
 
 
@@ -199,12 +196,7 @@ def _check_record(values: dict[str, Any], record: Any, path: str, where: str) ->
         if dataclasses.is_dataclass(hint) and isinstance(value, dict):
             _check_record(value, hint, f"{path}.{key}", where)
         inner = typing.get_args(hint)
-        if (
-            typing.get_origin(hint) is list
-            and inner
-            and dataclasses.is_dataclass(inner[0])
-            and isinstance(value, list)
-        ):
+        if typing.get_origin(hint) is list and inner and dataclasses.is_dataclass(inner[0]) and isinstance(value, list):
             for i, item in enumerate(value):
                 if isinstance(item, dict):
                     _check_record(item, inner[0], f"{path}.{key}[{i}]", where)

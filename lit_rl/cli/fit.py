@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms.base import RLModule
@@ -46,9 +46,7 @@ def run_lightning(command: str, rest: list[str]) -> int:
     configs = [(path, read_yaml(Path(path))) for path in _values(rest, "--config", "-c")]
     for path, config in configs:
         check_keys(config, path)
-    named = [
-        config["model"].get("class_path") for _, config in configs if isinstance(config.get("model"), dict)
-    ]
+    named = [config["model"].get("class_path") for _, config in configs if isinstance(config.get("model"), dict)]
     named += [config["model"] for _, config in configs if isinstance(config.get("model"), str)]
     named += _values(rest, "--model", "--model.class_path")
     model = next((str(name) for name in reversed(named) if name), None)
@@ -92,9 +90,7 @@ class RunCLI(LightningCLI):
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "exit_on_error": False,
-                **{
-                    name: {"exit_on_error": False, "description": text} for name, text in DESCRIPTIONS.items()
-                },
+                **{name: {"exit_on_error": False, "description": text} for name, text in DESCRIPTIONS.items()},
             },
         )
 
@@ -107,9 +103,7 @@ class RunCLI(LightningCLI):
             "test": skipped,
         }
 
-    def _prepare_subcommand_parser(
-        self, klass: type, subcommand: str, **kwargs: Any
-    ) -> LightningArgumentParser:
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand != "fit":
             parser.add_argument("--episodes", type=int, default=20, help="How many episodes to play.")
@@ -117,9 +111,7 @@ class RunCLI(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--mode", type=Mode, default="fresh", help="How the run begins.")
-        parser.add_argument(
-            "--name", type=str, default="run", help="Runs lie in lightning_logs/<name>/version_N."
-        )
+        parser.add_argument("--name", type=str, default="run", help="Runs lie in lightning_logs/<name>/version_N.")
         parser.add_argument(
             "--total_timesteps",
             type=int,
@@ -203,7 +195,8 @@ class RunCLI(LightningCLI):
             kwargs["logger"] = [*self.run.loggers, *loggers]
         trainer = super().instantiate_trainer(**kwargs)
         if self.run is not None:
-            trainer.callbacks[:0] = self.run.callbacks
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            callbacks[:0] = self.run.callbacks
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -22,9 +22,7 @@ def show(argv: list[str]) -> int:
     """Run ``lit-rl show``."""
     parser = argparse.ArgumentParser(prog="lit-rl show", description="Say what a checkpoint or a run is.")
     parser.add_argument("path", help="a checkpoint, a run directory, or a .ckpt file")
-    parser.add_argument(
-        "--json", action="store_true", help="print JSON, with a sha256 of every part of the state"
-    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with a sha256 of every part of the state")
     arguments = parser.parse_args(argv)
     if arguments.path in ("last", "best"):
         raise ConfigError(f"show: name a path, not '{arguments.path}', such as lightning_logs/run/version_0.")
@@ -43,11 +41,7 @@ def describe_source(source: Source) -> dict[str, Any]:
     if ours is None:
         raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
     checkpoint = source.checkpoint
-    ranks = (
-        []
-        if checkpoint is None
-        else [load_rank(checkpoint, r) for r in range(checkpoint.manifest.world_size)]
-    )
+    ranks = [] if checkpoint is None else [load_rank(checkpoint, r) for r in range(checkpoint.manifest.world_size)]
     parts = by_part(source.lightning, ranks)
     digests = {name: digest(part) for name, part in parts.items()}
     counters = ours["run"]["counters"]

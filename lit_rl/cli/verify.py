@@ -37,16 +37,12 @@ def verify(argv: list[str]) -> int:
     """Run ``lit-rl verify``."""
     parser = argparse.ArgumentParser(
         prog="lit-rl verify",
-        description="Train a short run straight through, and again with stops in the middle, in separate processes; compare "
-        "every part of the state and the logged metrics to the bit. Other options go to fit.",
+        description="Train a short run straight through, and again with stops in the middle, in separate processes; "
+        "compare every part of the state and the logged metrics to the bit. Other options go to fit.",
     )
     parser.add_argument("--config", "-c", action="append", default=[], help="the run's configuration")
-    parser.add_argument(
-        "--iterations", type=int, default=_ITERATIONS, help="length of the run (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--stops", type=int, default=1, help="how many times it is stopped (default: %(default)s)"
-    )
+    parser.add_argument("--iterations", type=int, default=_ITERATIONS, help="length of the run (default: %(default)s)")
+    parser.add_argument("--stops", type=int, default=1, help="how many times it is stopped (default: %(default)s)")
     parser.add_argument("--keep", default=None, help="keep the runs in this directory")
     arguments, others = parser.parse_known_args(argv)
     if not arguments.config:
@@ -114,10 +110,7 @@ class _Result:
         run = root / "verify" / "version_0"
         inventory = CheckpointStore(run / CHECKPOINTS).inventory()
         with open(run / "metrics.csv", newline="") as file:
-            rows = [
-                {key: value for key, value in row.items() if key not in _TIMES}
-                for row in csv.DictReader(file)
-            ]
+            rows = [{key: value for key, value in row.items() if key not in _TIMES} for row in csv.DictReader(file)]
         return cls(sorted(inventory.checkpoints, key=lambda c: c.manifest.timesteps), rows)
 
     def parts(self, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -132,9 +125,7 @@ def _compare(straight: _Result, stopped: _Result, since: int) -> None:
     for ours, theirs in pairs:
         timesteps = ours.manifest.timesteps
         if theirs.manifest.timesteps != timesteps:
-            raise NotExact(
-                f"NOT EXACT: a checkpoint at {timesteps:,} against one at {theirs.manifest.timesteps:,}."
-            )
+            raise NotExact(f"NOT EXACT: a checkpoint at {timesteps:,} against one at {theirs.manifest.timesteps:,}.")
         a, b = straight.parts(ours), stopped.parts(theirs)
         for name in a:
             found = first_difference(a[name], b[name], name)
@@ -145,9 +136,7 @@ def _compare(straight: _Result, stopped: _Result, since: int) -> None:
     for row_a, row_b in zip(straight.metrics, stopped.metrics, strict=True):
         for key, value in row_a.items():
             if row_b.get(key) != value:
-                raise NotExact(
-                    f"NOT EXACT: metric {key} at timestep {row_a['step']}: {value} against {row_b.get(key)}"
-                )
+                raise NotExact(f"NOT EXACT: metric {key} at timestep {row_a['step']}: {value} against {row_b.get(key)}")
     width = max(len(name) for name in parts)
     for name, value in parts.items():
         print(f"  {name:<{width}}  {value[:16]}  equal")

@@ -22,9 +22,7 @@ def check_levels(levels: Sequence[Level], key: str = "curriculum.levels") -> Non
         if is_last and level.promote is not None:
             raise ConfigError(f"{at}.promote: the last level has no next one; remove the rule.")
         if not is_last and level.promote is None:
-            raise ConfigError(
-                f"{at}.promote: missing, so level '{level.name}' would never be left; give a rule."
-            )
+            raise ConfigError(f"{at}.promote: missing, so level '{level.name}' would never be left; give a rule.")
         if is_first and level.demote is not None:
             raise ConfigError(f"{at}.demote: the first level has none before it; remove the rule.")
         _check_mix(level.mix, is_first, f"{at}.mix")
@@ -50,8 +48,7 @@ def _check_mix(mix: Mix, is_first: bool, key: str) -> None:
         raise ConfigError(f"{key}.share: the first level has no earlier ones to stay on; remove it.")
     if mix.spread not in SPREADS:
         raise ConfigError(
-            f"{key}.spread: unknown {mix.spread!r}; known are {', '.join(SPREADS)}."
-            f"{did_you_mean(mix.spread, SPREADS)}"
+            f"{key}.spread: unknown {mix.spread!r}; known are {', '.join(SPREADS)}.{did_you_mean(mix.spread, SPREADS)}"
         )
 
 
@@ -72,6 +69,4 @@ def _check_same_settings(levels: Sequence[Level], key: str) -> None:
                     f"{did_you_mean(name, level.attributes)}"
                 )
         if uses_set_level and level.set_level is None:
-            raise ConfigError(
-                f"{key}[{i}].set_level: level {uses_set_level[0]} has it, this one not; give it in all."
-            )
+            raise ConfigError(f"{key}[{i}].set_level: level {uses_set_level[0]} has it, this one not; give it in all.")

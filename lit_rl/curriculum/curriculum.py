@@ -176,8 +176,7 @@ class Curriculum:
             "episodes_at_level": self.episodes_at_level,
             "history": [asdict(change) for change in self.history],
             "rules": {
-                name: {"spec": self._spec(name), "state": rule.state_dict()}
-                for name, rule in self._rules().items()
+                name: {"spec": self._spec(name), "state": rule.state_dict()} for name, rule in self._rules().items()
             },
         }
 

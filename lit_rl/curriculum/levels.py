@@ -51,10 +51,7 @@ class Level:
 
 def read_levels(levels: Sequence[Level | Mapping[str, Any]], key: str = "curriculum.levels") -> list[Level]:
     """Levels from plain mappings or from `Level`s; `key` is what error messages call the list."""
-    return [
-        level if isinstance(level, Level) else _read_level(level, f"{key}[{i}]")
-        for i, level in enumerate(levels)
-    ]
+    return [level if isinstance(level, Level) else _read_level(level, f"{key}[{i}]") for i, level in enumerate(levels)]
 
 
 def _read_level(values: Mapping[str, Any], key: str) -> Level:
@@ -74,7 +71,5 @@ def _known(values: Mapping[str, Any], record: type[Level] | type[Mix], key: str)
     known = [f.name for f in fields(record)]
     for name in values:
         if name not in known:
-            raise ConfigError(
-                f"{key}.{name}: unknown; known are {', '.join(known)}.{did_you_mean(name, known)}"
-            )
+            raise ConfigError(f"{key}.{name}: unknown; known are {', '.join(known)}.{did_you_mean(name, known)}")
     return dict(values)

@@ -22,12 +22,12 @@ _TORCH_DTYPES: dict[np.dtype[Any], torch.dtype] = {
 }
 
 
-def torch_dtype(space: spaces.Space) -> torch.dtype:
+def torch_dtype(space: spaces.Space[Any]) -> torch.dtype:
     """How observations of `space` are stored: as they are where torch can, floats as float32."""
     return _TORCH_DTYPES.get(np.dtype(space.dtype), torch.float32)
 
 
-def batch_of(space: spaces.Space, *lead: int) -> Any:
+def batch_of(space: spaces.Space[Any], *lead: int) -> Any:
     """Zeroed tensors for observations of `space` with leading dimensions `lead`; a dictionary for Dict spaces."""
     if isinstance(space, spaces.Dict):
         return {key: batch_of(part, *lead) for key, part in space.spaces.items()}
@@ -69,7 +69,7 @@ class RolloutStorage:
     """
 
     def __init__(
-        self, n_steps: int, n_envs: int, observation_space: spaces.Space, action_space: spaces.Space
+        self, n_steps: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> None:
         self.obs = batch_of(observation_space, n_steps, n_envs)
         self.obs_np = tree_map(lambda leaf: leaf.numpy(), self.obs)
@@ -90,4 +90,5 @@ class RolloutStorage:
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         tensors = [*leaves(self.obs), self.action]
-        return sum(t.numel() * t.element_size() for t in tensors) + self.reward.nbytes + self.done.nbytes
+        total: int = sum(t.numel() * t.element_size() for t in tensors)
+        return total + self.reward.nbytes + self.done.nbytes

@@ -50,9 +50,7 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
-        env: gym.Env[Any, Any] = _call(
-            import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs
-        )
+        env: gym.Env[Any, Any] = _call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
         if config.max_episode_steps is not None:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
@@ -66,7 +64,8 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.atari and config.id.startswith("ALE/"):
         options.setdefault("frameskip", 1)  # the preset skips frames itself
     try:
-        return _call(gym.make, "env.kwargs", config.id, **options)
+        made: gym.Env[Any, Any] = _call(gym.make, "env.kwargs", config.id, **options)
+        return made
     except gym.error.DependencyNotInstalled as error:
         raise ConfigError(_missing(config.id, error)) from None
     except ModuleNotFoundError as error:
@@ -124,8 +123,8 @@ def _check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:
         if not isinstance(part, _FLAT_SPACES):
             where = f" at '{key}'" if key else ""
             raise ConfigError(
-                f"env {config.name}: observation space {type(part).__name__}{where} is not supported; use Box, Discrete, "
-                "MultiDiscrete, MultiBinary or a Dict of them (a wrapper such as gymnasium.wrappers.FlattenObservation "
+                f"env {config.name}: observation space {type(part).__name__}{where} is not supported; use Box, "
+                "Discrete, MultiDiscrete, MultiBinary or a Dict of them (a wrapper such as gymnasium.wrappers.FlattenObservation "
                 "can make one)."
             )
         _check_start(part, config, "observation")
@@ -158,9 +157,7 @@ def import_class(path: str, key: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ConfigError(
-            f"{key}: module '{module_name}' has no '{name}'.{did_you_mean(name, dir(module))}"
-        ) from None
+        raise ConfigError(f"{key}: module '{module_name}' has no '{name}'.{did_you_mean(name, dir(module))}") from None
 
 
 def _call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:

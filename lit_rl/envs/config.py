@@ -85,16 +85,12 @@ class EnvConfig:
         if self.n_envs < 1:
             raise ConfigError(f"env.n_envs is {self.n_envs}; at least 1 environment is needed.")
         if self.n_workers is not None and self.n_workers < 1:
-            raise ConfigError(
-                f"env.n_workers is {self.n_workers}; give at least 1, or null for one per core."
-            )
+            raise ConfigError(f"env.n_workers is {self.n_workers}; give at least 1, or null for one per core.")
         if self.frame_stack is not None and self.frame_stack < 1:
             raise ConfigError(f"env.frame_stack is {self.frame_stack}; give at least 1, or null for none.")
         if self.id is not None and self.class_path is not None:
             raise ConfigError("env.id and env.class_path are both given; keep one of them.")
-        if self.backend == "native" and (
-            self.wrappers or self.atari or self.frame_stack or self.fresh_instance
-        ):
+        if self.backend == "native" and (self.wrappers or self.atari or self.frame_stack or self.fresh_instance):
             raise ConfigError(
                 "env.backend: native steps all environments in one array and takes no wrappers, atari, frame_stack "
                 "or fresh_instance; remove them or use backend: sync."

@@ -115,9 +115,7 @@ def make_vector(config: EnvConfig, run_seed: int, rows: range) -> VectorEnv:
         backend = "async" if dear and cores > 1 and n_workers > 1 else "sync"
     envs: VectorEnv
     if backend == "async":
-        envs = AsyncVectorEnv(
-            config, run_seed, rows, n_workers, looked.observation_space, looked.action_space
-        )
+        envs = AsyncVectorEnv(config, run_seed, rows, n_workers, looked.observation_space, looked.action_space)
     elif backend == "sync":
         envs = SyncVectorEnv(config, run_seed, rows)
     else:

@@ -68,9 +68,7 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         self.replay_tokens: list[bytes] = []
         """Start states the coming resets have to take."""
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.began, self.over = True, False
         self._ret, self._length = 0.0, 0
         if self._start is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -24,15 +24,15 @@ class SameStepCartPole(CartPoleVectorEnv):
     gymnasium's own resets one step late, which mixes a junk transition into every episode.
     """
 
-    metadata = {**CartPoleVectorEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: ClassVar[dict[str, Any]] = {**CartPoleVectorEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(self, num_envs: int, **kwargs: Any) -> None:
         super().__init__(num_envs, **kwargs)
+        self.state: Any = None
         self.episode = np.full(num_envs, -1)
         self.seeds: list[EpisodeSeeds] = []
 
     def _begin(self, rows: np.ndarray) -> None:
-        assert self.state is not None
         for row in rows:
             self.episode[row] += 1
             rng, _ = gym.utils.seeding.np_random(self.seeds[row][int(self.episode[row])])
@@ -51,7 +51,6 @@ class SameStepCartPole(CartPoleVectorEnv):
         if len(rows):
             info["final_obs"], info["_final_obs"] = obs.copy(), self.prev_done.copy()
             self._begin(rows)
-            assert self.state is not None
             obs = self.state.T.astype(np.float32)
         return obs, reward, terminated, truncated, info
 
@@ -115,7 +114,7 @@ class NativeVectorEnv:
         return StepResult(obs, np.asarray(reward, dtype=np.float64), terminated, truncated, finals, episodes)
 
     def capture(self) -> list[dict[str, Any]]:
-        own = self._env.get_state() if self._exact else {}  # type: ignore[attr-defined]
+        own = self._env.get_state() if self._exact else {}
         state = {"start": self._start, "ret": self._ret.copy(), "length": self._length.copy(), "own": own}
         return [state] + [{} for _ in range(self.n_envs - 1)]
 
@@ -124,7 +123,7 @@ class NativeVectorEnv:
         self._start = int(state["start"])
         if not self._exact:
             return self.reset(), list(range(self.n_envs))
-        obs: Obs = self._env.set_state(state["own"])  # type: ignore[attr-defined]
+        obs: Obs = self._env.set_state(state["own"])
         self._ret, self._length = np.array(state["ret"]), np.array(state["length"])
         return obs, []
 
@@ -144,11 +143,7 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
 
         return import_class(config.class_path, "env.class_path")(n_envs, **kwargs)
     try:
-        return gym.make_vec(
-            str(config.id), num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs
-        )
+        return gym.make_vec(str(config.id), num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs)
     except gym.error.Error as error:
         text = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(
-            f"env.backend: native is not there for {config.name} ({text}). Use sync or async."
-        ) from None
+        raise ConfigError(f"env.backend: native is not there for {config.name} ({text}). Use sync or async.") from None

@@ -85,7 +85,8 @@ class Normalizer(nn.Module):
     def update_obs(self, obs: Obs) -> None:
         """Fold the observations of one step, [N, ...], into the moments."""
         for key in self.obs:
-            self._moments(key).update(obs if self._whole else obs[key])  # type: ignore[arg-type,call-overload]
+            part: Any = obs if self._whole else obs[key]
+            self._moments(key).update(part)
 
     def normalize_obs(self, obs: Any) -> Any:
         """Observations as the policy sees them; a batch or a single one."""
@@ -117,9 +118,7 @@ class Normalizer(nn.Module):
         if self._whole:
             return self._bounded(space)
         assert isinstance(space, spaces.Dict)
-        return spaces.Dict(
-            {k: self._bounded(part) if k in self.obs else part for k, part in space.spaces.items()}
-        )
+        return spaces.Dict({k: self._bounded(part) if k in self.obs else part for k, part in space.spaces.items()})
 
     def _bounded(self, space: spaces.Space[Any]) -> spaces.Box:
         return spaces.Box(-self.config.clip_obs, self.config.clip_obs, space.shape, np.float32)
@@ -130,9 +129,7 @@ def _normalized_parts(space: spaces.Space[Any], keys: list[str] | None) -> dict[
         if keys is not None:
             raise ConfigError("env.normalize.keys is for Dict observations; remove it.")
         if not isinstance(space, spaces.Box):
-            raise ConfigError(
-                f"env.normalize.obs needs Box observations, not {type(space).__name__}; set it to false."
-            )
+            raise ConfigError(f"env.normalize.obs needs Box observations, not {type(space).__name__}; set it to false.")
         return {"obs": space}
     for key in keys or []:
         if key not in space.spaces:
@@ -144,7 +141,5 @@ def _normalized_parts(space: spaces.Space[Any], keys: list[str] | None) -> dict[
     if keys is not None:
         return {key: space.spaces[key] for key in keys}
     return {
-        key: part
-        for key, part in space.spaces.items()
-        if isinstance(part, spaces.Box) and not is_image_space(part)
+        key: part for key, part in space.spaces.items() if isinstance(part, spaces.Box) and not is_image_space(part)
     }

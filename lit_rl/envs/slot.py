@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
+from lit_rl.envs.monitor import Episode, EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
 
 
@@ -78,13 +79,13 @@ class Slot:
         stream: which family of seeds its episodes take (training or evaluation).
     """
 
-    def __init__(
-        self, config: EnvConfig, run_seed: int, index: int, stream: Stream = Stream.EPISODES
-    ) -> None:
+    def __init__(self, config: EnvConfig, run_seed: int, index: int, stream: Stream = Stream.EPISODES) -> None:
         self._config = config
         self.index = index
         self._seeds = EpisodeSeeds(run_seed, index, stream)
         self._made = False
+        self.env: gym.Env[Any, Any]
+        self._monitor: EpisodeMonitor
         self.episode = -1
         self._first_episode = 0
         self._actions: list[Any] = []
@@ -126,10 +127,11 @@ class Slot:
         """
         self._actions.append(action)
         obs, reward, terminated, truncated, _ = self.env.step(action)
-        self._trace = zlib.crc32(np.float64(reward), _checksum(obs, self._trace))
+        value = float(reward)
+        self._trace = zlib.crc32(struct.pack("<d", value), _checksum(obs, self._trace))
         if terminated or truncated:
-            return Transition(self.begin(), reward, bool(terminated), bool(truncated), obs)
-        return Transition(obs, reward, False, False, None)
+            return Transition(self.begin(), value, bool(terminated), bool(truncated), obs)
+        return Transition(obs, value, False, False, None)
 
     @property
     def truly_reset(self) -> bool:
@@ -145,9 +147,7 @@ class Slot:
 
     def capture(self) -> SlotState:
         """All that is needed to come back to this very step."""
-        return SlotState(
-            self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens)
-        )
+        return SlotState(self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens))
 
     def restore(self, state: SlotState) -> tuple[Any, bool]:
         """Come back to a captured step by playing the episode again from its seed.
@@ -189,7 +189,7 @@ def _checksum(obs: Any, value: int) -> int:
             value = _checksum(part, value)
         return value
     array = np.asarray(obs)
-    return zlib.crc32(array if array.flags.c_contiguous else np.ascontiguousarray(array), value)
+    return zlib.crc32(np.ascontiguousarray(array).data, value)
 
 
 def _action_spaces(env: gym.Env[Any, Any]) -> list[gym.Space[Any]]:

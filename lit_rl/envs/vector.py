@@ -98,9 +98,7 @@ class SyncVectorEnv:
 
     grade: Grade = "exact"
 
-    def __init__(
-        self, config: EnvConfig, run_seed: int, rows: range, stream: Stream = Stream.EPISODES
-    ) -> None:
+    def __init__(self, config: EnvConfig, run_seed: int, rows: range, stream: Stream = Stream.EPISODES) -> None:
         self.offset, self.n_envs = rows.start, len(rows)
         self._name = config.name
         self._slots: list[Slot] = []

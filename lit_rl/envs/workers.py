@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import multiprocessing as mp
 import os
 import pickle
@@ -49,9 +50,7 @@ class _Layout:
     action_space: spaces.Space[Any]
 
     @classmethod
-    def allocate(
-        cls, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
-    ) -> _Layout:
+    def allocate(cls, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> _Layout:
         context = mp.get_context("spawn")
 
         def raw(space: spaces.Space[Any]) -> Any:
@@ -156,9 +155,7 @@ def _serve(
                 events = [slot.capture().to_plain() for slot in slots.values()]
             elif command == RESTORE:
                 events = []
-                for row, state in zip(
-                    rows, pickle.loads(payload), strict=True
-                ):  # from our own parent process
+                for row, state in zip(rows, pickle.loads(payload), strict=True):  # from our own parent process
                     index = row
                     obs, exact = slots[row].restore(SlotState.from_plain(state))
                     write_row(arrays.obs, row, obs)
@@ -213,7 +210,7 @@ class AsyncVectorEnv:
         layout = _Layout.allocate(self.n_envs, observation_space, action_space)
         self._arrays = layout.arrays()
         bounds = np.linspace(0, self.n_envs, min(n_workers, self.n_envs) + 1).astype(int).tolist()
-        self._blocks = [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        self._blocks = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
         self._pipes: list[Connection] = []
         self._workers: list[Any] = []
         context = mp.get_context("spawn")

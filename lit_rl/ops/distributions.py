@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ class ActionDistribution(Protocol):
     `extra` is the policy's `log_std` where it has one. `latent` is the input of `action_net`, used by gSDE only.
     """
 
-    noise_shape: tuple[int, ...]
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the noise of one action."""
 
     def noise(self, rng: np.random.Generator, steps: int) -> np.ndarray:
         """Noise of one environment for `steps` actions: float32 [steps, *noise_shape]."""
@@ -89,13 +91,13 @@ class MultiCategorical:
         return self.mode(head + noise)
 
     def mode(self, head: Tensor) -> Tensor:
-        return torch.stack([torch.argmax(part, dim=1) for part in head.split(list(self.nvec), dim=1)], dim=1)
+        return torch.stack([torch.argmax(part, dim=1) for part in torch.split(head, list(self.nvec), dim=1)], dim=1)
 
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         log_probs, entropies = [], []
-        for i, part in enumerate(head.split(list(self.nvec), dim=1)):
+        for i, part in enumerate(torch.split(head, list(self.nvec), dim=1)):
             log_p = F.log_softmax(part, dim=1)
             log_probs.append(log_p.gather(1, action[:, i].long().view(-1, 1)).squeeze(1))
             entropies.append(-(log_p.exp() * log_p).sum(dim=1))
@@ -220,7 +222,7 @@ class StateDependentNoise:
         return log_prob, entropy
 
 
-def for_action_space(space: spaces.Space) -> ActionDistribution:
+def for_action_space(space: spaces.Space[Any]) -> ActionDistribution:
     """The distribution SB3 uses for `space`, without gSDE."""
     if isinstance(space, spaces.Box):
         return DiagonalGaussian(int(np.prod(space.shape)))

@@ -32,8 +32,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise ConfigError(
-                f"schedule shape '{self.shape}' is not one of {', '.join(SHAPES)}."
-                f"{did_you_mean(self.shape, SHAPES)}"
+                f"schedule shape '{self.shape}' is not one of {', '.join(SHAPES)}.{did_you_mean(self.shape, SHAPES)}"
             )
         if not 0.0 < self.fraction <= 1.0:
             raise ConfigError(f"schedule fraction {self.fraction} is not in (0, 1].")
@@ -58,7 +57,8 @@ class Schedule:
             return start + done * (end - start)
         if self.shape == "cosine":
             return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * done))
-        return start * (end / start) ** done
+        value: float = start * (end / start) ** done
+        return value
 
 
 ScheduleLike: TypeAlias = float | str | Schedule
@@ -81,8 +81,7 @@ def as_schedule(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
             return Schedule(float(value), shape="constant")
         except ValueError:
             raise ConfigError(
-                f"{key}: '{value}' is neither a number, 'lin_<start>' nor a schedule "
-                "{start, end, shape, fraction}."
+                f"{key}: '{value}' is neither a number, 'lin_<start>' nor a schedule {{start, end, shape, fraction}}."
             ) from None
     return Schedule(float(value), shape="constant")
 

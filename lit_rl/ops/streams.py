@@ -33,9 +33,7 @@ class Stream(IntEnum):
 
 def generator(run_seed: int, stream: Stream, *key: int) -> np.random.Generator:
     """The generator of one stream: NumPy's PCG64 over ``SeedSequence(run_seed, spawn_key=(stream, *key))``."""
-    return np.random.Generator(
-        np.random.PCG64(np.random.SeedSequence(run_seed, spawn_key=(int(stream), *key)))
-    )
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(run_seed, spawn_key=(int(stream), *key))))
 
 
 SEED_BLOCK = 64

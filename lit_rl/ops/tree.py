@@ -14,9 +14,7 @@ Obs: TypeAlias = np.ndarray | dict[str, np.ndarray]
 def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     """Apply `function` to every leaf of `tree` and the matching leaves of `others`."""
     if isinstance(tree, dict):
-        return {
-            key: tree_map(function, leaf, *(other[key] for other in others)) for key, leaf in tree.items()
-        }
+        return {key: tree_map(function, leaf, *(other[key] for other in others)) for key, leaf in tree.items()}
     return function(tree, *others)
 
 

@@ -91,9 +91,7 @@ def make_plan(
         return _plan_resume(module, source, resume)
     if mode == "warmstart":
         if warmstart_from.checkpoint is None:
-            raise ConfigError(
-                "warmstart.checkpoint is missing: name a checkpoint, a run directory or a .ckpt file."
-            )
+            raise ConfigError("warmstart.checkpoint is missing: name a checkpoint, a run directory or a .ckpt file.")
         source = find(warmstart_from.checkpoint, root, name, False, "warmstart.checkpoint")
         return _plan_warmstart(module, source, warmstart_from)
     module.build_envs()
@@ -310,9 +308,7 @@ class Run:
         clock = module.clock
         lines.append(f"timestep: {module.counters.timesteps:,} of {clock.target:,}")
         lines.append(f"learning rate: {module.learning_rate_now:.4g}{self._schedule_note()}")
-        lines.append(
-            f"environments: {module.env_config.n_envs} x {module.env_config.name}, {self._environments()}"
-        )
+        lines.append(f"environments: {module.env_config.n_envs} x {module.env_config.name}, {self._environments()}")
         if plan.mode == "resume":
             parts = [
                 "policy",
@@ -323,11 +319,7 @@ class Run:
                 "random streams",
                 "environments",
             ]
-            parts += [
-                p
-                for p in ("obs_moments", "reward_moments")
-                if any(part_of(k) == p for k in module.state_dict())
-            ]
+            parts += [p for p in ("obs_moments", "reward_moments") if any(part_of(k) == p for k in module.state_dict())]
             lines.append(f"loaded: {', '.join(parts)}")
         else:
             lines.append("loaded: nothing, everything is new" if plan.mode == "fresh" else "loaded:")
@@ -357,7 +349,9 @@ class Run:
             text = f"{kind}, resume grade exact"
         lost = module.restarted_envs
         if lost:
-            text += f"; {len(lost)} of {module.envs.n_envs} episodes in flight could not be brought back and were restarted"
+            text += (
+                f"; {len(lost)} of {module.envs.n_envs} episodes in flight could not be brought back and were restarted"
+            )
         return text
 
 
@@ -429,8 +423,8 @@ def begin(
         plan = make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig())
         if plan.nothing_to_do:
             print(
-                f"run: {plan.directory}\nfinished: timestep {plan.timesteps:,} of {plan.target:,}; nothing to do. To go on, "
-                "give resume.additional_timesteps or resume.total_timesteps."
+                f"run: {plan.directory}\nfinished: timestep {plan.timesteps:,} of {plan.target:,}; nothing to do. To go "
+                "on, give resume.additional_timesteps or resume.total_timesteps."
             )
             return None
         return Run(module, plan, name, root, checkpoint or CheckpointConfig(), resume, config_text, pause_at)

@@ -38,8 +38,8 @@ class ResumeConfig:
     def __post_init__(self) -> None:
         if self.total_timesteps is not None and self.additional_timesteps is not None:
             raise ConfigError(
-                "resume.total_timesteps and resume.additional_timesteps are both given; keep one: the first counts from "
-                "the run's start, the second from the checkpoint."
+                "resume.total_timesteps and resume.additional_timesteps are both given; keep one: the first counts "
+                "from the run's start, the second from the checkpoint."
             )
         for key in ("total_timesteps", "additional_timesteps"):
             value = getattr(self, key)
@@ -58,7 +58,7 @@ class WarmstartConfig:
     """
 
     checkpoint: str | None = None
-    load: list[Part] = field(default_factory=lambda: ["policy", "value", "obs_moments"])  # type: ignore[arg-type]
+    load: list[Part] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
     on_mismatch: Literal["error", "skip"] = "error"
 
     def __post_init__(self) -> None:

@@ -53,8 +53,7 @@ def table(found: list[Change]) -> str:
     rows = [("setting", "run", "now"), *((_shown(c.key), str(c.old), str(c.new)) for c in found)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 

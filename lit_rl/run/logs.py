@@ -95,9 +95,7 @@ class MetricsCsv(Logger):
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         staged = self._file.with_name(".metrics.csv")
         with open(staged, "w") as file:
-            writer = csv.DictWriter(
-                file, self._columns, restval="", extrasaction="ignore", lineterminator="\n"
-            )
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         os.replace(staged, self._file)

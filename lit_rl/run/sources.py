@@ -50,7 +50,8 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
         run = next((run for run in versions_of(root, name) if has_checkpoint(run)), None)
         if run is None:
             raise ConfigError(
-                f"{key}: '{wanted}' of the run '{name}' is not there: no checkpoint below {root / name}.{_nearest(root)}"
+                f"{key}: '{wanted}' of the run '{name}' is not there: no checkpoint below {root / name}."
+                f"{_nearest(root)}"
             )
         return _from_run(run, wanted, strict)
     path = Path(wanted)
@@ -61,9 +62,7 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     path = path.resolve()
     if path.is_file():
         if path.suffix == ".zip":
-            raise ConfigError(
-                f"{key}: '{wanted}' is a zip file; this version reads checkpoints and .ckpt files."
-            )
+            raise ConfigError(f"{key}: '{wanted}' is a zip file; this version reads checkpoints and .ckpt files.")
         return Source(path, load_bare(path), None)
     if (path / MANIFEST).exists():
         return _open(verify(path), [])
@@ -71,9 +70,7 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
         return _from_run(path, "last", strict)
     if path.name == CHECKPOINTS:
         return _from_run(path.parent, "last", strict)
-    raise DataError(
-        f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE})."
-    )
+    raise DataError(f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}).")
 
 
 def _from_run(run: Path, which: str, strict: bool) -> Source:

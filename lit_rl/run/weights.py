@@ -40,13 +40,9 @@ def check_shapes(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str) 
     """
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in theirs:
-            raise ConfigError(
-                f"{what} has no tensor '{name}' {tuple(ours[name].shape)}, which this model has."
-            )
+            raise ConfigError(f"{what} has no tensor '{name}' {tuple(ours[name].shape)}, which this model has.")
         if name not in ours:
-            raise ConfigError(
-                f"{what} has a tensor '{name}' {tuple(theirs[name].shape)}, which this model has not."
-            )
+            raise ConfigError(f"{what} has a tensor '{name}' {tuple(theirs[name].shape)}, which this model has not.")
         if ours[name].shape != theirs[name].shape:
             raise ConfigError(
                 f"{what}: tensor '{name}' has shape {tuple(theirs[name].shape)}, this model needs "
@@ -108,11 +104,11 @@ def _check_moments(
         return
     if trained_with and not normalises:
         raise ConfigError(
-            f"warmstart: the weights of {what} were trained on normalised observations, but env.normalize.obs is false; "
-            "set it to true."
+            f"warmstart: the weights of {what} were trained on normalised observations, but env.normalize.obs is "
+            "false; set it to true."
         )
     if normalises and not trained_with and "obs_moments" in config.load:
         raise ConfigError(
-            f"warmstart: env.normalize.obs is true, but {what} has no moments to go with its weights; set it to false, or "
-            "take obs_moments out of warmstart.load to begin with new ones."
+            f"warmstart: env.normalize.obs is true, but {what} has no moments to go with its weights; set it to false, "
+            "or take obs_moments out of warmstart.load to begin with new ones."
         )

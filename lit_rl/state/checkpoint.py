@@ -129,9 +129,7 @@ def staging_path(final: Path) -> Path:
     return final.with_name(f".staging-{final.name}")
 
 
-def commit(
-    staging: Path, final: Path, manifest: dict[str, Any], files: dict[str, bytes] | None = None
-) -> Checkpoint:
+def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str, bytes] | None = None) -> Checkpoint:
     """Make a staged checkpoint real: describe its files in a manifest, and rename it into its place.
 
     Args:
@@ -187,9 +185,7 @@ def read_manifest(path: Path) -> Manifest:
                 f"{path} has checkpoint format {fields['format']}, this lit_rl reads up to {FORMAT}; it was written by "
                 f"lit-rl {fields['versions']['lit-rl']}, which opens it."
             )
-        return Manifest(
-            **{**fields, "files": {name: FileEntry(**entry) for name, entry in fields["files"].items()}}
-        )
+        return Manifest(**{**fields, "files": {name: FileEntry(**entry) for name, entry in fields["files"].items()}})
     except FileNotFoundError:
         raise DataError(f"{path} has no {MANIFEST}: it is not a committed checkpoint.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -71,9 +71,7 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
     parts: dict[str, Any] = {
         "policy": {key: value for key, value in weights.items() if key.startswith("policy.")},
         "obs_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.obs.")},
-        "reward_moments": {
-            key: value for key, value in weights.items() if key.startswith("normalizer.reward.")
-        },
+        "reward_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.reward.")},
         "optimizer": lightning.get("optimizer_states", []),
         "lr_schedule": lightning.get("lr_schedulers", []),
     }

@@ -33,9 +33,7 @@ def to_plain(value: Any, path: str = "") -> Any:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str | int):
-                raise TypeError(
-                    f"state{path}: key {key!r} is a {type(key).__name__}, not text or a whole number"
-                )
+                raise TypeError(f"state{path}: key {key!r} is a {type(key).__name__}, not text or a whole number")
         return {key: to_plain(item, f"{path}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
         items = [to_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
@@ -59,7 +57,7 @@ def _pieces(value: Any) -> Iterator[bytes | memoryview]:
     if isinstance(value, torch.Tensor):
         tensor = value.detach().cpu().contiguous()
         yield f"T{tensor.dtype}{tuple(tensor.shape)}".encode()
-        yield memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b""
+        yield tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b""
     elif isinstance(value, dict):
         yield f"D{len(value)}".encode()
         for key in sorted(value, key=lambda k: (str(type(k)), k)):

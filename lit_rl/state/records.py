@@ -103,11 +103,11 @@ class LogBook:
     """How far the run's log files had come, so that a resumed run cuts what came after and goes on from there.
 
     Args:
-        marks: position by file, relative to the run directory: bytes of a file that is only appended to.
+        marks: position by logger, as it gives it.
         seconds: time spent training in this and earlier segments.
     """
 
-    marks: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:

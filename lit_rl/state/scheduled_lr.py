@@ -35,7 +35,7 @@ class ScheduledLR(LRScheduler):
             group["lr"] = lr
         self._last_lr = [lr for _ in self.optimizer.param_groups]
 
-    def step(self, epoch: Any = None) -> None:  # type: ignore[override]
+    def step(self, epoch: Any = None) -> None:
         """Not used: an iteration sets its own timestep."""
         raise NotImplementedError("call set_timestep()")
 

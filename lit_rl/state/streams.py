@@ -15,7 +15,7 @@ def capture_streams() -> dict[str, Any]:
     """State of Python's, NumPy's and torch's global generators, and of every CUDA device's."""
     streams: dict[str, Any] = {
         "python": random.getstate(),
-        "numpy": to_plain(np.random.get_state(legacy=False)),
+        "numpy": to_plain(np.random.get_state(legacy=False)),  # noqa: NPY002  the stream of the user's code
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
@@ -30,7 +30,7 @@ def restore_streams(streams: dict[str, Any]) -> None:
     numpy_state = dict(streams["numpy"])
     inner = dict(numpy_state["state"])
     inner["key"] = np.asarray(inner["key"]).astype(np.uint32)
-    np.random.set_state({**numpy_state, "state": inner})
+    np.random.set_state({**numpy_state, "state": inner})  # noqa: NPY002
     torch.set_rng_state(streams["torch"].cpu())
     for device, state in enumerate(streams.get("cuda", [])):
         if torch.cuda.is_available() and device < torch.cuda.device_count():

@@ -39,8 +39,7 @@ def build_rule(spec: Mapping[str, Any], key: str) -> Rule:
     metric = spec["metric"]
     if metric not in list(METRICS):
         raise ConfigError(
-            f"{key}.metric: unknown {metric!r}; known are {', '.join(METRICS)}."
-            f"{did_you_mean(metric, METRICS)}"
+            f"{key}.metric: unknown {metric!r}; known are {', '.join(METRICS)}.{did_you_mean(metric, METRICS)}"
         )
     options = dict(spec)
     if metric == "timesteps":
@@ -58,21 +57,15 @@ def _own_rule(spec: Mapping[str, Any], key: str) -> Rule:
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"{key}.class_path: cannot import {path!r} ({error}); write module.Class."
-        ) from error
+        raise ConfigError(f"{key}.class_path: cannot import {path!r} ({error}); write module.Class.") from error
     if not inspect.isclass(cls):
-        raise ConfigError(
-            f"{key}.class_path: {path} is not a class; name a subclass of lit_rl.curriculum.Rule."
-        )
+        raise ConfigError(f"{key}.class_path: {path} is not a class; name a subclass of lit_rl.curriculum.Rule.")
     if inspect.isabstract(cls):
         lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise ConfigError(f"{key}.class_path: {path} is an unfinished rule; write its {lacking}.")
     rule = _construct(cls, spec.get("init_args") or {}, f"{key}.init_args", f" of {path}")
     if not isinstance(rule, Rule):
-        raise ConfigError(
-            f"{key}.class_path: {path} is no rule; make it a subclass of lit_rl.curriculum.Rule."
-        )
+        raise ConfigError(f"{key}.class_path: {path} is no rule; make it a subclass of lit_rl.curriculum.Rule.")
     return rule
 
 

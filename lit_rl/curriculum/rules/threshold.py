@@ -43,9 +43,7 @@ class ThresholdRule(Rule):
         self.metric = metric
         self.bound = Bound(threshold, below)
         self.window = whole_number("window", window)
-        self.min_episodes = (
-            self.window if min_episodes is None else whole_number("min_episodes", min_episodes)
-        )
+        self.min_episodes = self.window if min_episodes is None else whole_number("min_episodes", min_episodes)
         self.patience = whole_number("patience", patience)
         self.reset()
 

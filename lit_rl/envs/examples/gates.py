@@ -88,15 +88,11 @@ class Gates(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         inside = 1.0 - self.gate_width
         self._position = np.array([START_X, 0.9 * heights[0]])
         self._goal = np.array([START_X + distance, 0.9 * heights[1]])
-        self._gates = [
-            (x, inside * float(heights[2 + i]), self.gate_width) for i, x in enumerate(WALLS[: self.walls])
-        ]
+        self._gates = [(x, inside * float(heights[2 + i]), self.gate_width) for i, x in enumerate(WALLS[: self.walls])]
         self._steps = 0
         return self._observe(), {"is_success": False}
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Move by `action`; a move into a wall ends the episode."""
         move = SPEED * np.clip(np.asarray(action, np.float64), -1.0, 1.0)
         target = np.clip(self._position + move, -1.0, 1.0)

@@ -32,9 +32,7 @@ class ChannelsFirst(gym.ObservationWrapper[Any, Any, Any]):
 
     def observation(self, observation: Any) -> Any:
         if isinstance(observation, dict):
-            return {
-                key: _transpose(value) if key in self._keys else value for key, value in observation.items()
-            }
+            return {key: _transpose(value) if key in self._keys else value for key, value in observation.items()}
         return _transpose(observation)
 
 
@@ -44,4 +42,4 @@ def _transpose(image: np.ndarray) -> np.ndarray:
 
 def _transposed(space: spaces.Space[Any]) -> spaces.Box:
     assert isinstance(space, spaces.Box)
-    return spaces.Box(_transpose(space.low), _transpose(space.high), dtype=space.dtype)  # type: ignore[arg-type]
+    return spaces.Box(_transpose(space.low), _transpose(space.high), dtype=space.dtype)

@@ -25,7 +25,7 @@ class FrameStack(gym.ObservationWrapper[Any, Any, Any]):
         self.observation_space = spaces.Box(
             low=np.repeat(space.low, n_stack, axis=self._axis),
             high=np.repeat(space.high, n_stack, axis=self._axis),
-            dtype=space.dtype,  # type: ignore[arg-type]
+            dtype=space.dtype,
         )
         self._frame = space.shape[self._axis]
         self._stack = np.zeros(self.observation_space.shape, dtype=space.dtype)
