@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from lit_rl.errors import DataError
@@ -85,14 +84,11 @@ def read_agent(path: str | Path) -> Agent:
         isinstance(optimizer, dict) and {"state", "param_groups"} <= set(optimizer)
     ):
         raise DataError(f"{path}: member 'policy.optimizer.pth' is not the state of an optimizer.")
-    policy_class = (
-        raw["policy_class"].get("__module__") if isinstance(raw.get("policy_class"), dict) else None
-    )
     return Agent(
         path=Path(path),
         algorithm=guess_algorithm(policy, raw),
         sb3_version=version,
-        policy_class=policy_class if isinstance(policy_class, str) else None,
+        policy_class=_policy_class(raw.get("policy_class")),
         policy={str(name): tensor for name, tensor in policy.items()},
         policy_optimizer=optimizer,
         tensors=tensors,
@@ -130,6 +126,15 @@ def _read_json(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{where}: is not the JSON text of an agent.")
     return value
+
+
+def _policy_class(entry: Any) -> str | None:
+    """Module from its readable attribute, name from the text of its constructor."""
+    if not isinstance(entry, dict):
+        return None
+    name = re.match(r"<function (\w+)\.__init__ at ", str(entry.get("__init__", "")))
+    module = entry.get("__module__")
+    return f"{module}.{name.group(1)}" if name and isinstance(module, str) and module.isprintable() else None
 
 
 def _settings(raw: Mapping[str, Any], not_read: dict[str, str]) -> dict[str, Any]:
@@ -231,8 +236,3 @@ class TensorLine(NamedTuple):
 def describe(tensors: Mapping[str, Tensor]) -> list[TensorLine]:
     """Every tensor of a policy in the order of the file, e.g. `("action_net.bias", (2,), "float32")`."""
     return [TensorLine(n, tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()]
-
-
-def same_tensors(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
-    """Whether two sets of tensors have the same names and the same bits."""
-    return left.keys() == right.keys() and all(torch.equal(t, right[n]) for n, t in left.items())

@@ -81,6 +81,12 @@ def schedule(text: str) -> float | str | None:
     return float(text) if re.fullmatch(_NUMBER, text) else None
 
 
+def linear_start(text: str) -> float | None:
+    """The start of a `lin_<start>` schedule, which falls to 0 over the run; None for other text."""
+    match = _LINEAR_TEXT.fullmatch(text.strip())
+    return float(match.group(1)) if match else None
+
+
 def keywords(text: str, where: str) -> dict[str, Any]:
     """`dict(net_arch=[64, 64], activation_fn=nn.ReLU)` or `{'norm_obs': True}` as a plain dictionary.
 
