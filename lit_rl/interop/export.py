@@ -6,6 +6,7 @@ Both are written through SB3's own classes, so that the format is theirs in ever
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import pickle
@@ -177,7 +178,7 @@ def write_vecnormalize(
     """Write a pickle that `VecNormalize.load(path, venv)` opens, with these moments and settings."""
     keys = list(stats.obs) if isinstance(stats.obs, dict) else None
     wrapper = VecNormalize(
-        DummyVecEnv([lambda: _Spaces(observation_space, action_space)]),
+        DummyVecEnv([lambda: _Spaces(copy.deepcopy(observation_space), action_space)]),
         norm_obs=stats.norm_obs,
         norm_reward=stats.norm_reward,
         clip_obs=stats.clip_obs,

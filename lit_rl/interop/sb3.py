@@ -53,6 +53,15 @@ class Agent:
     not_read: dict[str, str] = field(default_factory=dict)
     """Settings and members that cannot be read as text, with the reason."""
 
+    @property
+    def used_vecnormalize(self) -> bool | None:
+        """Whether its environments were wrapped in VecNormalize; None where the file does not tell
+        (off-policy).
+        """
+        if self.algorithm not in ("ppo", "a2c", "trpo", "maskable_ppo", "recurrent_ppo"):
+            return None
+        return "_last_original_obs" in self.not_read
+
 
 def read_agent(path: str | Path) -> Agent:
     """Read the agent in a zip; nothing in it is run.

@@ -114,26 +114,22 @@ def _literal(node: ast.expr, where: str) -> Any:
             return [_literal(item, where) for item in items]
         case ast.Dict(keys=keys, values=values):
             pairs = [
-                (_key(key, where), _literal(value, where)) for key, value in zip(keys, values, strict=True)
+                (k.value if isinstance(k, ast.Constant) else None, v)
+                for k, v in zip(keys, values, strict=True)
             ]
-        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=pairs_given):
-            pairs = [(_key(k.arg, where), _literal(k.value, where)) for k in pairs_given]
-        case ast.Name() | ast.Attribute():
-            if name := class_name(ast.unparse(node)):
-                return name
-            raise _refused(node, where)
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=given):
+            pairs = [(k.arg, k.value) for k in given]
         case _:
             raise _refused(node, where)
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ConfigError(f"{where}: a key is given twice in {ast.unparse(node)[:80]!r}.")
-    return dict(pairs)
-
-
-def _key(key: ast.expr | str | None, where: str) -> str:
-    value = key.value if isinstance(key, ast.Constant) else key
-    if not isinstance(value, str):
-        raise ConfigError(f"{where}: only plain text keys are read, no '**' and no other values.")
-    return value
+    result: dict[str, Any] = {}
+    for key, item in pairs:
+        if not isinstance(key, str) or key in result:
+            raise ConfigError(
+                f"{where}: {ast.unparse(node)[:80]!r} has a key twice, or one that is not plain text."
+            )
+        named = key in CLASS_KEYS and isinstance(item, ast.Name | ast.Attribute)
+        result[key] = class_name(ast.unparse(item)) if named else _literal(item, where)
+    return result
 
 
 def _refused(node: ast.expr, where: str) -> ConfigError:
