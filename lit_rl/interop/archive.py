@@ -130,7 +130,7 @@ class Archive:
         return data
 
     def _refuse(self, reason: str, member: str | None = None) -> DataError:
-        named = f": member {member!r}" if member is not None else ":"
+        named = f": member {member[:120]!r}" if member is not None else ":"
         return DataError(f"{self._where}{named} {reason}.")
 
     def _check(self) -> dict[str, _Member]:

@@ -290,6 +290,6 @@ def _policy_kwargs(
     given = kwargs.get("net_arch", [] if policy == "CnnPolicy" else [64, 64])
     both = given if isinstance(given, dict) else {"pi": given, "vf": given}
     actual = {"pi": list(shapes.policy_layers), "vf": list(shapes.value_layers)}
-    if {"pi": list(both.get("pi", [])), "vf": list(both.get("vf", []))} != actual:
+    if {"pi": both.get("pi", []), "vf": both.get("vf", [])} != actual:
         kwargs["net_arch"] = actual
     return kwargs

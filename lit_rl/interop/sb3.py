@@ -20,7 +20,7 @@ from lit_rl.interop.archive import Archive
 from lit_rl.interop.tensors import Numbers, load_tensors
 from lit_rl.interop.text import CLASS_KEYS, SpaceText, class_name, is_known_class, schedule, space
 
-_DATA_LIMIT = 1 << 27
+_DATA_LIMIT = 1 << 25
 _SCHEDULES = frozenset(
     {"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"}
 )

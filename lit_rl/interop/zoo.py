@@ -7,6 +7,7 @@ does not parse is listed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -200,7 +201,7 @@ def hyperparameter(key: str, value: Any, where: str) -> Any:
     if key in INTEGERS:
         return _integer(value, where)
     number = schedule(value) if isinstance(value, str) else value
-    if type(number) in (int, float):
+    if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
         return number
     if key in SCHEDULES and isinstance(number, str):
         return number

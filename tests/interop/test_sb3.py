@@ -92,6 +92,25 @@ def test_what_this_stable_baselines3_writes(tmp_path: Path, cls: type) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "algorithm"),
+    [
+        ("TRPO", "trpo"),
+        ("QRDQN", "qrdqn"),
+        ("TQC", "tqc"),
+        ("RecurrentPPO", "recurrent_ppo"),
+        ("MaskablePPO", "maskable_ppo"),
+    ],
+)
+def test_what_sb3_contrib_writes(tmp_path: Path, name: str, algorithm: str) -> None:
+    contrib = pytest.importorskip("sb3_contrib")
+    policy = "MlpLstmPolicy" if name == "RecurrentPPO" else "MlpPolicy"
+    small = {"buffer_size": 10} if name in ("QRDQN", "TQC") else {"n_steps": 64, "batch_size": 64}
+    env = "Pendulum-v1" if name == "TQC" else "CartPole-v1"
+    getattr(contrib, name)(policy, env, device="cpu", **small).save(tmp_path / "agent.zip")
+    assert read_agent(tmp_path / "agent.zip").algorithm == algorithm
+
+
+@pytest.mark.parametrize(
     ("given", "read"),
     [(0.25, 0.25), (LinearSchedule(2e-4, 0.0, 1.0), "lin_0.0002"), (LinearSchedule(1e-3, 1e-4, 1.0), None)],
 )

@@ -5,6 +5,7 @@ anything.
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import pickle
 import zipfile
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lit_rl.errors import DataError
 from lit_rl.interop.tensors import Numbers, load_tensors
@@ -144,3 +147,19 @@ def test_other_content() -> None:
         for cut in range(0, len(whole) - 1, 97):
             with pytest.raises(DataError):
                 load_tensors(whole[:cut], "x")
+
+
+@settings(max_examples=200, deadline=None)
+@given(position=st.integers(0, 5000), value=st.integers(0, 255), legacy=st.booleans())
+def test_a_changed_byte_of_the_pickle(position: int, value: int, legacy: bool) -> None:
+    """Refused, or read as tensors that can be looked at; never a crash."""
+
+    def change(raw: bytes) -> bytes:
+        at = position % min(len(raw), 900)
+        return raw[:at] + bytes([value]) + raw[at + 1 :]
+
+    data = saved(STATE, legacy)
+    with contextlib.suppress(DataError):
+        loaded = load_tensors(change(data) if legacy else with_pickle(data, change), "policy.pth")
+        tensors = loaded.values() if isinstance(loaded, dict) else [loaded]
+        assert sum(t.double().sum().item() for t in tensors if isinstance(t, torch.Tensor)) is not None

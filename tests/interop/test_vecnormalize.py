@@ -248,3 +248,20 @@ def test_finding_the_pickle(tmp_path: Path, agent: str, stats: str) -> None:
 def test_moments_of_another_step_are_not_taken(tmp_path: Path) -> None:
     (tmp_path / "rl_model_vecnormalize_400_steps.pkl").touch()
     assert find_vecnormalize(tmp_path / "rl_model_500_steps.zip")[0] is None
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Discrete(3),
+        gym.spaces.MultiDiscrete([2, 3]),
+        gym.spaces.MultiBinary(3),
+        gym.spaces.Box(np.array([-1.0, -2.0]), np.array([1.0, np.inf])),
+        gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.MultiBinary([2, 2])),
+    ],
+)
+def test_spaces_that_stand_in_the_pickle(tmp_path: Path, space: gym.Space) -> None:
+    space.seed(3)
+    space.sample()
+    write_vecnormalize(tmp_path / "x.pkl", stats_for(MOMENTS), SPACES["box"][0], space)
+    assert read_vecnormalize(tmp_path / "x.pkl").reward.count == 12.5
