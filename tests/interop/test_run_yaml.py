@@ -10,7 +10,6 @@ import yaml
 from stable_baselines3 import PPO, SAC
 
 from lit_rl.errors import ConfigError
-from lit_rl.interop.compare import mismatches
 from lit_rl.interop.run_yaml import draft_run, find_zoo_config, read_zoo_beside
 from lit_rl.interop.sb3 import read_agent
 from lit_rl.interop.vecnormalize import find_vecnormalize, read_vecnormalize
@@ -197,13 +196,3 @@ def test_comments_stay_comments(tmp_path: Path) -> None:
     path.write_text('A-v0:\n  policy: MlpPolicy\n  "x\\nmode: resume\\u2028": 1\n')
     draft = draft_run(zoo=read_zoo(path, "A-v0"))
     assert yaml.safe_load(draft.to_yaml()) == draft.config
-
-
-def test_differences_from_the_run_are_named(pendulum: Path) -> None:
-    agent = read_agent(pendulum)
-    assert mismatches(agent, {"gamma": 0.99, "n_steps": 8, "policy_kwargs": {"log_std_init": -2}}) == []
-    found = mismatches(agent, {"gamma": 0.9, "policy_kwargs": {"ortho_init": True, "net_arch": [3]}})
-    assert [str(item) for item in found] == [
-        "gamma: the agent was trained with 0.99, the run is set to 0.9",
-        "policy_kwargs.ortho_init: the agent was trained with False, the run is set to True",
-    ]

@@ -256,7 +256,7 @@ def test_moments_of_another_step_are_not_taken(tmp_path: Path) -> None:
         gym.spaces.Discrete(3),
         gym.spaces.MultiDiscrete([2, 3]),
         gym.spaces.MultiBinary(3),
-        gym.spaces.Box(np.array([-1.0, -2.0]), np.array([1.0, np.inf])),
+        gym.spaces.Box(np.array([-1, -2], "f4"), np.array([1, np.inf], "f4")),
         gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.MultiBinary([2, 2])),
     ],
 )
