@@ -6,6 +6,8 @@ import base64
 import contextlib
 import io
 import pickle
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -267,3 +269,16 @@ def test_a_serialised_string_is_never_decoded(
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, fail)
     assert read_agent(pendulum).algorithm == "a2c"
+
+
+def test_reading_imports_nothing_that_a_file_names(pendulum: Path) -> None:
+    """In a process of its own: the agent, its moments and its settings, without SB3, gym or cloudpickle."""
+    code = (
+        "import sys; from lit_rl.interop import run_yaml, sb3, warmstart; a = sb3.read_agent(sys.argv[1]);"
+        "s, p = warmstart.moments_for(a); run_yaml.draft_run(a, s, p, run_yaml.read_zoo_beside(a));"
+        "print([m for m in ('stable_baselines3', 'gymnasium', 'gym', 'cloudpickle') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(pendulum)], capture_output=True, text=True, timeout=120
+    )
+    assert (run.stdout, run.returncode) == ("[]\n", 0), run.stderr
