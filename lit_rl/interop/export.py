@@ -1,0 +1,219 @@
+"""A run's policy as files that stable-baselines3 opens: `PPO.load(agent.zip)`,
+`VecNormalize.load(stats.pkl, env)`.
+
+Both are written through SB3's own classes, so that the format is theirs in every version.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common import torch_layers
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.sb2_compat import rmsprop_tf_like
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from torch import Tensor
+
+from lit_rl.errors import ConfigError, DataError, StorageError, did_you_mean
+from lit_rl.interop.text import CLASS_KEYS, is_known_class, linear_start
+from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
+
+_HYPERPARAMETERS = frozenset(
+    {
+        "learning_rate",
+        "n_steps",
+        "batch_size",
+        "n_epochs",
+        "gamma",
+        "gae_lambda",
+        "clip_range",
+        "clip_range_vf",
+    }
+    | {
+        "normalize_advantage",
+        "ent_coef",
+        "vf_coef",
+        "max_grad_norm",
+        "use_sde",
+        "sde_sample_freq",
+        "target_kl",
+    }
+)
+_SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
+_MODULES = {
+    "torch.nn": torch.nn,
+    "torch.optim": torch.optim,
+    "stable_baselines3.common.torch_layers": torch_layers,
+    "stable_baselines3.common.sb2_compat.rmsprop_tf_like": rmsprop_tf_like,
+}
+
+
+def write_agent(
+    path: str | Path,
+    policy: Mapping[str, Tensor],
+    observation_space: spaces.Space[Any],
+    action_space: spaces.Space[Any],
+    policy_class: str | type,
+    policy_kwargs: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    optimizer: Mapping[str, Any] | None = None,
+    n_envs: int = 1,
+    num_timesteps: int = 0,
+    total_timesteps: int = 0,
+    seed: int | None = None,
+) -> None:
+    """Write a zip that `stable_baselines3.PPO.load` opens, with equal predictions and the optimizer's state.
+
+    `policy` holds the tensors by SB3's names; `policy_class` is `MlpPolicy`, `CnnPolicy`,
+    `MultiInputPolicy` or a class; `policy_kwargs` may name classes of PyTorch and SB3 by dotted text;
+    schedules in `hyperparameters` are numbers or `lin_<start>`; `observation_space` is what the policy saw
+    (images channel first). Progress remaining is `1 - num_timesteps / total_timesteps`. The global random
+    streams are left as they were.
+
+    Raises `ConfigError` for an unknown hyperparameter or class, `DataError` when the tensors do not fit the
+    policy.
+    """
+    settings = dict(hyperparameters or {})
+    for key in settings:
+        if key not in _HYPERPARAMETERS:
+            raise ConfigError(f"{key}: is no setting of SB3's PPO.{did_you_mean(key, _HYPERPARAMETERS)}")
+    settings.update({key: _schedule(settings[key]) for key in _SCHEDULED if key in settings})
+    with torch.random.fork_rng():
+        model = PPO(
+            policy_class,
+            env=None,  # type: ignore[arg-type]  # SB3's own load does the same
+            policy_kwargs=resolve_classes(policy_kwargs or {}),
+            device="cpu",
+            _init_setup_model=False,
+            **settings,
+        )
+        model.observation_space, model.action_space, model.n_envs = observation_space, action_space, n_envs
+        model._setup_lr_schedule()
+        model.policy = model.policy_class(  # type: ignore[assignment]
+            observation_space, action_space, model.lr_schedule, use_sde=model.use_sde, **model.policy_kwargs
+        )
+    try:
+        model.policy.load_state_dict(dict(policy))
+        if optimizer is not None:
+            model.policy.optimizer.load_state_dict(_plain_optimizer(optimizer))
+    except (RuntimeError, ValueError, KeyError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: the weights do not fit the policy that the settings make ({text[:300]})."
+        ) from None
+    model.seed = seed
+    model.num_timesteps, model._total_timesteps = num_timesteps, total_timesteps
+    if total_timesteps > 0:
+        model._current_progress_remaining = 1.0 - num_timesteps / total_timesteps
+    buffer = io.BytesIO()
+    model.save(buffer)
+    _write(path, buffer.getvalue())
+
+
+def resolve_classes(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names of PyTorch's and SB3's own classes as those classes; every other value as it is.
+
+    Only layers, optimizers and SB3's extractors are looked up: text from a file never imports anything else.
+    """
+    return {key: _resolve(key, value) if key in CLASS_KEYS else value for key, value in policy_kwargs.items()}
+
+
+def _resolve(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    module, _, name = value.rpartition(".")
+    found = getattr(_MODULES.get(module), name, None) if is_known_class(value) else None
+    if not isinstance(found, type):
+        raise ConfigError(
+            f"policy_kwargs.{key}: {value!r} is no class of torch.nn, torch.optim or SB3's layers."
+        )
+    return found
+
+
+def _schedule(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    start = linear_start(value)
+    if start is None:
+        raise ConfigError(f"the schedule {value!r} is neither a number nor lin_<start>.")
+    return LinearSchedule(start, 0.0, 1.0)
+
+
+def _plain_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The optimizer's state without the switches that belong to our machine: fused and capturable kernels."""
+    ours = {"fused": None, "foreach": None, "capturable": False}
+    groups = [
+        {k: ours.get(k, v.item() if isinstance(v, Tensor) else v) for k, v in group.items()}
+        for group in state["param_groups"]
+    ]
+    return {"state": state["state"], "param_groups": groups}
+
+
+class _Spaces(gymnasium.Env[Any, Any]):
+    """An environment that has spaces and does nothing: VecNormalize is made around one."""
+
+    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        self.observation_space = observation_space
+        self.action_space = action_space
+
+
+def write_vecnormalize(
+    path: str | Path,
+    stats: VecNormalizeStats,
+    observation_space: spaces.Space[Any],
+    action_space: spaces.Space[Any],
+) -> None:
+    """Write a pickle that `VecNormalize.load(path, venv)` opens, with these moments and settings."""
+    keys = list(stats.obs) if isinstance(stats.obs, dict) else None
+    wrapper = VecNormalize(
+        DummyVecEnv([lambda: _Spaces(copy.deepcopy(observation_space), action_space)]),
+        norm_obs=stats.norm_obs,
+        norm_reward=stats.norm_reward,
+        clip_obs=stats.clip_obs,
+        clip_reward=stats.clip_reward,
+        gamma=stats.gamma,
+        epsilon=stats.epsilon,
+        norm_obs_keys=keys,
+    )
+    if isinstance(stats.obs, dict):
+        wrapper.obs_rms = {key: _running(moments) for key, moments in stats.obs.items()}
+    elif stats.obs is not None:
+        wrapper.obs_rms = _running(stats.obs)  # type: ignore[assignment]
+    wrapper.ret_rms = _running(stats.reward)
+    _write(path, pickle.dumps(wrapper, protocol=4))
+
+
+def _running(moments: Moments) -> RunningMeanStd:
+    running = RunningMeanStd(shape=moments.mean.shape)
+    running.mean = np.array(moments.mean, dtype=np.float64)
+    running.var = np.array(moments.var, dtype=np.float64)
+    running.count = float(moments.count)
+    return running
+
+
+def _write(path: str | Path, data: bytes) -> None:
+    """A whole file or none: written to a neighbour first, flushed to the disk, then renamed over `path`."""
+    target = Path(path)
+    staged = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with staged.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(target)
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be written ({error.strerror}).") from None
+    finally:
+        staged.unlink(missing_ok=True)

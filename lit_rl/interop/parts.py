@@ -1,0 +1,114 @@
+"""Which tensor of a policy belongs to which part, and what sizes the tensors tell.
+
+A new algorithm joins by adding its rows to `PARTS`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_rl.errors import DataError
+
+POLICY = "policy"
+VALUE = "value"
+
+PARTS: tuple[tuple[str, str], ...] = (
+    # ActorCriticPolicy of stable-baselines3 (PPO, A2C)
+    ("log_std", POLICY),
+    ("action_net.", POLICY),
+    ("mlp_extractor.policy_net.", POLICY),
+    ("mlp_extractor.shared_net.", POLICY),  # before 1.8
+    ("features_extractor.", POLICY),
+    ("pi_features_extractor.", POLICY),
+    ("value_net.", VALUE),
+    ("mlp_extractor.value_net.", VALUE),
+    ("vf_features_extractor.", VALUE),
+)
+
+
+def network_parts(policy: Mapping[str, Tensor], where: str = "the policy") -> dict[str, str]:
+    """Part of every tensor by name: `policy` or `value`.
+
+    What both parts use belongs to `policy`: the layers of `shared_net`, and a features extractor that is
+    shared. SB3 lists a shared extractor three times (`features_extractor`, `pi_...`, `vf_...`), with equal
+    bits; only an extractor of the value's own is in the part `value`. So loading `value` without `policy`
+    leaves the value head on a policy's features that it was not trained with. Raises `DataError` for a
+    tensor of no known part.
+    """
+    parts: dict[str, str] = {}
+    shared = _shares_extractor(policy)
+    for name in policy:
+        found = [
+            part
+            for prefix, part in PARTS
+            if name == prefix or (prefix[-1] == "." and name.startswith(prefix))
+        ]
+        if not found:
+            raise DataError(f"{where}: tensor {name!r} belongs to no part of an actor-critic policy.")
+        parts[name] = POLICY if shared and name.startswith("vf_features_extractor.") else found[0]
+    return parts
+
+
+def _shares_extractor(policy: Mapping[str, Tensor]) -> bool:
+    own = {n.removeprefix("vf_"): t for n, t in policy.items() if n.startswith("vf_features_extractor.")}
+    return all(name in policy and torch.equal(tensor, policy[name]) for name, tensor in own.items())
+
+
+@dataclass(frozen=True)
+class NetworkShapes:
+    """Sizes of an actor-critic network, read off its tensors. Layers are output widths, first to last."""
+
+    features: int
+    """Width that enters the first layer behind the features extractor."""
+    shared_layers: tuple[int, ...]
+    policy_layers: tuple[int, ...]
+    value_layers: tuple[int, ...]
+    action_outputs: int
+    """Action dimensions of a Box, else the number of logits."""
+    log_std: tuple[int, ...] | None
+    """Shape of `log_std`: (actions,) plain, (latent, actions) or (latent, 1) for gSDE; None without Box
+    actions.
+    """
+
+    @property
+    def use_sde(self) -> bool:
+        return self.log_std is not None and len(self.log_std) == 2
+
+
+def infer_shapes(policy: Mapping[str, Tensor], where: str = "the policy") -> NetworkShapes:
+    """Sizes of an actor-critic policy; `DataError` when it is not one or its layers do not fit together."""
+    for name in ("action_net.weight", "value_net.weight"):
+        if name not in policy or policy[name].ndim != 2:
+            raise DataError(f"{where}: has no matrix {name!r}: not an actor-critic policy.")
+    shared = _layers(policy, "shared_net")
+    hidden = {net: _layers(policy, net) for net in ("policy_net", "value_net")}
+    entry: set[int] = set()
+    for net, head in (("policy_net", "action_net.weight"), ("value_net", "value_net.weight")):
+        chain = [*shared, *hidden[net], policy[head]]
+        for before, after in itertools.pairwise(chain):
+            if before.shape[0] != after.shape[1]:
+                raise DataError(
+                    f"{where}: the layers of {net} do not fit: {before.shape[0]} into {after.shape[1]}."
+                )
+        entry.add(chain[0].shape[1])
+    log_std = policy.get("log_std")
+    return NetworkShapes(
+        features=min(entry),
+        shared_layers=tuple(w.shape[0] for w in shared),
+        policy_layers=tuple(w.shape[0] for w in hidden["policy_net"]),
+        value_layers=tuple(w.shape[0] for w in hidden["value_net"]),
+        action_outputs=policy["action_net.weight"].shape[0],
+        log_std=None if log_std is None else tuple(log_std.shape),
+    )
+
+
+def _layers(policy: Mapping[str, Tensor], net: str) -> list[Tensor]:
+    pattern = re.compile(rf"mlp_extractor\.{net}\.(\d+)\.weight")
+    found = [(int(m.group(1)), t) for n, t in policy.items() if (m := pattern.fullmatch(n)) and t.ndim == 2]
+    return [tensor for _, tensor in sorted(found, key=lambda pair: pair[0])]

@@ -1,0 +1,295 @@
+"""A run.yaml from what other people's files say: an agent's zip, its moments, the Zoo's settings.
+
+The result is a plain dictionary and the list of what it leaves out; nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lit_rl.errors import ConfigError
+from lit_rl.interop.parts import infer_shapes
+from lit_rl.interop.sb3 import Agent
+from lit_rl.interop.vecnormalize import VecNormalizeStats
+from lit_rl.interop.zoo import (
+    HYPERPARAMETERS,
+    SCHEDULES,
+    NotCarried,
+    ZooSettings,
+    hyperparameter,
+    load_yaml,
+    policy_kwargs,
+    read_zoo,
+)
+
+_MUJOCO = "observations, rewards or physics differ between these versions: measure before you trust it"
+RENAMED: dict[str, tuple[str, str]] = {
+    "LunarLander-v2": ("LunarLander-v3", "the same task with its wind repaired"),
+    "LunarLanderContinuous-v2": ("LunarLanderContinuous-v3", "the same task with its wind repaired"),
+    "BipedalWalker-v2": ("BipedalWalker-v3", "the same task"),
+    "BipedalWalkerHardcore-v2": ("BipedalWalkerHardcore-v3", "the same task"),
+    "Pendulum-v0": ("Pendulum-v1", "the same task"),
+    "CarRacing-v0": ("CarRacing-v3", "its pixels and steps changed: measure before you trust it"),
+    "CarRacing-v2": ("CarRacing-v3", "its resets changed"),
+    "FrozenLake-v0": ("FrozenLake-v1", "the same task"),
+    "Taxi-v3": ("Taxi-v4", "the same task"),
+    "CliffWalking-v0": ("CliffWalking-v1", "the same task"),
+    "Blackjack-v0": ("Blackjack-v1", "the same task"),
+    **{
+        f"{name}-{version}": (f"{name}-v5", _MUJOCO)
+        for name in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d")
+        for version in ("v1", "v2", "v3")
+    },
+    **{
+        f"{name}-v2": (f"{name}-v5", _MUJOCO)
+        for name in ("HumanoidStandup", "InvertedDoublePendulum", "InvertedPendulum", "Pusher", "Reacher")
+    },
+}
+
+_POLICIES = {
+    "ActorCriticPolicy": "MlpPolicy",
+    "ActorCriticCnnPolicy": "CnnPolicy",
+    "MultiInputActorCriticPolicy": "MultiInputPolicy",
+}
+_ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
+# What a file keeps of its own history, or what a run sets elsewhere.
+_BOOKKEEPING = re.compile(
+    r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule|action_noise"
+    r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
+)
+_A2C_ONLY = "A2C has no such setting; PPO's default is used"
+
+
+@dataclass(frozen=True)
+class RunDraft:
+    """The content of a run.yaml, and what did not go into it."""
+
+    config: dict[str, Any]
+    not_carried: tuple[NotCarried, ...]
+
+    def to_yaml(self) -> str:
+        """The file's text, with what is not carried in comments at its head."""
+        lines = [f"# Not carried over: {item.key}: {item.reason}" for item in self.not_carried]
+        head = "".join(re.sub(r"[^\x20-\x7e]", " ", line) + "\n" for line in lines)
+        return head + yaml.safe_dump(self.config, sort_keys=False, width=100)
+
+
+def find_zoo_config(zip_path: str | Path) -> Path | None:
+    """The Zoo's `config.yml` beside an agent's zip (`ppo/Env-v1_1/Env-v1.zip` has `Env-v1/config.yml`), or
+    None.
+    """
+    path = Path(zip_path)
+    folders = [path.parent / path.stem]
+    if match := re.fullmatch(r"(.+)_\d+", path.parent.absolute().name):
+        folders.append(path.parent / match.group(1))
+    return next((folder / "config.yml" for folder in folders if (folder / "config.yml").is_file()), None)
+
+
+def read_zoo_beside(agent: Agent) -> ZooSettings | None:
+    """The Zoo's settings beside an agent's zip, with the environment named in its `args.yml`; None without
+    them.
+    """
+    config = find_zoo_config(agent.path)
+    if config is None or agent.algorithm not in ("ppo", "a2c"):
+        return None
+    arguments = config.with_name("args.yml")
+    env_id = load_yaml(arguments).get("env") if arguments.is_file() else config.parent.name
+    return read_zoo(config, env_id if isinstance(env_id, str) else None, agent.algorithm)
+
+
+def draft_run(
+    agent: Agent | None = None,
+    stats: VecNormalizeStats | None = None,
+    stats_path: str | Path | None = None,
+    zoo: ZooSettings | None = None,
+    env_id: str | None = None,
+) -> RunDraft:
+    """A run.yaml that warm-starts from `agent` (or begins afresh, without one) with the settings of the
+    files.
+
+    The zip's numbers go before the Zoo's, except for schedules, whose numbers only the Zoo's text has.
+    `env_id` goes before the Zoo's name. Raises `ConfigError` when no environment is known or the algorithm
+    is not PPO or A2C.
+    """
+    missing: list[NotCarried] = []
+    algorithm = agent.algorithm if agent else zoo.algo if zoo else ""
+    if algorithm not in ("ppo", "a2c"):
+        raise ConfigError(
+            f"{agent.path if agent else 'draft'}: an agent of {algorithm!r} does not start a PPO run."
+        )
+    env = _env(stats, zoo, env_id, agent, missing)
+    model = _model(agent, zoo, algorithm, env["n_envs"], missing)
+    config: dict[str, Any] = {
+        "mode": "warmstart" if agent else "fresh",
+        "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env['id'])}",
+    }
+    if agent and type(agent.settings.get("seed")) is int:
+        config["seed_everything"] = agent.settings["seed"]
+    total = (zoo.n_timesteps if zoo else None) or (agent.settings.get("_total_timesteps") if agent else None)
+    if type(total) is int and total > 0:
+        config["total_timesteps"] = total
+    if agent:
+        config["warmstart"] = _warmstart(agent, env.get("normalize", {}), stats_path)
+    config["env"] = env
+    config["model"] = {"class_path": "PPO", "init_args": model}
+    if zoo:
+        missing += zoo.not_carried
+    return RunDraft(config, tuple(dict.fromkeys(missing)))
+
+
+def _warmstart(agent: Agent, normalize: dict[str, Any], stats_path: str | Path | None) -> dict[str, Any]:
+    load = ["policy", "value"]
+    if stats_path is not None:
+        load += [f"{kind}_moments" for kind in ("obs", "reward") if normalize.get(kind)]
+    block: dict[str, Any] = {"checkpoint": str(agent.path), "load": load, "on_mismatch": "error"}
+    if stats_path is not None:
+        block["vecnormalize"] = str(stats_path)
+    return block
+
+
+def _env(
+    stats: VecNormalizeStats | None,
+    zoo: ZooSettings | None,
+    env_id: str | None,
+    agent: Agent | None,
+    missing: list[NotCarried],
+) -> dict[str, Any]:
+    name = env_id or (zoo.env_id if zoo else None)
+    if not name:
+        raise ConfigError("env: the files do not name their environment; give it with --env.")
+    if name in RENAMED and env_id is None:
+        new, note = RENAMED[name]
+        missing.append(NotCarried("env.id", f"{name} is {new} now ({note}); --env says otherwise"))
+        name = new
+    n_envs = agent.settings.get("n_envs") if agent else None
+    if zoo and zoo.n_envs:
+        n_envs = zoo.n_envs
+    env: dict[str, Any] = {"id": name, "n_envs": n_envs if type(n_envs) is int and n_envs > 0 else 1}
+    if zoo and zoo.env_kwargs:
+        env["kwargs"] = zoo.env_kwargs
+    for wrapper in zoo.wrappers if zoo else []:
+        if _ATARI.fullmatch(wrapper.class_path) and not wrapper.kwargs:
+            env["atari"] = True
+            continue
+        entry: dict[str, Any] = {"class_path": wrapper.class_path}
+        if wrapper.kwargs:
+            entry["init_args"] = wrapper.kwargs
+        env.setdefault("wrappers", []).append(entry)
+    if zoo and zoo.frame_stack:
+        env["frame_stack"] = zoo.frame_stack
+    normalize = _normalize(stats, zoo, missing)
+    if normalize:
+        env["normalize"] = normalize
+    elif agent and agent.used_vecnormalize:
+        missing.append(
+            NotCarried("env.normalize", "the agent was trained with VecNormalize; its pickle is needed")
+        )
+    return env
+
+
+def _normalize(
+    stats: VecNormalizeStats | None, zoo: ZooSettings | None, missing: list[NotCarried]
+) -> dict[str, Any] | None:
+    """The pickle's settings; whether rewards are normalised as the Zoo trained, since evaluation switches
+    it off.
+    """
+    names = {"norm_obs": "obs", "norm_reward": "reward"}
+    trained = None if zoo is None or zoo.normalize is None else zoo.normalize
+    if stats is None:
+        return None if trained is None else {names.get(key, key): value for key, value in trained.items()}
+    reward = stats.norm_reward
+    if trained is not None and trained["norm_reward"] != reward:
+        reward = trained["norm_reward"]
+        text = f"{stats.norm_reward} in the pickle; {reward}, as in the Zoo's settings, is used"
+        missing.append(NotCarried("env.normalize.reward", text))
+    return {
+        "obs": stats.norm_obs,
+        "reward": reward,
+        "clip_obs": stats.clip_obs,
+        "clip_reward": stats.clip_reward,
+        "gamma": stats.gamma,
+        "epsilon": stats.epsilon,
+    }
+
+
+def _model(
+    agent: Agent | None, zoo: ZooSettings | None, algorithm: str, n_envs: int, missing: list[NotCarried]
+) -> dict[str, Any]:
+    model: dict[str, Any] = {}
+    if policy := _policy_name(agent, zoo):
+        model["policy"] = policy
+    else:
+        missing.append(NotCarried("policy", "the files do not name one that we know"))
+    a2c = {"learning_rate": 7e-4, "n_steps": 5, "gae_lambda": 1.0, "normalize_advantage": False}
+    values: dict[str, Any] = dict(a2c) if algorithm == "a2c" and agent is None else {}
+    values.update(zoo.carried if zoo else {})
+    for key, value in (agent.settings if agent else {}).items():
+        if key in HYPERPARAMETERS and value is not None and not (key in SCHEDULES and key in values):
+            try:
+                values[key] = hyperparameter(key, value, key)
+            except ConfigError as error:
+                missing.append(NotCarried(key, str(error)))
+        elif key not in HYPERPARAMETERS and not _BOOKKEEPING.fullmatch(key) and value is not None:
+            missing.append(
+                NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})")
+            )
+    model.update({key: values[key] for key in sorted(values)})
+    for key, reason in (agent.not_read if agent else {}).items():
+        if key not in values and not _BOOKKEEPING.fullmatch(key):
+            missing.append(NotCarried(key, reason))
+    if algorithm == "a2c":
+        missing += [NotCarried(key, _A2C_ONLY) for key in ("n_epochs", "clip_range") if key not in values]
+        rollout = n_envs * int(values.get("n_steps", 5))
+        if "batch_size" not in values and rollout < 64:
+            model["batch_size"] = rollout
+            missing.append(
+                NotCarried("batch_size", f"A2C has none; a rollout of {rollout} timesteps is one minibatch")
+            )
+    kwargs = _policy_kwargs(agent, zoo, algorithm, model.get("policy"), missing)
+    if kwargs:
+        model["policy_kwargs"] = kwargs
+    return model
+
+
+def _policy_name(agent: Agent | None, zoo: ZooSettings | None) -> str | None:
+    own = _POLICIES.get((agent.policy_class or "").rsplit(".", 1)[-1]) if agent else None
+    name = own or (zoo.policy if zoo else None)
+    return name if name in _POLICIES.values() else None
+
+
+def _policy_kwargs(
+    agent: Agent | None,
+    zoo: ZooSettings | None,
+    algorithm: str,
+    policy: str | None,
+    missing: list[NotCarried],
+) -> dict[str, Any]:
+    """The Zoo's under the zip's own; layer sizes as the tensors have them."""
+    kwargs = dict(zoo.policy_kwargs) if zoo else {}
+    if agent is None:
+        return kwargs
+    own, refused = policy_kwargs(agent.policy_kwargs)
+    missing += refused
+    if algorithm == "a2c":
+        for key in [key for key in own if key.startswith("optimizer_")]:
+            missing.append(
+                NotCarried(f"policy_kwargs.{key}", f"A2C's optimizer ({own.pop(key)}); PPO's own is used")
+            )
+    kwargs.update(own)
+    shapes = infer_shapes(agent.policy, str(agent.path))
+    if shapes.shared_layers:
+        missing.append(
+            NotCarried("policy_kwargs.net_arch", f"shared layers {shapes.shared_layers}: gone since SB3 1.8")
+        )
+        return kwargs
+    given = kwargs.get("net_arch", [] if policy == "CnnPolicy" else [64, 64])
+    both = given if isinstance(given, dict) else {"pi": given, "vf": given}
+    actual = {"pi": list(shapes.policy_layers), "vf": list(shapes.value_layers)}
+    if {"pi": both.get("pi", []), "vf": both.get("vf", [])} != actual:
+        kwargs["net_arch"] = actual
+    return kwargs

@@ -1,0 +1,206 @@
+"""The moments in a `vecnormalize.pkl` of stable-baselines3, in and out.
+
+Source: `stable_baselines3/common/vec_env/vec_normalize.py`. The pickle is read as records (see `pickles`),
+so that its classes are names to us; only arrays and numbers of plain types are built from it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lit_rl.errors import DataError
+from lit_rl.interop.archive import check_path
+from lit_rl.interop.pickles import Global, Made, parse
+
+FloatArray = npt.NDArray[np.float64]
+
+_SIZE_LIMIT = 1 << 28
+_VEC_NORMALIZE = "stable_baselines3.common.vec_env.vec_normalize.VecNormalize"
+_RUNNING = "stable_baselines3.common.running_mean_std.RunningMeanStd"
+_RECONSTRUCT = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+_SCALAR = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+_FROM_BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
+_DTYPES = frozenset({"b1", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"})
+_SPACES = (
+    "box.Box",
+    "discrete.Discrete",
+    "multi_discrete.MultiDiscrete",
+    "multi_binary.MultiBinary",
+    "dict.Dict",
+)
+_RANDOM = (
+    *(
+        "numpy.random._pickle." + n
+        for n in ("__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor")
+    ),
+    *("numpy.random." + n for n in ("_pcg64.PCG64", "_mt19937.MT19937", "bit_generator.SeedSequence")),
+    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
+    *("gym.utils.seeding.RandomNumberGenerator" + n for n in ("", "._generator_ctor")),
+)
+_ALLOWED = frozenset(
+    {_VEC_NORMALIZE, _RUNNING, "numpy.dtype", "numpy.ndarray", "collections.OrderedDict"}
+    | {*_RECONSTRUCT, *_SCALAR, *_FROM_BUFFER, *_RANDOM}
+    | {f"{package}.spaces.{space}" for package in ("gym", "gymnasium") for space in _SPACES}
+)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Running mean, variance and count of one quantity; `mean` and `var` float64 of the observation's shape
+    or ().
+    """
+
+    mean: FloatArray
+    var: FloatArray
+    count: float
+
+
+@dataclass(frozen=True)
+class VecNormalizeStats:
+    """What SB3's VecNormalize learned and how it was set. `obs` is by key for Dict observations, None
+    without any.
+
+    Normalised observations are `clip((obs - mean) / sqrt(var + epsilon), -clip_obs, clip_obs)`; rewards are
+    divided by `sqrt(reward.var + epsilon)` and clipped to `clip_reward`, where `reward` are the moments of
+    discounted returns.
+    """
+
+    obs: Moments | dict[str, Moments] | None
+    reward: Moments
+    clip_obs: float
+    clip_reward: float
+    gamma: float
+    epsilon: float
+    norm_obs: bool
+    norm_reward: bool
+
+
+def read_vecnormalize(path: str | Path) -> VecNormalizeStats:
+    """The moments in a VecNormalize pickle; nothing in it is run.
+
+    Raises `ConfigError` when there is no such local file, `DataError` naming the file and what was refused.
+    """
+    file = check_path(path, "the VecNormalize pickle")
+    if file.stat().st_size > _SIZE_LIMIT:
+        raise DataError(f"{path}: is larger than {_SIZE_LIMIT} bytes, too large for moments.")
+    stream = io.BytesIO(file.read_bytes())
+    root = parse(stream, _ALLOWED, str(path)).value
+    if stream.read(1):
+        raise DataError(f"{path}: has data behind its pickle.")
+    if not isinstance(root, Made) or root.name != _VEC_NORMALIZE or not isinstance(root.state, dict):
+        raise DataError(f"{path}: is not a VecNormalize of stable-baselines3.")
+    try:
+        return _stats(root.state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: is not a whole VecNormalize ({error}).") from None
+
+
+def _stats(state: Mapping[str, Any]) -> VecNormalizeStats:
+    norm_obs = _flag(state, "norm_obs")
+    running = state.get("obs_rms") if norm_obs else None
+    obs: Moments | dict[str, Moments] | None
+    if isinstance(running, dict):
+        obs = {str(key): _moments(value, f"obs_rms[{key!r}]") for key, value in running.items()}
+    else:
+        obs = None if running is None else _moments(running, "obs_rms")
+    if norm_obs and not obs:
+        raise ValueError("norm_obs is on, but there are no moments of observations")
+    reward = _moments(state["ret_rms"], "ret_rms")
+    if reward.mean.shape != ():
+        raise ValueError("ret_rms is not of single numbers")
+    numbers = {name: _number(state[name], name) for name in ("clip_obs", "clip_reward", "gamma", "epsilon")}
+    return VecNormalizeStats(
+        obs=obs, reward=reward, norm_obs=norm_obs, norm_reward=_flag(state, "norm_reward"), **numbers
+    )
+
+
+def _flag(state: Mapping[str, Any], name: str) -> bool:
+    if not isinstance(state[name], bool):
+        raise TypeError(f"{name} is not true or false")
+    return bool(state[name])
+
+
+def _moments(value: Any, name: str) -> Moments:
+    if not isinstance(value, Made) or value.name != _RUNNING or not isinstance(value.state, dict):
+        raise TypeError(f"{name} is not a RunningMeanStd")
+    mean, var = (_array(value.state[field], f"{name}.{field}") for field in ("mean", "var"))
+    count = _number(value.state["count"], f"{name}.count")
+    if mean.shape != var.shape:
+        raise ValueError(f"{name} has a mean of shape {mean.shape} and a variance of shape {var.shape}")
+    if not (np.isfinite(mean).all() and np.isfinite(var).all() and (var >= 0).all() and count > 0):
+        raise ValueError(f"{name} holds values that are no moments (infinite, NaN or negative)")
+    return Moments(mean, var, count)
+
+
+def _number(value: Any, name: str) -> float:
+    array = _array(value, name)
+    if array.shape != () or math.isnan(float(array)):
+        raise ValueError(f"{name} is not one number")
+    return float(array)
+
+
+def _array(value: Any, name: str) -> FloatArray:
+    """A Python number, NumPy scalar or array record as a float64 array of our own."""
+    if type(value) in (int, float):
+        return np.asarray(value, dtype=np.float64)
+    match value:
+        case Made(
+            name=kind,
+            args=(Global(name="numpy.ndarray"), *_),
+            state=(_, tuple(shape), dtype, order, bytes(raw)),
+        ):
+            known, fortran = kind in _RECONSTRUCT, bool(order)
+        case Made(name=kind, args=(dtype, bytes(raw))):
+            known, fortran, shape = kind in _SCALAR, False, ()
+        case Made(name=kind, args=(bytes() | bytearray() as raw, dtype, tuple(shape), str(letter))):
+            known, fortran = kind in _FROM_BUFFER, letter == "F"
+        case _:
+            known = False
+    if not known:
+        raise TypeError(f"{name} is not a number or an array of numbers")
+    element = _dtype(dtype, name)
+    if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * element.itemsize != len(raw):
+        raise ValueError(f"{name} has {len(raw)} bytes, not those of its shape {shape}")
+    array = np.frombuffer(raw, dtype=element).reshape(shape, order="F" if fortran else "C")
+    return np.array(array, dtype=np.float64, order="C")
+
+
+def _dtype(value: Any, name: str) -> np.dtype[Any]:
+    match value:
+        case Made(name="numpy.dtype", args=(str(code), *_), state=(_, str(order), *_)) if (
+            code in _DTYPES and order in ("<", ">", "|", "=")
+        ):
+            return np.dtype(order + code)
+    raise TypeError(f"{name} is not of a plain number type")
+
+
+def find_vecnormalize(zip_path: str | Path) -> tuple[Path | None, list[Path]]:
+    """The pickle that belongs to an agent's zip, or None, and every place looked at in order.
+
+    Looked at are `CheckpointCallback`'s names (`rl_model_500_steps.zip` with
+    `rl_model_vecnormalize_500_steps.pkl`), the RL Zoo's (`ppo/Env-v1_1/Env-v1.zip` or `best_model.zip` with
+    `ppo/Env-v1_1/Env-v1/vecnormalize.pkl`), and `<name>_vecnormalize.pkl`, `vecnormalize.pkl`,
+    `vec_normalize.pkl` beside the zip.
+    """
+    path = Path(zip_path)
+    folder, stem = path.parent, path.stem
+    places: list[Path] = []
+    if step := re.fullmatch(r"(.+)_(\d+)_steps", stem):
+        places.append(folder / f"{step.group(1)}_vecnormalize_{step.group(2)}_steps.pkl")
+    places.append(folder / stem / "vecnormalize.pkl")
+    if zoo := re.fullmatch(r"(.+)_\d+", folder.absolute().name):
+        places.append(folder / zoo.group(1) / "vecnormalize.pkl")
+    places += [
+        folder / name for name in (f"{stem}_vecnormalize.pkl", "vecnormalize.pkl", "vec_normalize.pkl")
+    ]
+    places = list(dict.fromkeys(places))
+    return next((place for place in places if place.is_file()), None), places

@@ -1,0 +1,198 @@
+"""A run.yaml out of other people's files, and the list of what it leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from stable_baselines3 import PPO, SAC
+
+from lit_rl.errors import ConfigError
+from lit_rl.interop.run_yaml import draft_run, find_zoo_config, read_zoo_beside
+from lit_rl.interop.sb3 import read_agent
+from lit_rl.interop.vecnormalize import find_vecnormalize, read_vecnormalize
+from lit_rl.interop.zoo import read_zoo
+
+
+def test_the_published_pendulum_agent(pendulum: Path) -> None:
+    agent = read_agent(pendulum)
+    stats_path, _ = find_vecnormalize(pendulum)
+    assert stats_path is not None
+    draft = draft_run(agent, read_vecnormalize(stats_path), stats_path, read_zoo_beside(agent))
+    assert yaml.safe_load(draft.to_yaml()) == draft.config
+    assert draft.config == {
+        "mode": "warmstart",
+        "name": "a2c-Pendulum-v1",
+        "seed_everything": 0,
+        "total_timesteps": 1_000_000,
+        "warmstart": {
+            "checkpoint": str(pendulum),
+            "load": ["policy", "value", "obs_moments", "reward_moments"],
+            "on_mismatch": "error",
+            "vecnormalize": str(stats_path),
+        },
+        "env": {
+            "id": "Pendulum-v1",
+            "n_envs": 8,
+            "normalize": {
+                "obs": True,
+                "reward": True,
+                "clip_obs": 10.0,
+                "clip_reward": 10.0,
+                "gamma": 0.99,
+                "epsilon": 1e-8,
+            },
+        },
+        "model": {
+            "class_path": "PPO",
+            "init_args": {
+                "policy": "MlpPolicy",
+                "ent_coef": 0.0,
+                "gae_lambda": 0.9,
+                "gamma": 0.99,
+                "learning_rate": "lin_7e-4",
+                "max_grad_norm": 0.5,
+                "n_steps": 8,
+                "normalize_advantage": False,
+                "sde_sample_freq": -1,
+                "use_sde": True,
+                "vf_coef": 0.4,
+                "policy_kwargs": {"log_std_init": -2, "ortho_init": False},
+            },
+        },
+    }
+    assert {item.key for item in draft.not_carried} == {
+        "env.normalize.reward",
+        "n_epochs",
+        "clip_range",
+        "policy_kwargs.optimizer_class",
+        "policy_kwargs.optimizer_kwargs",
+        "use_rms_prop",
+    }
+    assert draft.to_yaml().startswith("# Not carried over: ")
+
+
+def test_the_published_ppo_agent(published: Path) -> None:
+    path = published / "ppo/CartPole-v1_1/CartPole-v1.zip"
+    agent = read_agent(path)
+    draft = draft_run(agent, zoo=read_zoo_beside(agent))
+    assert draft.config["model"]["init_args"] == {
+        "policy": "MlpPolicy",
+        "batch_size": 256,
+        "clip_range": "lin_0.2",
+        "ent_coef": 0.0,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "learning_rate": "lin_0.001",
+        "max_grad_norm": 0.5,
+        "n_epochs": 20,
+        "n_steps": 32,
+        "sde_sample_freq": -1,
+        "use_sde": False,
+        "vf_coef": 0.5,
+    }
+    assert draft.config["env"] == {"id": "CartPole-v1", "n_envs": 8}
+    assert draft.config["warmstart"]["load"] == ["policy", "value"]
+    assert draft.not_carried == ()
+    alone = draft_run(agent, env_id="CartPole-v1")
+    assert {item.key for item in alone.not_carried} == {"learning_rate", "clip_range"}
+
+
+def test_an_environment_with_a_new_name(published: Path) -> None:
+    agent = read_agent(published / "a2c/HalfCheetah-v3_1/best_model.zip")
+    zoo = read_zoo_beside(agent)
+    draft = draft_run(agent, zoo=zoo)
+    assert draft.config["env"]["id"] == "HalfCheetah-v5"
+    assert "HalfCheetah-v3 is HalfCheetah-v5 now" in next(
+        i.reason for i in draft.not_carried if i.key == "env.id"
+    )
+    assert draft_run(agent, zoo=zoo, env_id="HalfCheetah-v4").config["env"]["id"] == "HalfCheetah-v4"
+
+
+def test_layer_sizes_come_from_the_tensors(tmp_path: Path) -> None:
+    kwargs = {"net_arch": {"pi": [8], "vf": [16]}, "activation_fn": torch.nn.ReLU}
+    PPO("MlpPolicy", "CartPole-v1", policy_kwargs=kwargs, n_steps=64, device="cpu").save(
+        tmp_path / "agent.zip"
+    )
+    agent = read_agent(tmp_path / "agent.zip")
+    init_args = draft_run(agent, env_id="CartPole-v1").config["model"]["init_args"]
+    assert init_args["policy_kwargs"] == {
+        "net_arch": {"pi": [8], "vf": [16]},
+        "activation_fn": "torch.nn.ReLU",
+    }
+    agent.policy_kwargs.pop("net_arch")
+    assert (
+        draft_run(agent, env_id="CartPole-v1").config["model"]["init_args"]["policy_kwargs"]
+        == init_args["policy_kwargs"]
+    )
+    assert draft_run(agent, env_id="CartPole-v1").config["model"]["init_args"]["learning_rate"] == 0.0003
+
+
+def test_moments_that_are_missing_are_said(pendulum: Path) -> None:
+    draft = draft_run(read_agent(pendulum), env_id="Pendulum-v1")
+    assert "normalize" not in draft.config["env"]
+    assert "env.normalize" in {item.key for item in draft.not_carried}
+    assert draft.config["warmstart"]["load"] == ["policy", "value"]
+
+
+def test_zoo_settings_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ppo.yml"
+    path.write_text(
+        "PongNoFrameskip-v4:\n  env_wrapper:\n  - stable_baselines3.common.atari_wrappers.AtariWrapper\n"
+        "  - a.Skip: {n: 2}\n  frame_stack: 4\n  policy: CnnPolicy\n  n_timesteps: 1e7\n  n_envs: 8\n"
+        "  learning_rate: lin_2.5e-4\n  env_kwargs: {x: 1}\n"
+        "  normalize: dict(norm_obs=False, norm_reward=True)\n  gamma: 0.9\n"
+    )
+    config = draft_run(zoo=read_zoo(path, "PongNoFrameskip-v4")).config
+    assert config["mode"] == "fresh"
+    assert config["total_timesteps"] == 10_000_000
+    assert config["env"] == {
+        "id": "PongNoFrameskip-v4",
+        "n_envs": 8,
+        "kwargs": {"x": 1},
+        "atari": True,
+        "wrappers": [{"class_path": "a.Skip", "init_args": {"n": 2}}],
+        "frame_stack": 4,
+        "normalize": {"obs": False, "reward": True, "gamma": 0.9},
+    }
+    assert config["model"]["init_args"] == {
+        "policy": "CnnPolicy",
+        "gamma": 0.9,
+        "learning_rate": "lin_2.5e-4",
+    }
+
+
+def test_a2c_settings_alone_have_a2c_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "a2c.yml"
+    path.write_text(
+        "CartPole-v1:\n  n_envs: 8\n  policy: MlpPolicy\n  n_timesteps: 1000\n  use_rms_prop: false\n"
+    )
+    draft = draft_run(zoo=read_zoo(path, "CartPole-v1", "a2c"))
+    assert draft.config["model"]["init_args"] == {
+        "policy": "MlpPolicy",
+        "batch_size": 40,
+        "gae_lambda": 1.0,
+        "learning_rate": 7e-4,
+        "n_steps": 5,
+        "normalize_advantage": False,
+    }
+    assert {i.key for i in draft.not_carried} == {"n_epochs", "clip_range", "batch_size", "use_rms_prop"}
+
+
+def test_mistakes(tmp_path: Path, pendulum: Path) -> None:
+    with pytest.raises(ConfigError, match="--env"):
+        draft_run(read_agent(pendulum))
+    SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu").save(tmp_path / "agent.zip")
+    with pytest.raises(ConfigError, match="'sac'"):
+        draft_run(read_agent(tmp_path / "agent.zip"), env_id="Pendulum-v1")
+    assert find_zoo_config(tmp_path / "agent.zip") is None
+
+
+def test_comments_stay_comments(tmp_path: Path) -> None:
+    """What a file calls its settings cannot become a line of the run.yaml."""
+    path = tmp_path / "ppo.yml"
+    path.write_text('A-v0:\n  policy: MlpPolicy\n  "x\\nmode: resume\\u2028": 1\n')
+    draft = draft_run(zoo=read_zoo(path, "A-v0"))
+    assert yaml.safe_load(draft.to_yaml()) == draft.config
