@@ -124,8 +124,8 @@ def _check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:
             where = f" at '{key}'" if key else ""
             raise ConfigError(
                 f"env {config.name}: observation space {type(part).__name__}{where} is not supported; use Box, "
-                "Discrete, MultiDiscrete, MultiBinary or a Dict of them (a wrapper such as gymnasium.wrappers.FlattenObservation "
-                "can make one)."
+                "Discrete, MultiDiscrete, MultiBinary or a Dict of them (a wrapper such as "
+                "gymnasium.wrappers.FlattenObservation can make one)."
             )
         _check_start(part, config, "observation")
     if not isinstance(action, _FLAT_SPACES):

@@ -148,9 +148,7 @@ class Archive:
             seen.add(info.filename.casefold())
             total += info.file_size
         if total > self._limits.total_bytes:
-            raise self._refuse(
-                f"holds {total} bytes, more than the {self._limits.total_bytes} that it may hold"
-            )
+            raise self._refuse(f"holds {total} bytes, more than the {self._limits.total_bytes} that it may hold")
         return self._place(infos, directory_start)
 
     def _check_end(self) -> int:
@@ -192,12 +190,7 @@ class Archive:
         parts = name.split("/")
         if name != info.filename or not name.isprintable() or not name:
             raise self._refuse("has a name with control characters", name)
-        if (
-            "\\" in name
-            or ":" in name
-            or name.startswith(("/", "~"))
-            or any(p in ("", ".", "..") for p in parts)
-        ):
+        if "\\" in name or ":" in name or name.startswith(("/", "~")) or any(p in ("", ".", "..") for p in parts):
             raise self._refuse("has a name that is not a plain relative file name", name)
         if info.flag_bits & _ENCRYPTED_FLAGS:
             raise self._refuse("is encrypted", name)
@@ -207,14 +200,10 @@ class Archive:
         if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
             raise self._refuse("is stored, but its two declared sizes differ", name)
         if info.file_size > limits.member_bytes:
-            raise self._refuse(
-                f"declares {info.file_size} bytes, more than the {limits.member_bytes} allowed", name
-            )
+            raise self._refuse(f"declares {info.file_size} bytes, more than the {limits.member_bytes} allowed", name)
         if info.file_size > 1 << 20 and info.file_size > limits.ratio * info.compress_size:
             ratio = info.file_size / max(info.compress_size, 1)
-            raise self._refuse(
-                f"is packed {ratio:.0f} to 1, more than {limits.ratio:.0f} to 1: a zip bomb", name
-            )
+            raise self._refuse(f"is packed {ratio:.0f} to 1, more than {limits.ratio:.0f} to 1: a zip bomb", name)
 
     def _place(self, infos: list[zipfile.ZipInfo], directory_start: int) -> dict[str, _Member]:
         """Members by name; they must fill the file from byte 0 to the directory without gap or overlap."""
@@ -256,7 +245,5 @@ class Archive:
             raise self._refuse("has a local header that disagrees with the directory", info.filename)
         plain = not flags & _DESCRIPTOR_FLAG and 0xFFFFFFFF not in (packed, size)
         if plain and (packed, size) != (info.compress_size, info.file_size):
-            raise self._refuse(
-                "declares other sizes in its local header than in the directory", info.filename
-            )
+            raise self._refuse("declares other sizes in its local header than in the directory", info.filename)
         return info.header_offset + _LOCAL_HEADER + int(name_size) + int(extra_size)

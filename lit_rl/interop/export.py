@@ -110,9 +110,7 @@ def write_agent(
             model.policy.optimizer.load_state_dict(_plain_optimizer(optimizer))
     except (RuntimeError, ValueError, KeyError) as error:
         text = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: the weights do not fit the policy that the settings make ({text[:300]})."
-        ) from None
+        raise DataError(f"{path}: the weights do not fit the policy that the settings make ({text[:300]}).") from None
     model.seed = seed
     model.num_timesteps, model._total_timesteps = num_timesteps, total_timesteps
     if total_timesteps > 0:
@@ -136,9 +134,7 @@ def _resolve(key: str, value: Any) -> Any:
     module, _, name = value.rpartition(".")
     found = getattr(_MODULES.get(module), name, None) if is_known_class(value) else None
     if not isinstance(found, type):
-        raise ConfigError(
-            f"policy_kwargs.{key}: {value!r} is no class of torch.nn, torch.optim or SB3's layers."
-        )
+        raise ConfigError(f"policy_kwargs.{key}: {value!r} is no class of torch.nn, torch.optim or SB3's layers.")
     return found
 
 

@@ -44,11 +44,7 @@ def network_parts(policy: Mapping[str, Tensor], where: str = "the policy") -> di
     parts: dict[str, str] = {}
     shared = _shares_extractor(policy)
     for name in policy:
-        found = [
-            part
-            for prefix, part in PARTS
-            if name == prefix or (prefix[-1] == "." and name.startswith(prefix))
-        ]
+        found = [part for prefix, part in PARTS if name == prefix or (prefix[-1] == "." and name.startswith(prefix))]
         if not found:
             raise DataError(f"{where}: tensor {name!r} belongs to no part of an actor-critic policy.")
         parts[name] = POLICY if shared and name.startswith("vf_features_extractor.") else found[0]
@@ -93,9 +89,7 @@ def infer_shapes(policy: Mapping[str, Tensor], where: str = "the policy") -> Net
         chain = [*shared, *hidden[net], policy[head]]
         for before, after in itertools.pairwise(chain):
             if before.shape[0] != after.shape[1]:
-                raise DataError(
-                    f"{where}: the layers of {net} do not fit: {before.shape[0]} into {after.shape[1]}."
-                )
+                raise DataError(f"{where}: the layers of {net} do not fit: {before.shape[0]} into {after.shape[1]}.")
         entry.add(chain[0].shape[1])
     log_std = policy.get("log_std")
     return NetworkShapes(

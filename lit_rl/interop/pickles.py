@@ -77,9 +77,7 @@ def parse(stream: BytesIO, allowed: frozenset[str], where: str, persistent: bool
                 raise DataError(f"{where}: has more than {MAX_OPCODES} pickle opcodes.")
             machine.step(opcode.name, argument, position)
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise DataError(
-            f"{where}: is not a pickle we can read ({' '.join(str(error).split())[:200]})."
-        ) from None
+        raise DataError(f"{where}: is not a pickle we can read ({' '.join(str(error).split())[:200]}).") from None
     return machine.parsed
 
 
@@ -138,15 +136,11 @@ class _Machine:
             if stack:
                 raise ValueError("values are left over")
         elif name not in ("PROTO", "FRAME"):
-            raise DataError(
-                f"{self._where}: refused pickle opcode {name} at byte {position}; nothing was run."
-            )
+            raise DataError(f"{self._where}: refused pickle opcode {name} at byte {position}; nothing was run.")
 
     def _global(self, name: str, position: int | None) -> Global:
         if name not in self._allowed:
-            raise DataError(
-                f"{self._where}: refused to import {name[:120]!r} at byte {position}; nothing was run."
-            )
+            raise DataError(f"{self._where}: refused to import {name[:120]!r} at byte {position}; nothing was run.")
         self.parsed.globals.add(name)
         return Global(name)
 

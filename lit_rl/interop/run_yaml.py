@@ -119,9 +119,7 @@ def draft_run(
     missing: list[NotCarried] = []
     algorithm = agent.algorithm if agent else zoo.algo if zoo else ""
     if algorithm not in ("ppo", "a2c"):
-        raise ConfigError(
-            f"{agent.path if agent else 'draft'}: an agent of {algorithm!r} does not start a PPO run."
-        )
+        raise ConfigError(f"{agent.path if agent else 'draft'}: an agent of {algorithm!r} does not start a PPO run.")
     env = _env(stats, zoo, env_id, agent, missing)
     model = _model(agent, zoo, algorithm, env["n_envs"], missing)
     config: dict[str, Any] = {
@@ -186,9 +184,7 @@ def _env(
     if normalize:
         env["normalize"] = normalize
     elif agent and agent.used_vecnormalize:
-        missing.append(
-            NotCarried("env.normalize", "the agent was trained with VecNormalize; its pickle is needed")
-        )
+        missing.append(NotCarried("env.normalize", "the agent was trained with VecNormalize; its pickle is needed"))
     return env
 
 
@@ -235,9 +231,7 @@ def _model(
             except ConfigError as error:
                 missing.append(NotCarried(key, str(error)))
         elif key not in HYPERPARAMETERS and not _BOOKKEEPING.fullmatch(key) and value is not None:
-            missing.append(
-                NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})")
-            )
+            missing.append(NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})"))
     model.update({key: values[key] for key in sorted(values)})
     for key, reason in (agent.not_read if agent else {}).items():
         if key not in values and not _BOOKKEEPING.fullmatch(key):
@@ -247,9 +241,7 @@ def _model(
         rollout = n_envs * int(values.get("n_steps", 5))
         if "batch_size" not in values and rollout < 64:
             model["batch_size"] = rollout
-            missing.append(
-                NotCarried("batch_size", f"A2C has none; a rollout of {rollout} timesteps is one minibatch")
-            )
+            missing.append(NotCarried("batch_size", f"A2C has none; a rollout of {rollout} timesteps is one minibatch"))
     kwargs = _policy_kwargs(agent, zoo, algorithm, model.get("policy"), missing)
     if kwargs:
         model["policy_kwargs"] = kwargs
@@ -277,9 +269,7 @@ def _policy_kwargs(
     missing += refused
     if algorithm == "a2c":
         for key in [key for key in own if key.startswith("optimizer_")]:
-            missing.append(
-                NotCarried(f"policy_kwargs.{key}", f"A2C's optimizer ({own.pop(key)}); PPO's own is used")
-            )
+            missing.append(NotCarried(f"policy_kwargs.{key}", f"A2C's optimizer ({own.pop(key)}); PPO's own is used"))
     kwargs.update(own)
     shapes = infer_shapes(agent.policy, str(agent.path))
     if shapes.shared_layers:

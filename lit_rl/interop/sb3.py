@@ -21,9 +21,7 @@ from lit_rl.interop.tensors import Numbers, load_tensors
 from lit_rl.interop.text import CLASS_KEYS, SpaceText, class_name, is_known_class, schedule, space
 
 _DATA_LIMIT = 1 << 25
-_SCHEDULES = frozenset(
-    {"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"}
-)
+_SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"})
 _SPACES = frozenset({"observation_space", "action_space"})
 
 
@@ -89,9 +87,7 @@ def read_agent(path: str | Path) -> Agent:
     if not isinstance(policy, dict) or not policy or not all(isinstance(t, Tensor) for t in policy.values()):
         raise DataError(f"{path}: member 'policy.pth' is not a dictionary of tensors.")
     optimizer = tensors.pop("policy.optimizer.pth", None)
-    if optimizer is not None and not (
-        isinstance(optimizer, dict) and {"state", "param_groups"} <= set(optimizer)
-    ):
+    if optimizer is not None and not (isinstance(optimizer, dict) and {"state", "param_groups"} <= set(optimizer)):
         raise DataError(f"{path}: member 'policy.optimizer.pth' is not the state of an optimizer.")
     return Agent(
         path=Path(path),
@@ -112,9 +108,7 @@ def read_agent(path: str | Path) -> Agent:
 def _check_kind(names: tuple[str, ...], where: str) -> None:
     """A clear error for the other zips that people have lying about."""
     if "parameter_list" in names and "parameters" in names:
-        raise DataError(
-            f"{where}: is an agent of Stable-Baselines 2 (TensorFlow); only stable-baselines3 is read."
-        )
+        raise DataError(f"{where}: is an agent of Stable-Baselines 2 (TensorFlow); only stable-baselines3 is read.")
     if any(name.endswith("/data.pkl") for name in names):
         raise DataError(f"{where}: is a PyTorch or Lightning checkpoint, not an agent of stable-baselines3.")
     missing = [name for name in ("data", "policy.pth") if name not in names]
@@ -192,9 +186,7 @@ def _policy_kwargs(entry: Any, not_read: dict[str, str]) -> dict[str, Any]:
         if name and is_known_class(name):
             kwargs[key] = name
         elif name:
-            not_read[f"policy_kwargs.{key}"] = (
-                f"the class {name[:80]} is not one of PyTorch or stable-baselines3"
-            )
+            not_read[f"policy_kwargs.{key}"] = f"the class {name[:80]} is not one of PyTorch or stable-baselines3"
         elif _is_plain(value) and not (isinstance(value, str) and re.search("[<{(]", value)):
             kwargs[key] = value
         else:
@@ -204,9 +196,7 @@ def _policy_kwargs(entry: Any, not_read: dict[str, str]) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
-        return not any(key in value for key in (":type:", ":serialized:")) and all(
-            map(_is_plain, value.values())
-        )
+        return not any(key in value for key in (":type:", ":serialized:")) and all(map(_is_plain, value.values()))
     return all(map(_is_plain, value)) if isinstance(value, list) else True
 
 

@@ -97,9 +97,7 @@ def _check(parsed: Parsed, sizes: dict[str, int] | None, total: int, where: str)
     for reference in parsed.persistent:
         key, kind, count = _storage(reference, where)
         if sizes is not None and sizes.get(key) != count * _ITEM_BYTES[kind]:
-            raise DataError(
-                f"{where}: storage {key!r} declares {count} elements of {kind}; its bytes differ."
-            )
+            raise DataError(f"{where}: storage {key!r} declares {count} elements of {kind}; its bytes differ.")
         if count * _ITEM_BYTES[kind] > total:
             raise DataError(f"{where}: storage {key!r} declares more bytes than the file has.")
         elements[key] = count
@@ -126,9 +124,7 @@ def _storage(reference: Persistent, where: str) -> tuple[str, str, int]:
 def _check_tensor(made: Made, elements: dict[str, int], where: str) -> None:
     match made.args:
         case (Persistent(id=identity), int(offset), tuple(size), tuple(stride), *_) if (
-            len(size) == len(stride)
-            and offset >= 0
-            and all(type(n) is int and n >= 0 for n in (*size, *stride))
+            len(size) == len(stride) and offset >= 0 and all(type(n) is int and n >= 0 for n in (*size, *stride))
         ):
             available = elements[identity[2]]
             count = math.prod(size)

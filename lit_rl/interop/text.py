@@ -68,11 +68,7 @@ def schedule(text: str) -> float | str | None:
         text = wrapped.group(1)
     if constant := _CONSTANT.fullmatch(text):
         return float(constant.group(1))
-    if (
-        (linear := _LINEAR.fullmatch(text))
-        and float(linear.group(2)) == 0.0
-        and float(linear.group(3)) == 1.0
-    ):
+    if (linear := _LINEAR.fullmatch(text)) and float(linear.group(2)) == 0.0 and float(linear.group(3)) == 1.0:
         return f"lin_{linear.group(1)}"
     if linear := _ZOO_LINEAR.fullmatch(text):
         return f"lin_{linear.group(1)}"
@@ -113,10 +109,7 @@ def _literal(node: ast.expr, where: str) -> Any:
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_literal(item, where) for item in items]
         case ast.Dict(keys=keys, values=values):
-            pairs = [
-                (k.value if isinstance(k, ast.Constant) else None, v)
-                for k, v in zip(keys, values, strict=True)
-            ]
+            pairs = [(k.value if isinstance(k, ast.Constant) else None, v) for k, v in zip(keys, values, strict=True)]
         case ast.Call(func=ast.Name(id="dict"), args=[], keywords=given):
             pairs = [(k.arg, k.value) for k in given]
         case _:
@@ -124,18 +117,14 @@ def _literal(node: ast.expr, where: str) -> Any:
     result: dict[str, Any] = {}
     for key, item in pairs:
         if not isinstance(key, str) or key in result:
-            raise ConfigError(
-                f"{where}: {ast.unparse(node)[:80]!r} has a key twice, or one that is not plain text."
-            )
+            raise ConfigError(f"{where}: {ast.unparse(node)[:80]!r} has a key twice, or one that is not plain text.")
         named = key in CLASS_KEYS and isinstance(item, ast.Name | ast.Attribute)
         result[key] = class_name(ast.unparse(item)) if named else _literal(item, where)
     return result
 
 
 def _refused(node: ast.expr, where: str) -> ConfigError:
-    return ConfigError(
-        f"{where}: {ast.unparse(node)[:80]!r} is neither a plain value nor dict(...); not evaluated."
-    )
+    return ConfigError(f"{where}: {ast.unparse(node)[:80]!r} is neither a plain value nor dict(...); not evaluated.")
 
 
 @dataclass(frozen=True)
@@ -176,9 +165,7 @@ def space(entry: Any) -> SpaceText | None:
         dtype=entry["dtype"] if isinstance(entry.get("dtype"), str) else None,
         n=_integer(entry.get("n")),
         nvec=_integers(entry.get("nvec")),
-        keys=tuple(re.findall(r"'([^']*)': [A-Z]", entry["spaces"]))
-        if isinstance(entry.get("spaces"), str)
-        else None,
+        keys=tuple(re.findall(r"'([^']*)': [A-Z]", entry["spaces"])) if isinstance(entry.get("spaces"), str) else None,
         low=entry["low"] if isinstance(entry.get("low"), str) else None,
         high=entry["high"] if isinstance(entry.get("high"), str) else None,
     )

@@ -38,10 +38,7 @@ _SPACES = (
     "dict.Dict",
 )
 _RANDOM = (
-    *(
-        "numpy.random._pickle." + n
-        for n in ("__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor")
-    ),
+    *("numpy.random._pickle." + n for n in ("__randomstate_ctor", "__generator_ctor", "__bit_generator_ctor")),
     *("numpy.random." + n for n in ("_pcg64.PCG64", "_mt19937.MT19937", "bit_generator.SeedSequence")),
     "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
     *("gym.utils.seeding.RandomNumberGenerator" + n for n in ("", "._generator_ctor")),
@@ -176,8 +173,11 @@ def _array(value: Any, name: str) -> FloatArray:
 
 def _dtype(value: Any, name: str) -> np.dtype[Any]:
     match value:
-        case Made(name="numpy.dtype", args=(str(code), *_), state=(_, str(order), *_)) if (
-            code in _DTYPES and order in ("<", ">", "|", "=")
+        case Made(name="numpy.dtype", args=(str(code), *_), state=(_, str(order), *_)) if code in _DTYPES and order in (
+            "<",
+            ">",
+            "|",
+            "=",
         ):
             return np.dtype(order + code)
     raise TypeError(f"{name} is not of a plain number type")
@@ -199,8 +199,6 @@ def find_vecnormalize(zip_path: str | Path) -> tuple[Path | None, list[Path]]:
     places.append(folder / stem / "vecnormalize.pkl")
     if zoo := re.fullmatch(r"(.+)_\d+", folder.absolute().name):
         places.append(folder / zoo.group(1) / "vecnormalize.pkl")
-    places += [
-        folder / name for name in (f"{stem}_vecnormalize.pkl", "vecnormalize.pkl", "vec_normalize.pkl")
-    ]
+    places += [folder / name for name in (f"{stem}_vecnormalize.pkl", "vecnormalize.pkl", "vec_normalize.pkl")]
     places = list(dict.fromkeys(places))
     return next((place for place in places if place.is_file()), None), places

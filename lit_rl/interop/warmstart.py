@@ -88,9 +88,7 @@ def fit_weights(policy: Mapping[str, Tensor], target: Mapping[str, Tensor], load
     return Fit(tensors, loaded, tuple(problems))
 
 
-def moments_for(
-    agent: Agent, given: str | Path | None = None
-) -> tuple[VecNormalizeStats, Path] | tuple[None, None]:
+def moments_for(agent: Agent, given: str | Path | None = None) -> tuple[VecNormalizeStats, Path] | tuple[None, None]:
     """The moments an agent was trained with, and their file: `given`, or found by name; (None, None)
     without any. it had none.
 
@@ -103,8 +101,6 @@ def moments_for(
         return read_vecnormalize(path), path
     if agent.used_vecnormalize:
         looked = ", ".join(str(place) for place in places)
-        problem = (
-            f"{agent.path} was trained with VecNormalize, and its pickle is not at {looked}; give its path"
-        )
+        problem = f"{agent.path} was trained with VecNormalize, and its pickle is not at {looked}; give its path"
         raise ConfigError(f"warmstart.vecnormalize: {problem}.")
     return None, None

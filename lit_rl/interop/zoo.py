@@ -77,25 +77,18 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
         super().flatten_mapping(node)
         if len(node.value) > _MERGE_LIMIT:
             raise yaml.constructor.ConstructorError(None, None, "merges too many keys", node.start_mark)
-        unique = {
-            key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
-            for key, value in node.value
-        }
+        unique = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
         node.value = list(unique.values())
 
 
 def _ordered_dict(loader: _Loader, node: yaml.Node) -> dict[Hashable, Any]:
     value = loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else None
     match value:
-        case [list(pairs)] if all(
-            isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in pairs
-        ):
+        case [list(pairs)] if all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in pairs):
             return dict(pairs)
     raise yaml.constructor.ConstructorError(None, None, "an OrderedDict that is not pairs", node.start_mark)
 
@@ -185,9 +178,7 @@ def _sort(zoo: ZooSettings, key: str, value: Any, where: str) -> None:
     elif key in ("use_rms_prop", "rms_prop_eps"):
         zoo.not_carried.append(NotCarried(key, "A2C's optimizer; PPO's own (Adam) is used"))
     else:
-        zoo.not_carried.append(
-            NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})")
-        )
+        zoo.not_carried.append(NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})"))
 
 
 def hyperparameter(key: str, value: Any, where: str) -> Any:
@@ -205,9 +196,7 @@ def hyperparameter(key: str, value: Any, where: str) -> Any:
         return number
     if key in SCHEDULES and isinstance(number, str):
         return number
-    raise ConfigError(
-        f"{where}: {str(value)[:60]!r} is not a number{' or lin_<start>' * (key in SCHEDULES)}."
-    )
+    raise ConfigError(f"{where}: {str(value)[:60]!r} is not a number{' or lin_<start>' * (key in SCHEDULES)}.")
 
 
 def policy_kwargs(given: dict[str, Any]) -> tuple[dict[str, Any], list[NotCarried]]:
@@ -218,9 +207,7 @@ def policy_kwargs(given: dict[str, Any]) -> tuple[dict[str, Any], list[NotCarrie
         if key in CLASS_KEYS:
             name = class_name(value) if isinstance(value, str) else None
             if name is None or not is_known_class(name):
-                reason = (
-                    f"{str(value)[:80]!r} is no class of PyTorch or stable-baselines3; give it in run.yaml"
-                )
+                reason = f"{str(value)[:80]!r} is no class of PyTorch or stable-baselines3; give it in run.yaml"
                 refused.append(NotCarried(f"policy_kwargs.{key}", reason))
                 continue
             value = name
@@ -254,9 +241,7 @@ def _wrappers(value: Any, where: str) -> list[Wrapper]:
             case dict() if len(entry) == 1:
                 ((name, kwargs),) = entry.items()
             case _:
-                raise ConfigError(
-                    f"{where}: {str(entry)[:60]!r} is neither a class nor a class with arguments."
-                )
+                raise ConfigError(f"{where}: {str(entry)[:60]!r} is neither a class nor a class with arguments.")
         if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(name)):
             raise ConfigError(f"{where}: {str(name)[:60]!r} is not the dotted name of a wrapper.")
         wrappers.append(Wrapper(str(name), _dictionary(kwargs or {}, where)))

@@ -423,8 +423,8 @@ def begin(
         plan = make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig())
         if plan.nothing_to_do:
             print(
-                f"run: {plan.directory}\nfinished: timestep {plan.timesteps:,} of {plan.target:,}; nothing to do. To go "
-                "on, give resume.additional_timesteps or resume.total_timesteps."
+                f"run: {plan.directory}\nfinished: timestep {plan.timesteps:,} of {plan.target:,}; nothing to do. "
+                "To go on, give resume.additional_timesteps or resume.total_timesteps."
             )
             return None
         return Run(module, plan, name, root, checkpoint or CheckpointConfig(), resume, config_text, pause_at)

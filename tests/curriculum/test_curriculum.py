@@ -149,9 +149,7 @@ def test_mix_gives_the_share_whatever_the_number_of_environments(share, n_envs, 
 
 def test_a_mix_of_less_than_one_environment_is_refused():
     at_level(1, share=0.25).check_envs(4)
-    with pytest.raises(
-        ConfigError, match=r"levels\[1\].mix.share: 0.1 of 4 .* at least 0.25, or 10 environments"
-    ):
+    with pytest.raises(ConfigError, match=r"levels\[1\].mix.share: 0.1 of 4 .* at least 0.25, or 10 environments"):
         at_level(1, share=0.1).check_envs(4)
 
 

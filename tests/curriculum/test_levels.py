@@ -130,22 +130,16 @@ def test_deliver_sets_attributes_and_calls_set_level_through_wrappers():
 
 
 def test_deliver_names_what_the_environment_lacks():
-    with pytest.raises(
-        ConfigError, match=r"attribute 'gate_with', which Gates lacks.* Did you mean 'gate_width'"
-    ):
+    with pytest.raises(ConfigError, match=r"attribute 'gate_with', which Gates lacks.* Did you mean 'gate_width'"):
         deliver(Gates(), Level("a", attributes={"gate_with": 1}))
-    with pytest.raises(
-        ConfigError, match="level 'a' uses set_level, and CartPoleEnv has no method of that name"
-    ):
+    with pytest.raises(ConfigError, match="level 'a' uses set_level, and CartPoleEnv has no method of that name"):
         deliver(gym.make("CartPole-v1"), Level("a", set_level=1))
 
 
 def test_changes_between_lists_are_told_level_by_level():
     new = [
         Level("warmup", promote=RULE),
-        Level(
-            "near", env_kwargs={"distance": 3, "label": "3"}, promote={**RULE, "window": 50, "patience": 2}
-        ),
+        Level("near", env_kwargs={"distance": 3, "label": "3"}, promote={**RULE, "window": 50, "patience": 2}),
         Level("farther", mix=Mix(0.5)),
     ]
     assert describe_changes(EXPECTED, new) == [
@@ -158,9 +152,7 @@ def test_changes_between_lists_are_told_level_by_level():
         "level 2 'farther': mix.share 0.0 -> 0.5",
     ]
     assert describe_changes(EXPECTED, EXPECTED) == []
-    assert describe_changes([Level("a", set_level=1)], [Level("a", set_level=2)]) == [
-        "level 0 'a': set_level 1 -> 2"
-    ]
+    assert describe_changes([Level("a", set_level=1)], [Level("a", set_level=2)]) == ["level 0 'a': set_level 1 -> 2"]
     assert describe_changes([Level("a", env_kwargs={"x": None})], [Level("a")]) == [
         "level 0 'a': env_kwargs.x None -> (not set)"
     ]

@@ -180,9 +180,5 @@ def test_an_environment_without_success_is_refused_by_success_rate():
 
 
 def test_an_evaluation_without_the_metric_is_refused():
-    with pytest.raises(
-        ConfigError, match="waits for eval/success_rate, and the evaluation gave only eval/mean_rew"
-    ):
-        build_rule({"metric": "eval/success_rate", "threshold": 1}, "p").record_evaluation(
-            {"eval/mean_reward": 1.0}
-        )
+    with pytest.raises(ConfigError, match="waits for eval/success_rate, and the evaluation gave only eval/mean_rew"):
+        build_rule({"metric": "eval/success_rate", "threshold": 1}, "p").record_evaluation({"eval/mean_reward": 1.0})

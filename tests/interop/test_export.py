@@ -107,9 +107,7 @@ def test_sb3_acts_alike_on_a_thousand_observations(tmp_path: Path, seen: str, do
     model = PPO.load(tmp_path / "agent.zip", device="cpu")
     obs = sample(space, 1000)
     policy.set_training_mode(False)
-    assert np.array_equal(
-        model.predict(obs, deterministic=True)[0], policy.predict(obs, deterministic=True)[0]
-    )
+    assert np.array_equal(model.predict(obs, deterministic=True)[0], policy.predict(obs, deterministic=True)[0])
     actions = sample_actions(DONE[done], 1000)
     with torch.no_grad():
         tensors, _ = policy.obs_to_tensor(obs)
@@ -181,9 +179,7 @@ def test_an_optimizer_of_fused_kernels(tmp_path: Path) -> None:
     policy, kwargs = trained("box", "box", False)
     state = policy.optimizer.state_dict()
     state["param_groups"][0] |= {"lr": torch.tensor(1e-3), "fused": True, "capturable": True}
-    write_agent(
-        tmp_path / "agent.zip", policy.state_dict(), VECTOR, DONE["box"], "MlpPolicy", kwargs, optimizer=state
-    )
+    write_agent(tmp_path / "agent.zip", policy.state_dict(), VECTOR, DONE["box"], "MlpPolicy", kwargs, optimizer=state)
     agent = read_agent(tmp_path / "agent.zip")
     assert agent.policy_optimizer is not None
     group = agent.policy_optimizer["param_groups"][0]

@@ -59,9 +59,7 @@ def test_a_pickle_that_runs_code(marker: Path, protocol: int) -> None:
 
 
 def test_calls_of_allowed_names_are_records_only(marker: Path) -> None:
-    name = next(a for o, a, _ in pickletools.genops(evil_pickle(marker)) if o.name == "GLOBAL").replace(
-        " ", "."
-    )
+    name = next(a for o, a, _ in pickletools.genops(evil_pickle(marker)) if o.name == "GLOBAL").replace(" ", ".")
     parsed = parse(io.BytesIO(evil_pickle(marker)), frozenset({name}), "x")
     assert isinstance(parsed.value, Made)
     assert (parsed.value.name, parsed.value.args) == (name, (str(marker), "w"))
@@ -81,9 +79,7 @@ def test_plain_values() -> None:
         parsed = parse(io.BytesIO(pickle.dumps(value, protocol)), allowed, "x").value
         assert parsed["b"] == ()
         assert parsed["a"][:6] == value["a"][:6]
-    assert parse(
-        io.BytesIO(pickle.dumps(collections.OrderedDict(a=1))), frozenset({"collections.OrderedDict"}), "x"
-    )
+    assert parse(io.BytesIO(pickle.dumps(collections.OrderedDict(a=1))), frozenset({"collections.OrderedDict"}), "x")
 
 
 def test_allowed_names_do_not_open_their_module() -> None:

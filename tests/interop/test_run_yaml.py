@@ -105,17 +105,13 @@ def test_an_environment_with_a_new_name(published: Path) -> None:
     zoo = read_zoo_beside(agent)
     draft = draft_run(agent, zoo=zoo)
     assert draft.config["env"]["id"] == "HalfCheetah-v5"
-    assert "HalfCheetah-v3 is HalfCheetah-v5 now" in next(
-        i.reason for i in draft.not_carried if i.key == "env.id"
-    )
+    assert "HalfCheetah-v3 is HalfCheetah-v5 now" in next(i.reason for i in draft.not_carried if i.key == "env.id")
     assert draft_run(agent, zoo=zoo, env_id="HalfCheetah-v4").config["env"]["id"] == "HalfCheetah-v4"
 
 
 def test_layer_sizes_come_from_the_tensors(tmp_path: Path) -> None:
     kwargs = {"net_arch": {"pi": [8], "vf": [16]}, "activation_fn": torch.nn.ReLU}
-    PPO("MlpPolicy", "CartPole-v1", policy_kwargs=kwargs, n_steps=64, device="cpu").save(
-        tmp_path / "agent.zip"
-    )
+    PPO("MlpPolicy", "CartPole-v1", policy_kwargs=kwargs, n_steps=64, device="cpu").save(tmp_path / "agent.zip")
     agent = read_agent(tmp_path / "agent.zip")
     init_args = draft_run(agent, env_id="CartPole-v1").config["model"]["init_args"]
     assert init_args["policy_kwargs"] == {
@@ -166,9 +162,7 @@ def test_zoo_settings_alone(tmp_path: Path) -> None:
 
 def test_a2c_settings_alone_have_a2c_defaults(tmp_path: Path) -> None:
     path = tmp_path / "a2c.yml"
-    path.write_text(
-        "CartPole-v1:\n  n_envs: 8\n  policy: MlpPolicy\n  n_timesteps: 1000\n  use_rms_prop: false\n"
-    )
+    path.write_text("CartPole-v1:\n  n_envs: 8\n  policy: MlpPolicy\n  n_timesteps: 1000\n  use_rms_prop: false\n")
     draft = draft_run(zoo=read_zoo(path, "CartPole-v1", "a2c"))
     assert draft.config["model"]["init_args"] == {
         "policy": "MlpPolicy",

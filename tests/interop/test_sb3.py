@@ -33,9 +33,7 @@ def test_the_published_pendulum_agent(pendulum: Path) -> None:
     assert agent.policy_kwargs["log_std_init"] == -2
     assert agent.policy_kwargs["optimizer_class"] == "torch.optim.RMSprop"
     assert (agent.settings["gamma"], agent.settings["n_steps"], agent.settings["use_sde"]) == (0.99, 8, True)
-    assert agent.observation_space == SpaceText(
-        "Box", (3,), "float32", low="[-1. -1. -8.]", high="[1. 1. 8.]"
-    )
+    assert agent.observation_space == SpaceText("Box", (3,), "float32", low="[-1. -1. -8.]", high="[1. 1. 8.]")
     assert agent.used_vecnormalize
     assert agent.policy_optimizer is not None
     assert agent.policy_optimizer["param_groups"][0]["alpha"] == 0.99
@@ -57,9 +55,7 @@ def test_every_published_agent(published: Path) -> None:
         assert agent.algorithm == path.relative_to(published).parts[0]
         assert describe(agent.policy)
         with zipfile.ZipFile(path) as archive:
-            trusted = torch.load(
-                io.BytesIO(archive.read("policy.pth")), weights_only=True, map_location="cpu"
-            )
+            trusted = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True, map_location="cpu")
         assert all(torch.equal(agent.policy[name], tensor) for name, tensor in trusted.items())
     assert {"ppo", "a2c", "dqn", "sac"} <= set(found.values())
 
@@ -117,9 +113,7 @@ def test_what_sb3_contrib_writes(tmp_path: Path, name: str, algorithm: str) -> N
     [(0.25, 0.25), (LinearSchedule(2e-4, 0.0, 1.0), "lin_0.0002"), (LinearSchedule(1e-3, 1e-4, 1.0), None)],
 )
 def test_schedules_as_text(tmp_path: Path, given: object, read: object) -> None:
-    PPO("MlpPolicy", "CartPole-v1", learning_rate=given, clip_range=given, device="cpu").save(
-        tmp_path / "agent.zip"
-    )
+    PPO("MlpPolicy", "CartPole-v1", learning_rate=given, clip_range=given, device="cpu").save(tmp_path / "agent.zip")
     agent = read_agent(tmp_path / "agent.zip")
     for key in ("learning_rate", "clip_range"):
         assert agent.settings.get(key) == read
@@ -144,9 +138,7 @@ def test_a_shared_extractor_is_the_policy_s(tmp_path: Path, share: bool) -> None
     parts = network_parts(agent.policy)
     own = {part for name, part in parts.items() if name.startswith("vf_features_extractor.")}
     assert own == ({"policy"} if share else {"value"})
-    assert {part for name, part in parts.items() if name.startswith(("features", "pi_features"))} == {
-        "policy"
-    }
+    assert {part for name, part in parts.items() if name.startswith(("features", "pi_features"))} == {"policy"}
     assert agent.observation_space is not None
     assert agent.observation_space.keys == ("image", "vector")
     assert agent.action_space is not None
@@ -202,9 +194,7 @@ def test_poison_deep_in_plain_settings(pendulum: Path, tmp_path: Path, marker: P
     assert {"nested", "policy_kwargs.net_arch", "policy_kwargs.activation_fn"} <= agent.not_read.keys()
 
 
-@pytest.mark.parametrize(
-    "member", ["policy.pth", "policy.optimizer.pth", "pytorch_variables.pth", "extra.pth"]
-)
+@pytest.mark.parametrize("member", ["policy.pth", "policy.optimizer.pth", "pytorch_variables.pth", "extra.pth"])
 def test_poisoned_tensor_files(pendulum: Path, tmp_path: Path, marker: Path, member: str) -> None:
     buffer = io.BytesIO()
     torch.save({"weight": torch.ones(1), "evil": Touch(marker)}, buffer)
@@ -223,9 +213,7 @@ def test_a_second_member_of_the_same_name(pendulum: Path, tmp_path: Path, marker
 
 
 def test_files_nobody_asked_for_are_not_opened(pendulum: Path, tmp_path: Path, marker: Path) -> None:
-    path = rezip(
-        pendulum, tmp_path / "agent.zip", extra=[("x.pkl", evil_pickle(marker)), ("x.py", b"import os")]
-    )
+    path = rezip(pendulum, tmp_path / "agent.zip", extra=[("x.pkl", evil_pickle(marker)), ("x.py", b"import os")])
     assert read_agent(path).algorithm == "a2c"
 
 
@@ -258,9 +246,7 @@ def test_settings_that_are_no_settings(pendulum: Path, tmp_path: Path, text: byt
     assert "\n" not in str(caught.value)
 
 
-def test_a_serialised_string_is_never_decoded(
-    pendulum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_serialised_string_is_never_decoded(pendulum: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise AssertionError("decoded")
 
@@ -278,7 +264,5 @@ def test_reading_imports_nothing_that_a_file_names(pendulum: Path) -> None:
         "s, p = warmstart.moments_for(a); run_yaml.draft_run(a, s, p, run_yaml.read_zoo_beside(a));"
         "print([m for m in ('stable_baselines3', 'gymnasium', 'gym', 'cloudpickle') if m in sys.modules])"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(pendulum)], capture_output=True, text=True, timeout=120
-    )
+    run = subprocess.run([sys.executable, "-c", code, str(pendulum)], capture_output=True, text=True, timeout=120)
     assert (run.stdout, run.returncode) == ("[]\n", 0), run.stderr

@@ -63,8 +63,7 @@ def test_modules_and_optimizers() -> None:
         net(torch.ones(4, 2)).sum().backward()
         optimizer.step()
         assert (
-            load_tensors(saved(optimizer.state_dict()), "x")["param_groups"]
-            == optimizer.state_dict()["param_groups"]
+            load_tensors(saved(optimizer.state_dict()), "x")["param_groups"] == optimizer.state_dict()["param_groups"]
         )
     assert load_tensors(saved(net.state_dict()), "x").keys() == net.state_dict().keys()
     assert torch.equal(load_tensors(saved({"p": net[0].weight}), "x")["p"], net[0].weight)

@@ -21,9 +21,7 @@ from .hostile import Touch, evil_pickle
 
 
 def pendulum_env() -> VecNormalize:
-    env = VecNormalize(
-        DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 2), gamma=0.9, clip_obs=5.0, epsilon=1e-6
-    )
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 2), gamma=0.9, clip_obs=5.0, epsilon=1e-6)
     env.seed(3)
     env.reset()
     env.action_space.sample()
@@ -180,9 +178,7 @@ def test_values_that_are_no_moments(tmp_path: Path, values: dict[str, object], t
 def test_number_types(tmp_path: Path) -> None:
     path = tmp_path / "vecnormalize.pkl"
     fortran = np.asfortranarray(np.arange(6.0).reshape(2, 3))
-    env = change(
-        obs_rms=moments(fortran, np.ones((2, 3), ">f4"), np.int64(3)), gamma=np.float32(0.5), clip_obs=3
-    )
+    env = change(obs_rms=moments(fortran, np.ones((2, 3), ">f4"), np.int64(3)), gamma=np.float32(0.5), clip_obs=3)
     for protocol in (4, 5):
         path.write_bytes(pickle.dumps(env, protocol))
         stats = read_vecnormalize(path)
@@ -207,12 +203,8 @@ def test_other_files(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255))
-def test_a_changed_byte_never_raises_anything_else(
-    tmp_path_factory: object, position: int, value: int
-) -> None:
-    data = bytearray(
-        (Path(__file__).parents[1] / "data/sb3_a2c_pendulum/Pendulum-v1/vecnormalize.pkl").read_bytes()
-    )
+def test_a_changed_byte_never_raises_anything_else(tmp_path_factory: object, position: int, value: int) -> None:
+    data = bytearray((Path(__file__).parents[1] / "data/sb3_a2c_pendulum/Pendulum-v1/vecnormalize.pkl").read_bytes())
     data[position % len(data)] = value
     path = tmp_path_factory.getbasetemp() / "changed.pkl"  # type: ignore[attr-defined]
     path.write_bytes(data)

@@ -48,9 +48,7 @@ def test_what_does_not_fit_is_said(pendulum: Path) -> None:
         "mlp_extractor.value_net.4.bias (value): not in the file",
     )
     older = {**agent.policy, "mlp_extractor.shared_net.0.weight": torch.zeros(3, 3)}
-    fit = fit_weights(
-        older, network("MlpPolicy", spaces.Box(-8, 8, (3,)), 0, use_sde=True).state_dict(), ["policy"]
-    )
+    fit = fit_weights(older, network("MlpPolicy", spaces.Box(-8, 8, (3,)), 0, use_sde=True).state_dict(), ["policy"])
     assert fit.problems == ("mlp_extractor.shared_net.0.weight (policy): has no place in the run's policy",)
 
 
@@ -63,12 +61,8 @@ def test_extractors_and_their_older_name(share: bool) -> None:
     alone = fit_weights(source.state_dict(), target.state_dict(), ["policy"])
     assert any(name.startswith("vf_features") for name in alone.tensors) is share
     if share:
-        old = {
-            n: t for n, t in source.state_dict().items() if not n.startswith(("pi_features", "vf_features"))
-        }
-        assert (
-            fit_weights(old, target.state_dict(), ["policy", "value"]).tensors.keys() == both.tensors.keys()
-        )
+        old = {n: t for n, t in source.state_dict().items() if not n.startswith(("pi_features", "vf_features"))}
+        assert fit_weights(old, target.state_dict(), ["policy", "value"]).tensors.keys() == both.tensors.keys()
         target.load_state_dict(fit_weights(old, target.state_dict(), ["policy", "value"]).tensors)
         assert all(torch.equal(t, target.state_dict()[n]) for n, t in source.state_dict().items())
 
@@ -79,9 +73,7 @@ def test_moments_found_given_and_missing(pendulum: Path, tmp_path: Path) -> None
     assert path == pendulum.with_suffix("") / "vecnormalize.pkl"
     shutil.copy(pendulum, tmp_path / "rl_model_500_steps.zip")
     agent = read_agent(tmp_path / "rl_model_500_steps.zip")
-    with pytest.raises(
-        ConfigError, match=r"rl_model_vecnormalize_500_steps\.pkl, .*vec_normalize\.pkl; give its path"
-    ):
+    with pytest.raises(ConfigError, match=r"rl_model_vecnormalize_500_steps\.pkl, .*vec_normalize\.pkl; give its path"):
         moments_for(agent)
     stats, path = moments_for(agent, pendulum.with_suffix("") / "vecnormalize.pkl")
     assert stats is not None

@@ -159,8 +159,7 @@ def test_every_published_config(published: Path) -> None:
         "1: 2",
         "a: " + "[" * 3000,
         "\n".join(
-            ["a0: &a0 {x0: 1, y0: 1}"]
-            + [f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}], x{i}: 1}}" for i in range(1, 40)]
+            ["a0: &a0 {x0: 1, y0: 1}"] + [f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}], x{i}: 1}}" for i in range(1, 40)]
         ),
     ],
 )
