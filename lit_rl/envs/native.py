@@ -24,7 +24,10 @@ class SameStepCartPole(CartPoleVectorEnv):
     gymnasium's own resets one step late, which mixes a junk transition into every episode.
     """
 
-    metadata = {  # noqa: RUF012**CartPoleVectorEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = {  # noqa: RUF012
+        **CartPoleVectorEnv.metadata,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(self, num_envs: int, **kwargs: Any) -> None:
         super().__init__(num_envs, **kwargs)
