@@ -16,7 +16,7 @@ from lit_rl.cli.check import check_keys, check_options, model_class, read_yaml
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import EXIT_OK, ConfigError
+from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
 from lit_rl.run.begin import DEFAULT_ROOT, Run, begin, prepare_evaluation
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.sources import find
@@ -56,10 +56,23 @@ def run_lightning(command: str, rest: list[str]) -> int:
     try:
         cli = RunCLI([command, *rest])
     except (argparse.ArgumentError, ValueError) as error:
-        if not isinstance(error, argparse.ArgumentError) and "Parser key" not in str(error):
+        ours = _within(error)
+        if ours is not None:
+            raise ours from None
+        if not isinstance(error, argparse.ArgumentError) and "Does not validate" not in str(error):
             raise
         raise ConfigError(one_line(str(error))) from None
     return cli.exit_code
+
+
+def _within(error: BaseException) -> LitRLError | None:
+    """An error of ours that the parser has wrapped into its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LitRLError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _values(words: list[str], *options: str) -> list[str]:

@@ -31,9 +31,6 @@ def one_line(text: str) -> str:
     before = re.search(r"Option '(.+)' is not accepted before subcommand '(\w+)'", text)
     if before:
         return f"options come after the command: lit-rl {before[2]} --config run.yaml"
-    ours = [line.strip()[2:] for line in text.splitlines() if re.match(r"\s*- (model|env|resume|warmstart)[.:]", line)]
-    if ours:
-        return ours[0]
     keys = [key for key in _KEY.findall(text) if key != "model"]
     key = keys[-1] if keys else "model" if '"model"' in text else ""
     if key and not text.lstrip().startswith(f'Parser key "{key}"') and '"model"' in text:

@@ -273,7 +273,8 @@ class Run:
         return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
 
     def __enter__(self) -> Run:
-        self._before = self.request.install()
+        self._listening = self.request.listening()
+        self._listening.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -285,6 +286,7 @@ class Run:
         self.lineage.end_segment(self.module.counters.timesteps, cause)
         self.lineage.write(self.directory)
         self._lock.release()
+        self._listening.__exit__(None, None, None)
 
     def summary(self) -> str:
         """What happened at the end, in two lines."""

@@ -47,8 +47,18 @@ CASES = [
         use_sde=True,
         sde_sample_freq=8,
     ),
-    case("dict-moments", {"class_path": f"{ENVS}.DictWalk", "max_episode_steps": 25, "normalize": {"obs": True}}, policy="MultiInputPolicy"),
-    case("image", {"class_path": f"{ENVS}.Image", "max_episode_steps": 20}, policy="CnnPolicy", policy_kwargs=None, n_steps=16),
+    case(
+        "dict-moments",
+        {"class_path": f"{ENVS}.DictWalk", "max_episode_steps": 25, "normalize": {"obs": True}},
+        policy="MultiInputPolicy",
+    ),
+    case(
+        "image",
+        {"class_path": f"{ENVS}.Image", "max_episode_steps": 20},
+        policy="CnnPolicy",
+        policy_kwargs=None,
+        n_steps=16,
+    ),
     case("multidiscrete", {"class_path": f"{ENVS}.MultiDiscreteWalk", "max_episode_steps": 25}),
     case("noise-wrapper", {"class_path": f"{ENVS}.Walk", "wrappers": [{"class_path": f"{ENVS}.NoiseWrapper"}]}),
     case(
@@ -77,10 +87,15 @@ def test_three_stops_change_nothing(tmp_path: Path, env: dict[str, Any], init_ar
 
 def test_an_environment_that_carries_state_is_found_out(tmp_path: Path) -> None:
     """What its seed does not set cannot come back: the difference is named, and so is the grade."""
-    config = write_config(tmp_path, {"env": {"id": None, "class_path": f"{ENVS}.CarriesState", "max_episode_steps": 25}})
+    config = write_config(
+        tmp_path, {"env": {"id": None, "class_path": f"{ENVS}.CarriesState", "max_episode_steps": 25}}
+    )
     done = lit_rl("verify", "--config", config, cwd=tmp_path, expect=1)
     assert "resume grade boundary" in done.stdout
     assert "env.fresh_instance: true" in done.stdout
     assert done.stderr.startswith("error: NOT EXACT at timestep")
-    fresh = write_config(tmp_path, {"env": {"id": None, "class_path": f"{ENVS}.CarriesState", "max_episode_steps": 25, "fresh_instance": True}})
+    fresh = write_config(
+        tmp_path,
+        {"env": {"id": None, "class_path": f"{ENVS}.CarriesState", "max_episode_steps": 25, "fresh_instance": True}},
+    )
     lit_rl("verify", "--config", fresh, cwd=tmp_path)
