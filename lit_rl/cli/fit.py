@@ -155,7 +155,7 @@ class RunCLI(LightningCLI):
         """The YAML says what the run is, never a checkpoint."""
 
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = self.parser.instantiate(self.config)
         self.datamodule = None
         self.model = self._get(self.config_init, "model")
         if self.subcommand == "fit":
@@ -199,7 +199,7 @@ class RunCLI(LightningCLI):
     def _resolved_config(self) -> str:
         config = self.config["fit"].clone()
         config.pop("config", None)
-        return str(self._parser("fit").dump(config, skip_none=False, skip_link_targets=True))
+        return str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.run is not None:

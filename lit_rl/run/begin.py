@@ -11,6 +11,7 @@ Everything a user can get wrong is found here, before anything is written.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -234,8 +235,25 @@ class Run:
         pause_at: int | None,
     ) -> None:
         self.module, self.plan, self._resume = module, plan, resume
+        self.request = StopRequest()
+        with contextlib.ExitStack() as stack:
+            # From the first thing written on, a signal waits for the end of an iteration.
+            stack.enter_context(self.request.listening())
+            self._prepare(name, root, checkpoint, config_text, pause_at, stack)
+            self._until_exit = stack.pop_all()
+
+    def _prepare(
+        self,
+        name: str,
+        root: Path,
+        checkpoint: CheckpointConfig,
+        config_text: str | None,
+        pause_at: int | None,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        plan = self.plan
         self.directory = plan.directory if plan.directory is not None else new_directory(root, name)
-        self._lock = RunLock(self.directory)
+        stack.callback(RunLock(self.directory).release)
         if plan.mode == "resume":
             self.lineage = Lineage.read(self.directory)
         else:
@@ -254,7 +272,6 @@ class Run:
         debris = store.clear_debris()
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
-        self.request = StopRequest()
         self._stopper = Stopper(self.request, pause_at)
         self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment.number)
         if plan.checkpoint is not None:
@@ -273,8 +290,6 @@ class Run:
         return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
 
     def __enter__(self) -> Run:
-        self._listening = self.request.listening()
-        self._listening.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -285,8 +300,7 @@ class Run:
             self.module.teardown("fit")
         self.lineage.end_segment(self.module.counters.timesteps, cause)
         self.lineage.write(self.directory)
-        self._lock.release()
-        self._listening.__exit__(None, None, None)
+        self._until_exit.close()
 
     def summary(self) -> str:
         """What happened at the end, in two lines."""
@@ -336,8 +350,10 @@ class Run:
         clock, how = self.module.clock, self.plan.schedule
         end = self.module.learning_rate_at(clock.target)
         note = f" (target moved, schedules {how}: {end:.4g} at {clock.target:,})"
-        if end == 0.0 and how == "keep" and clock.horizon < clock.target:
-            note += f" WARNING: it is 0 from timestep {clock.horizon:,} on; resume.schedule: stretch or hold learns on"
+        if end == 0.0 and how != "stretch":
+            since = self.plan.timesteps if how == "hold" else max(clock.horizon, self.plan.timesteps)
+            note += f"\nWARNING: the learning rate is 0 from timestep {since:,} on and nothing more will be learned; "
+            note += "resume.schedule: stretch learns on"
         return note
 
     def _environments(self) -> str:
