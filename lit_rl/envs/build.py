@@ -37,7 +37,7 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
         env = _atari(env, config)
     for i, wrapper in enumerate(config.wrappers):
         key = f"env.wrappers[{i}]"
-        env = _call(
+        env = call(
             import_class(wrapper.class_path, f"{key}.class_path"),
             f"{key}.init_args",
             env,
@@ -50,7 +50,7 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
-        env: gym.Env[Any, Any] = _call(
+        env: gym.Env[Any, Any] = call(
             import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs
         )
         if config.max_episode_steps is not None:
@@ -66,14 +66,14 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.atari and config.id.startswith("ALE/"):
         options.setdefault("frameskip", 1)  # the preset skips frames itself
     try:
-        return _call(gym.make, "env.kwargs", config.id, **options)
+        return call(gym.make, "env.kwargs", config.id, **options)
     except gym.error.DependencyNotInstalled as error:
         raise ConfigError(_missing(config.id, error)) from None
     except ModuleNotFoundError as error:
         raise ConfigError(_missing(config.id, error)) from None
     except (gym.error.UnregisteredEnv, gym.error.Error) as error:
         known = [spec for spec in gym.registry if "/" not in spec or (config.id and "/" in config.id)]
-        text = str(error).rstrip(".").replace("\n", " ")
+        text = str(error).split(" Did you mean")[0].rstrip(".").replace("\n", " ")
         raise ConfigError(f"env.id: {text}.{did_you_mean(config.id, known)}") from None
 
 
@@ -163,10 +163,11 @@ def import_class(path: str, key: str) -> Any:
         ) from None
 
 
-def _call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+def call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+    """Call `function`; an argument that is too many or missing is a mistake in the setting `key`."""
     try:
         return function(*args, **kwargs)
     except TypeError as error:
-        if "argument" in str(error) and "unexpected keyword" in str(error):
+        if "unexpected keyword argument" in str(error) or "required positional argument" in str(error):
             raise ConfigError(f"{key}: {str(error).splitlines()[0].rstrip('.')}.") from None
         raise

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 
+from lit_rl.envs.build import call, import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import Episode
 from lit_rl.envs.vector import Grade, StepResult
@@ -138,14 +139,17 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
         kwargs["max_episode_steps"] = config.max_episode_steps
     if config.id in ("CartPole-v1", "CartPole-v0"):
         kwargs.setdefault("max_episode_steps", 500 if config.id == "CartPole-v1" else 200)
-        return SameStepCartPole(n_envs, **kwargs)
+        return call(SameStepCartPole, "env.kwargs", n_envs, **kwargs)
     if config.class_path is not None:
-        from lit_rl.envs.build import import_class
-
-        return import_class(config.class_path, "env.class_path")(n_envs, **kwargs)
+        return call(import_class(config.class_path, "env.class_path"), "env.kwargs", n_envs, **kwargs)
     try:
-        return gym.make_vec(
-            str(config.id), num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs
+        return call(
+            gym.make_vec,
+            "env.kwargs",
+            str(config.id),
+            num_envs=n_envs,
+            vectorization_mode="vector_entry_point",
+            **kwargs,
         )
     except gym.error.Error as error:
         text = str(error).splitlines()[0].rstrip(".")
