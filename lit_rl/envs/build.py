@@ -21,6 +21,7 @@ _EXTRAS = {
     "ale": "atari",
     "cv2": "atari",
 }
+MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`."
 _FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -57,7 +58,7 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
     if config.id is None:
-        raise ConfigError("env.id is missing: name an environment, such as `env: {id: CartPole-v1}`.")
+        raise ConfigError(MISSING_ID)
     if config.id.startswith("ALE/") or config.atari:
         _register_atari()
     options: dict[str, Any] = {"disable_env_checker": True, **config.kwargs}

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 
-from lit_rl.envs.build import call, import_class
+from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import Episode
 from lit_rl.envs.vector import Grade, StepResult
@@ -62,9 +62,9 @@ class SameStepCartPole(CartPoleVectorEnv):
 
     def set_state(self, state: dict[str, Any]) -> Any:
         """The inverse of `get_state`; returns the current observations."""
-        self.state = np.array(state["state"])
-        self.steps = np.array(state["steps"])
-        self.episode = np.array(state["episode"])
+        self.state = np.asarray(state["state"]).copy()
+        self.steps = np.asarray(state["steps"]).copy()
+        self.episode = np.asarray(state["episode"]).copy()
         self.prev_done[:] = False
         return self.state.T.astype(np.float32)
 
@@ -126,7 +126,7 @@ class NativeVectorEnv:
         if not self._exact:
             return self.reset(), list(range(self.n_envs))
         obs: Obs = self._env.set_state(state["own"])  # type: ignore[attr-defined]
-        self._ret, self._length = np.array(state["ret"]), np.array(state["length"])
+        self._ret, self._length = np.asarray(state["ret"]).copy(), np.asarray(state["length"]).copy()
         return obs, []
 
     def close(self) -> None:
@@ -142,11 +142,13 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
         return call(SameStepCartPole, "env.kwargs", n_envs, **kwargs)
     if config.class_path is not None:
         return call(import_class(config.class_path, "env.class_path"), "env.kwargs", n_envs, **kwargs)
+    if config.id is None:
+        raise ConfigError(MISSING_ID)
     try:
         return call(
             gym.make_vec,
             "env.kwargs",
-            str(config.id),
+            config.id,
             num_envs=n_envs,
             vectorization_mode="vector_entry_point",
             **kwargs,
