@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -74,6 +75,7 @@ def sb3_twin(ppo: PPO, policy: str = "MlpPolicy", **changes: Any) -> stable_base
     settings: dict[str, Any] = {name: getattr(ppo, name) for name in names}
     for name in ("learning_rate", "clip_range", "clip_range_vf"):
         settings[name] = getattr(ppo, name)
+    warnings.filterwarnings("ignore", "You have specified a mini-batch size")
     twin = stable_baselines3.PPO(
         policy,
         DummyVecEnv([lambda: _Spaces(ppo)] * ppo.env_config.n_envs),
