@@ -18,6 +18,7 @@ from torch import nn
 from lit_rl.algorithms.evaluation import Evaluation, evaluate
 from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.guard import check_obs
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.monitor import Episode
 from lit_rl.envs.normalize import Normalizer
@@ -215,6 +216,7 @@ class RLModule(LightningModule):
         envs = self.build_envs()
         if self._resumed_rank is None:
             self._obs = envs.reset()
+            check_obs(self._obs, envs.offset, self.counters.timesteps)
             self.normalizer.update_obs(self._obs)
         else:
             restore(self.rank_parts(), RANK_PARTS, self._resumed_rank)

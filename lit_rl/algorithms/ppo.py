@@ -176,9 +176,10 @@ class PPO(RLModule):
         """Play T steps in every environment.
 
         The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
-        the same weights.
+        the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
         """
         envs, net, policy = self.build_envs(), self.net, self.policy
+        policy.eval()
         if self._storage is None:
             space = self.normalizer.policy_space(self.observation_space)
             self._storage = RolloutStorage(self.n_steps, envs.n_envs, space, self.action_space)
@@ -273,6 +274,7 @@ class PPO(RLModule):
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         scheduler: Any = self.lr_schedulers()
         scheduler.set_timestep(self.counters.timesteps)
+        self.policy.train()
         progress = self.progress_remaining
         clip_range = self.clip_range(progress)
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(progress)

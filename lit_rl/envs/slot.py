@@ -14,6 +14,7 @@ from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import Episode, EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
+from lit_rl.ops.tree import tree_map
 
 
 @dataclass
@@ -101,11 +102,17 @@ class Slot:
         self._made = True
 
     def begin(self) -> Any:
-        """Start the next episode; returns its first observation."""
-        if self._config.fresh_instance and self._monitor.over and self.episode >= 0:
-            finished = self._monitor.finished
-            self._make()
-            self._monitor.finished = finished
+        """Start the next episode, wherever the environment is; returns its first observation."""
+        if self._config.fresh_instance and self.episode >= 0:
+            self._make_anew()
+        return self._begin()
+
+    def _make_anew(self) -> None:
+        finished = self._monitor.finished
+        self._make()
+        self._monitor.finished = finished
+
+    def _begin(self) -> Any:
         self.episode += 1
         seed = self._seeds[self.episode]
         for space in self._action_spaces:
@@ -130,7 +137,10 @@ class Slot:
         value = float(reward)
         self._trace = zlib.crc32(struct.pack("<d", value), _checksum(obs, self._trace))
         if terminated or truncated:
-            return Transition(self.begin(), value, bool(terminated), bool(truncated), obs)
+            final = tree_map(np.array, obs)  # a copy: the reset may write into the same array
+            if self._config.fresh_instance and self._monitor.over:  # not at a lost life: the game goes on
+                self._make_anew()
+            return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
         return Transition(obs, value, False, False, None)
 
     @property
@@ -162,7 +172,7 @@ class Slot:
             return exact, True
         self._make()
         self.episode = state.episode
-        obs = self.begin()
+        obs = self._begin()
         self.take_finished()
         return obs, False
 
@@ -170,7 +180,7 @@ class Slot:
         self._make()
         self._monitor.replay_tokens = list(state.tokens)
         self.episode = state.first_episode - 1
-        obs = self.begin()
+        obs = self._begin()
         for action in state.actions:
             if self.episode > state.episode:
                 return None
