@@ -1,6 +1,6 @@
 """Timesteps a second of PPO: through the Trainer, in a bare loop over the same module, and in stable-baselines3.
 
-The three do the same work in turn, round after round, in one process, so that a machine whose speed wanders is fair to all.
+The three do the same work in turn, round after round, in one process, so that a machine whose speed wanders is fair.
 
     python benchmarks/ppo_speed.py --env HalfCheetah-v5 --rounds 5
 """
@@ -90,7 +90,7 @@ def bare_loop(env: str, work: dict[str, Any], iterations: int, accelerator: str)
     made = module.configure_optimizers()
     module.optimizers = lambda use_pl_optimizer=False: made["optimizer"]  # type: ignore[method-assign]
     module.lr_schedulers = lambda: made["lr_scheduler"]  # type: ignore[method-assign]
-    module.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
+    module.backward_function = lambda: torch.Tensor.backward  # type: ignore[method-assign]
     module._obs = envs.reset()
     module.normalizer.update_obs(module._obs)
     module._policy_obs = module.normalizer.normalize_obs(module._obs)
@@ -134,13 +134,15 @@ def main() -> None:
     torch.set_num_threads(1)
     speeds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     work = WORK[arguments.env]
-    for name, run in CONTENDERS.items():
+    for run in CONTENDERS.values():
         run(arguments.env, work, 2, arguments.accelerator)  # warm up
     for i in range(arguments.rounds):
         for name, run in CONTENDERS.items():
             speeds[name].append(run(arguments.env, work, arguments.iterations, arguments.accelerator))
-        print(f"round {i + 1}: " + ", ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items()), flush=True)
-    print(f"\n{arguments.env}, {work}, {arguments.accelerator}; timesteps a second, median of {arguments.rounds} rounds")
+        line = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items())
+        print(f"round {i + 1}: {line}", flush=True)
+    print(f"\n{arguments.env}, {work}, {arguments.accelerator}")
+    print(f"timesteps a second, median of {arguments.rounds} rounds")
     for name, values in speeds.items():
         print(f"  {name:<18} {statistics.median(values):>9,.0f}   ({min(values):,.0f} to {max(values):,.0f})")
     fit, bare, sb3 = speeds.values()

@@ -27,7 +27,7 @@ def make_ppo(env: EnvConfig | dict[str, Any], **settings: Any) -> PPO:
     configured = ppo.configure_optimizers()
     ppo.optimizers = lambda use_pl_optimizer=True: configured["optimizer"]
     ppo.lr_schedulers = lambda: configured["lr_scheduler"]
-    ppo.manual_backward = lambda loss: loss.backward()
+    ppo.backward_function = lambda: torch.Tensor.backward
     ppo.on_train_start()
     return ppo
 
