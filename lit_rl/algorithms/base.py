@@ -16,9 +16,9 @@ from torch import nn
 
 from lit_rl.algorithms.evaluation import Evaluation, evaluate
 from lit_rl.algorithms.settings import to_plain_settings
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.make import make_vector
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.normalize import Normalizer
 from lit_rl.envs.vector import SyncVectorEnv, VectorEnv
 from lit_rl.errors import ConfigError, DataError

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from lit_rl.envs.monitor import Episode
+from lit_rl.data.episode import Episode
 from lit_rl.envs.vector import VectorEnv
 
 

@@ -4,12 +4,10 @@ from lit_rl.curriculum.changes import describe_changes
 from lit_rl.curriculum.curriculum import Curriculum, LevelChange
 from lit_rl.curriculum.delivery import deliver
 from lit_rl.curriculum.levels import Level, Mix, read_levels
-from lit_rl.curriculum.outcome import EpisodeOutcome
 from lit_rl.curriculum.rules.rule import Rule
 
 __all__ = [
     "Curriculum",
-    "EpisodeOutcome",
     "Level",
     "LevelChange",
     "Mix",

@@ -10,9 +10,9 @@ from typing import Any
 
 from lit_rl.curriculum.checks import check_levels
 from lit_rl.curriculum.levels import Level, read_levels
-from lit_rl.curriculum.outcome import EpisodeOutcome
 from lit_rl.curriculum.rules.build import build_rule
 from lit_rl.curriculum.rules.rule import Rule
+from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError, did_you_mean
 
 KEY = "curriculum.levels"
@@ -113,7 +113,7 @@ class Curriculum:
         """`level_for` of every environment of the run, given each one's episode count."""
         return [self.level_for(i, episode) for i, episode in enumerate(episode_indices)]
 
-    def record(self, outcomes: Sequence[EpisodeOutcome], timesteps: int) -> None:
+    def record(self, outcomes: Sequence[Episode], timesteps: int) -> None:
         """Take in one iteration: its outcomes in the fixed order, and its timesteps over all environments."""
         self.timesteps_at_level += int(timesteps)
         for outcome in outcomes:

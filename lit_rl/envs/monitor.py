@@ -7,27 +7,11 @@ are the task's own, not clipped, scaled or cut at a lost life.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium as gym
 
-
-@dataclass(frozen=True)
-class Episode:
-    """A finished episode.
-
-    Args:
-        env_index: global index of its environment.
-        ret: undiscounted return.
-        length: steps of the environment.
-        success: what the environment says in ``info["is_success"]``, `None` if it says nothing.
-    """
-
-    env_index: int
-    ret: float
-    length: int
-    success: bool | None
+from lit_rl.data.episode import Episode
 
 
 class EpisodeStart(Protocol):

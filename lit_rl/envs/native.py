@@ -10,8 +10,8 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import EpisodeSeeds, Stream

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from lit_rl.data.episode import Episode
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode, EpisodeMonitor
+from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
 
 

@@ -9,8 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.slot import Slot, SlotState
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import Stream

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.slot import Slot, SlotState
 from lit_rl.envs.vector import EnvironmentFailed, Grade, StepResult, write_row
 from lit_rl.errors import LitRLError

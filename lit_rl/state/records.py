@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lit_rl.envs.monitor import Episode
+from lit_rl.data.episode import Episode
 
 
 @dataclass
