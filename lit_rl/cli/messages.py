@@ -15,6 +15,7 @@ _WORDS = {
 }
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
+_OURS = re.compile(r"\s*- (model|env|resume|warmstart|curriculum|eval)[.:]")
 _LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
 
 
@@ -31,7 +32,11 @@ def one_line(text: str) -> str:
     before = re.search(r"Option '(.+)' is not accepted before subcommand '(\w+)'", text)
     if before:
         return f"options come after the command: lit-rl {before[2]} --config run.yaml"
-    ours = [line.strip()[2:] for line in text.splitlines() if re.match(r"\s*- (model|env|resume|warmstart)[.:]", line)]
+    ours = [
+        line.strip()[2:]
+        for line in text.splitlines()
+        if re.match(r"\s*- (model|env|resume|warmstart|curriculum|eval)[.:]", line)
+    ]
     if ours:
         return ours[0]
     keys = [key for key in _KEY.findall(text) if key != "model"]

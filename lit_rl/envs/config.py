@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from lit_rl.errors import ConfigError
 
+# Keyword arguments are bare `dict`s below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3.
+
 Backend = Literal["auto", "sync", "async", "native"]
 
 
@@ -20,7 +22,7 @@ class WrapperConfig:
     """
 
     class_path: str
-    init_args: dict[str, Any] = field(default_factory=dict)
+    init_args: dict = field(default_factory=dict)  # type: ignore[type-arg]
 
 
 @dataclass
@@ -69,7 +71,7 @@ class EnvConfig:
 
     id: str | None = None
     class_path: str | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict = field(default_factory=dict)  # type: ignore[type-arg]
     n_envs: int = 1
     backend: Backend = "auto"
     n_workers: int | None = None

@@ -45,6 +45,8 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         """Set by every reset of the environment below; whoever reads it clears it."""
         self.over = True
         """No episode is going on below: the next reset begins one."""
+        self.level = 0
+        """The curriculum's level of the episode going on; set before the reset that begins it."""
         self.finished: list[Episode] = []
         """Episodes that ended since the list was last emptied."""
         self.tokens: list[bytes] = []
@@ -72,7 +74,7 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         self._length += 1
         if terminated or truncated:
             self.over = True
-            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info)))
+            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info), self.level))
         return obs, reward, terminated, truncated, info
 
 
