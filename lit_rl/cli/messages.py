@@ -32,11 +32,7 @@ def one_line(text: str) -> str:
     before = re.search(r"Option '(.+)' is not accepted before subcommand '(\w+)'", text)
     if before:
         return f"options come after the command: lit-rl {before[2]} --config run.yaml"
-    ours = [
-        line.strip()[2:]
-        for line in text.splitlines()
-        if re.match(r"\s*- (model|env|resume|warmstart|curriculum|eval)[.:]", line)
-    ]
+    ours = [line.strip()[2:] for line in text.splitlines() if _OURS.match(line)]
     if ours:
         return ours[0]
     keys = [key for key in _KEY.findall(text) if key != "model"]

@@ -99,8 +99,9 @@ class EvaluationsNpz:
             row["successes"] = [bool(episode.success) for episode in episodes]
         if module.curriculum is not None:
             row["levels"] = [episode.level for episode in episodes]
+        before = self._count
         for key in row.keys() | self._rows.keys():
-            self._rows.setdefault(key, [[]] * self._count).append(row.get(key, []))
+            self._rows.setdefault(key, [[]] * before).append(row.get(key, []))
         self._save()
 
     def position(self) -> dict[str, Any]:
