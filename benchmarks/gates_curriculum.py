@@ -1,6 +1,6 @@
 """Gates, level by level against its hardest level alone: timesteps to 90% success, table and picture.
 
-    python benchmarks/gates_curriculum.py            # runs what is missing, then writes docs/images/gates_curriculum.png
+    python benchmarks/gates_curriculum.py     # runs what is missing, then writes docs/images/gates_curriculum.png
 
 Both train with configs/gates_curriculum.yaml; "alone" has the last level as its only one. Every 16,384 timesteps 100
 episodes of the hardest level are played with the most likely actions, on equal seeds for both; a run ends at the first

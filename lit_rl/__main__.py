@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code. Classes in the working directory can be named."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     from lit_rl.cli.dispatch import run_command
 
     sys.exit(run_command(sys.argv[1:]))

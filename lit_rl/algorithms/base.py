@@ -6,6 +6,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
-from lit_rl.algorithms.settings import to_plain_settings
+from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
 from lit_rl.curriculum import Curriculum, CurriculumConfig, Level, LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
@@ -26,8 +27,9 @@ from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
 from lit_rl.ops.tree import Obs
+from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
-from lit_rl.state.plain import to_plain
+from lit_rl.state.plain import to_plain, with_arrays
 from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated, LogBook
 from lit_rl.state.space import describe, space_from_plain, space_to_plain
 from lit_rl.state.streams import capture_streams, restore_streams
@@ -141,6 +143,19 @@ class RLModule(LightningModule):
 
         The most likely ones, or with `rng` such as training draws.
         """
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """A module with the weights and moments of a checkpoint: a directory, its `lightning.ckpt`, or a bare `.ckpt`.
+
+        Other arguments are Lightning's; keyword arguments replace settings of the checkpoint. Nothing is imported
+        because the checkpoint says so: a policy class of your own has to be passed.
+        """
+        path = Path(checkpoint_path)
+        path = path / LIGHTNING_FILE if path.is_dir() else path
+        refuse_foreign_classes(load_bare(path).get("hyper_parameters", {}), kwargs)
+        kwargs["weights_only"] = True
+        return super().load_from_checkpoint(path, *args, **kwargs)
 
     # -- building ----------------------------------------------------------------------------------------------
 
@@ -476,7 +491,6 @@ class _Environments:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         module = self._module
-        envs = module.build_envs()
-        module._obs, module.restarted_envs = envs.restore(state["slots"])
-        module.normalizer.returns = np.array(state["returns"])
+        module._obs, module.restarted_envs = module.build_envs().restore(with_arrays(state["slots"]))
+        module.normalizer.returns = with_arrays(state["returns"])
         module.normalizer.returns[module.restarted_envs] = 0.0

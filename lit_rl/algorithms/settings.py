@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lit_rl.envs.build import import_class
+from lit_rl.errors import ConfigError
 
 
 def to_plain_settings(value: Any) -> Any:
@@ -21,6 +22,42 @@ def to_plain_settings(value: Any) -> Any:
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     return value
+
+
+_KNOWN = ("torch.nn.", "torch.optim.", "stable_baselines3.common.")
+"""Where classes may come from that only a checkpoint names."""
+
+
+def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> None:
+    """Check that opening a checkpoint imports nothing but what the caller asked for.
+
+    Args:
+        stored: settings as they stand in the checkpoint.
+        given: settings the caller passes himself.
+
+    Raises:
+        ConfigError: the checkpoint names a class of the user's that the caller has not passed.
+    """
+    levels = [] if "curriculum" in given else (stored.get("curriculum") or {}).get("levels", [])
+    for level in levels:
+        for rule in (level.get("promote") or {}, level.get("demote") or {}):
+            if not rule.get("class_path", "lit_rl.curriculum.").startswith("lit_rl.curriculum."):
+                raise ConfigError(
+                    f"the checkpoint names the rule '{rule['class_path']}' of level '{level['name']}'; pass "
+                    "curriculum yourself to import it."
+                )
+    policy = stored.get("policy", "")
+    if "policy" not in given and any(mark in policy for mark in ".:"):
+        raise ConfigError(f"the checkpoint names the policy class '{policy}'; pass policy='{policy}' to import it.")
+    if "policy_kwargs" in given:
+        return
+    for key, value in (stored.get("policy_kwargs") or {}).items():
+        named = (key == "activation_fn" or key.endswith("_class")) and isinstance(value, str)
+        if named and "." in value and not value.startswith(_KNOWN):
+            raise ConfigError(
+                f"the checkpoint names the class '{value}' in policy_kwargs.{key}; pass policy_kwargs "
+                "yourself to import it."
+            )
 
 
 def resolve_policy_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import EXIT_OK, ConfigError
+from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
 from lit_rl.run.begin import DEFAULT_ROOT, Run, begin, prepare_evaluation
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.sources import find
@@ -58,10 +58,23 @@ def run_lightning(command: str, rest: list[str]) -> int:
     try:
         cli = RunCLI([command, *rest])
     except (argparse.ArgumentError, ValueError) as error:
-        if not isinstance(error, argparse.ArgumentError) and "Parser key" not in str(error):
+        ours = _within(error)
+        if ours is not None:
+            raise ours from None
+        if not isinstance(error, argparse.ArgumentError) and "Does not validate" not in str(error):
             raise
         raise ConfigError(one_line(str(error))) from None
     return cli.exit_code
+
+
+def _within(error: BaseException) -> LitRLError | None:
+    """An error of ours that the parser has wrapped into its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LitRLError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _values(words: list[str], *options: str) -> list[str]:
@@ -145,7 +158,7 @@ class RunCLI(LightningCLI):
         """The YAML says what the run is, never a checkpoint."""
 
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = self.parser.instantiate(self.config)
         self.datamodule = None
         self.model = self._get(self.config_init, "model")
         if self.subcommand == "fit":
@@ -189,7 +202,7 @@ class RunCLI(LightningCLI):
     def _resolved_config(self) -> str:
         config = self.config["fit"].clone()
         config.pop("config", None)
-        return str(self._parser("fit").dump(config, skip_none=False, skip_link_targets=True))
+        return str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.run is not None:

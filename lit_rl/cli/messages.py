@@ -15,7 +15,6 @@ _WORDS = {
 }
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
-_OURS = re.compile(r"\s*- (model|env|resume|warmstart|curriculum|eval)[.:]")
 _LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
 
 
@@ -32,9 +31,6 @@ def one_line(text: str) -> str:
     before = re.search(r"Option '(.+)' is not accepted before subcommand '(\w+)'", text)
     if before:
         return f"options come after the command: lit-rl {before[2]} --config run.yaml"
-    ours = [line.strip()[2:] for line in text.splitlines() if _OURS.match(line)]
-    if ours:
-        return ours[0]
     keys = [key for key in _KEY.findall(text) if key != "model"]
     key = keys[-1] if keys else "model" if '"model"' in text else ""
     if key and not text.lstrip().startswith(f'Parser key "{key}"') and '"model"' in text:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import subprocess
 import sys
 import tempfile
@@ -76,50 +75,41 @@ def _timesteps(text: str) -> list[int]:
 
 
 def _verify(root: Path, words: list[str], iterations: int, stops: int, stop_at: list[int] | None) -> None:
-    length = _iteration_length(root, words)
-    total = iterations * length
-    at = [length * (iterations * (i + 1) // (stops + 1)) for i in range(stops)]
+    # Saving every iteration changes nothing that is learned, and lets every iteration be compared.
+    words = [*words, "--checkpoint.every_timesteps", "1", "--checkpoint.keep_last", str(iterations + 1)]
+    stopped = root / "stopped"
+    _fit(stopped, words, "fresh", pause_at=1)
+    length = _Result.of(stopped).checkpoints[-1].manifest.timesteps
+    at = [length * (1 + (iterations - 1) * i // stops) for i in range(stops)]
+    end = length * iterations
     if stop_at is not None:
-        at = sorted({-(-timestep // length) * length for timestep in stop_at})
-        if not 0 < at[0] <= at[-1] < total:
+        if not 0 < stop_at[0] <= stop_at[-1] <= end - length:
             raise ConfigError(
                 f"--stop_at goes from {stop_at[0]:,} to {stop_at[-1]:,}, and the run has {iterations} iterations of "
-                f"{length:,}: stop after the first and before {total:,}, or give more --iterations."
+                f"{length:,}: give timesteps up to {end - length:,}, or more --iterations."
             )
-    print(f"straight: {iterations} iterations, {total:,} timesteps", flush=True)
-    # Saving at each stop changes nothing that is learned (the stopped run saves there too), and lets each be compared.
-    saved = ["--checkpoint.every_timesteps", str(length), "--checkpoint.keep_last", str(iterations + 1)]
-    _fit(root / "straight", [*words, "--mode", "fresh", *saved], total, None, EXIT_OK)
-    mode = "fresh"
-    for timestep in at:
-        print(f"stopped at timestep {timestep:,}", flush=True)
-        _fit(root / "stopped", [*words, "--mode", mode, *saved], total, timestep, EXIT_STOPPED)
-        mode = "resume"
-    print("resumed to the end", flush=True)
-    _fit(root / "stopped", [*words, "--mode", "resume", *saved], total, None, EXIT_OK)
-    _compare(_Result.of(root / "straight"), _Result.of(root / "stopped"), at[0])
+        at = sorted({length, *(-(-timestep // length) * length for timestep in stop_at)})
+    for here, following in zip(at, [*at[1:], end], strict=True):
+        print(f"stopped at timestep {here:,}, resumed to {following:,}", flush=True)
+        _fit(stopped, words, "resume", pause_at=following)
+    print(f"straight to timestep {end:,} in {iterations} iterations", flush=True)
+    _fit(root / "straight", words, "fresh", pause_at=end)
+    _compare(_Result.of(root / "straight"), _Result.of(stopped), at[0])
 
 
-def _fit(root: Path, words: list[str], total: int, pause_at: int | None, expected: int) -> None:
-    command = [sys.executable, "-m", "lit_rl", "fit", *words]
-    command += ["--name", "verify", "--trainer.default_root_dir", str(root), "--total_timesteps", str(total)]
-    if pause_at is not None:
-        command += ["--pause_at", str(pause_at)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ.copy(), check=False)
+def _fit(root: Path, words: list[str], mode: str, pause_at: int) -> None:
+    """Train in a process of its own up to `pause_at`. The run's target, and with it its schedules, stay as they are."""
+    command = [sys.executable, "-m", "lit_rl", "fit", *words, "--mode", mode, "--pause_at", str(pause_at)]
+    command += ["--name", "verify", "--trainer.default_root_dir", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
         if "boundary" in line or "could not be brought back" in line:
             print(f"  {line}")
-    if done.returncode != expected:
+    if done.returncode not in (EXIT_OK, EXIT_STOPPED):
         message = (done.stderr.strip() or done.stdout.strip()).splitlines()
         errors = [line.removeprefix("error: ") for line in message if line.startswith("error: ")]
         text = errors[-1] if errors else "\n".join(message[-20:])
         raise ConfigError(f"a run of the check ended with exit code {done.returncode}: {text}")
-
-
-def _iteration_length(root: Path, words: list[str]) -> int:
-    """Timesteps of one iteration: what a run with target 1 comes to."""
-    _fit(root / "length", [*words, "--mode", "fresh"], 1, None, EXIT_OK)
-    return _Result.of(root / "length").checkpoints[-1].manifest.timesteps
 
 
 @dataclass

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from lit_rl.errors import ConfigError
+from lit_rl.errors import ConfigError, did_you_mean
 
 # Keyword arguments are bare `dict`s below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3.
 
@@ -60,7 +60,7 @@ class EnvConfig:
         backend: `sync` steps them in this process, `async` in worker processes, `native` uses the environment's own
             vectorised form; `auto` chooses among those that resume exactly.
         n_workers: worker processes of the `async` backend; `null` takes one per core, at most one per environment.
-        wrappers: wrappers, applied in the order written.
+        wrappers: wrappers, applied in the order written: `class_path` and `init_args` of each.
         normalize: running normalisation.
         atari: SB3's Atari preprocessing (no-op starts, frame skip 4, 84x84 grey, lives, reward sign).
         frame_stack: the last K observations as one, zeros before an episode's start, as SB3's VecFrameStack.
@@ -75,7 +75,7 @@ class EnvConfig:
     n_envs: int = 1
     backend: Backend = "auto"
     n_workers: int | None = None
-    wrappers: list[WrapperConfig] = field(default_factory=list)
+    wrappers: list[Any] = field(default_factory=list)  # a `class_path` key means something else to the parser
     normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
     atari: bool = False
     frame_stack: int | None = None
@@ -84,6 +84,7 @@ class EnvConfig:
     step_timeout: float | None = None
 
     def __post_init__(self) -> None:
+        self.wrappers = [_wrapper(wrapper, i) for i, wrapper in enumerate(self.wrappers)]
         if self.n_envs < 1:
             raise ConfigError(f"env.n_envs is {self.n_envs}; at least 1 environment is needed.")
         if self.n_workers is not None and self.n_workers < 1:
@@ -104,12 +105,25 @@ class EnvConfig:
         values = dict(plain)
         if isinstance(values.get("normalize"), dict):
             values["normalize"] = NormalizeConfig(**values["normalize"])
-        values["wrappers"] = [
-            w if isinstance(w, WrapperConfig) else WrapperConfig(**w) for w in values.get("wrappers", [])
-        ]
         return cls(**values)
 
     @property
     def name(self) -> str:
         """What to call the environment in messages."""
         return self.id or self.class_path or "?"
+
+
+def _wrapper(given: Any, index: int) -> WrapperConfig:
+    key = f"env.wrappers[{index}]"
+    if isinstance(given, str):
+        return WrapperConfig(given)
+    if isinstance(given, WrapperConfig):
+        return given
+    values = dict(given)
+    known = [field.name for field in fields(WrapperConfig)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{key}: unknown key '{name}'.{did_you_mean(name, known)}")
+    if "class_path" not in values:
+        raise ConfigError(f"{key}: class_path is missing: name the wrapper's class.")
+    return WrapperConfig(**values)

@@ -11,6 +11,7 @@ Everything a user can get wrong is found here, before anything is written.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -271,8 +272,25 @@ class Run:
         pause_at: int | None,
     ) -> None:
         self.module, self.plan, self._resume = module, plan, resume
+        self.request = StopRequest()
+        with contextlib.ExitStack() as stack:
+            # From the first thing written on, a signal waits for the end of an iteration.
+            stack.enter_context(self.request.listening())
+            self._prepare(name, root, checkpoint, config_text, pause_at, stack)
+            self._until_exit = stack.pop_all()
+
+    def _prepare(
+        self,
+        name: str,
+        root: Path,
+        checkpoint: CheckpointConfig,
+        config_text: str | None,
+        pause_at: int | None,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        plan = self.plan
         self.directory = plan.directory if plan.directory is not None else new_directory(root, name)
-        self._lock = RunLock(self.directory)
+        stack.callback(RunLock(self.directory).release)
         if plan.mode == "resume":
             self.lineage = Lineage.read(self.directory)
         else:
@@ -291,13 +309,15 @@ class Run:
         debris = store.clear_debris()
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
-        self.request = StopRequest()
         self._stopper = Stopper(self.request, pause_at)
         self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment.number)
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
         self.callbacks: list[Callback] = [_Opening(self), self._stopper, self._checkpointer, Progress()]
-        module.journals = [MonitorCsv(self.directory, module.env_config.name), EvaluationsNpz(self.directory)]
+        self.module.journals = [
+            MonitorCsv(self.directory, self.module.env_config.name),
+            EvaluationsNpz(self.directory),
+        ]
         self.loggers: list[Logger] = [MetricsCsv(self.directory), RunTensorBoard(self.directory)]
 
     @property
@@ -316,7 +336,6 @@ class Run:
         return self._stopper.cause or ("stop_on_reward" if self.module.stop_on_reward_reached else "finished")
 
     def __enter__(self) -> Run:
-        self._before = self.request.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
@@ -327,7 +346,7 @@ class Run:
             self.module.teardown("fit")
         self.lineage.end_segment(self.module.counters.timesteps, cause)
         self.lineage.write(self.directory)
-        self._lock.release()
+        self._until_exit.close()
 
     def summary(self) -> str:
         """What happened at the end, in two lines."""
@@ -388,8 +407,10 @@ class Run:
         clock, how = self.module.clock, self.plan.schedule
         end = self.module.learning_rate_at(clock.target)
         note = f" (target moved, schedules {how}: {end:.4g} at {clock.target:,})"
-        if end == 0.0 and how == "keep" and clock.horizon < clock.target:
-            note += f" WARNING: it is 0 from timestep {clock.horizon:,} on; resume.schedule: stretch or hold learns on"
+        if end == 0.0 and how != "stretch":
+            since = self.plan.timesteps if how == "hold" else max(clock.horizon, self.plan.timesteps)
+            note += f"\nWARNING: the learning rate is 0 from timestep {since:,} on and nothing more will be learned; "
+            note += "resume.schedule: stretch learns on"
         return note
 
     def _environments(self) -> str:

@@ -45,6 +45,17 @@ def to_plain(value: Any, path: str = "") -> Any:
     )
 
 
+def with_arrays(value: Any) -> Any:
+    """What `to_plain` made, with NumPy arrays of their own in place of its tensors."""
+    if isinstance(value, torch.Tensor):
+        return value.cpu().numpy().copy()
+    if isinstance(value, dict):
+        return {key: with_arrays(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(with_arrays(item) for item in value)
+    return value
+
+
 def digest(value: Any) -> str:
     """sha256 over the content of tensors and plain values: equal exactly when every bit is equal."""
     sha = hashlib.sha256()

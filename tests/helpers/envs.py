@@ -1,0 +1,295 @@
+"""Small environments for tests, named by `class_path: tests.helpers.envs.<class>`.
+
+Importable from the project's root, so that worker processes find them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+PATH = "tests.helpers.envs."
+
+
+class Walk(gym.Env):
+    """A walk on a line, the same whatever the seed: what happens depends on the actions alone.
+
+    Observation: position and 0.1 times the steps so far. Ends beyond 2.5 on either side. Reward: minus the
+    distance to 1.
+    """
+
+    actions: spaces.Space = spaces.Discrete(3)
+
+    def __init__(self):
+        self.observation_space = spaces.Box(-10.0, 10.0, (2,), np.float32)
+        self.action_space = type(self).actions
+
+    def _obs(self):
+        return np.array([self.position, 0.1 * self.steps], dtype=np.float32)
+
+    def move(self, action):
+        return 0.5 * (int(action) - 1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.position, self.steps = 0.0, 0
+        return self._obs(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        self.position += float(self.move(action))
+        self.steps += 1
+        return self._obs(), -abs(self.position - 1.0), abs(self.position) > 2.5, False, {}
+
+
+class BoxWalk(Walk):
+    actions = spaces.Box(-0.6, 0.8, (2,), np.float32)
+
+    def move(self, action):
+        return action[0] - 0.5 * action[1]
+
+
+class MultiDiscreteWalk(Walk):
+    actions = spaces.MultiDiscrete([3, 4])
+
+    def move(self, action):
+        return 0.5 * (int(action[0]) - 1) + 0.1 * int(action[1])
+
+
+class MultiBinaryWalk(Walk):
+    actions = spaces.MultiBinary(3)
+
+    def move(self, action):
+        return 0.6 * int(action[0]) - 0.5 * int(action[1]) + 0.05 * int(action[2])
+
+
+class DictWalk(Walk):
+    """The same walk seen as a Dict of a vector, a number of a set, and a small image with channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Dict(
+            {
+                "vector": spaces.Box(-10.0, 10.0, (2,), np.float32),
+                "parity": spaces.Discrete(2),
+                "image": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+            }
+        )
+
+    def _obs(self):
+        image = np.full((36, 36, 3), self.steps, dtype=np.uint8)
+        image[0, :, 1] = int(20 * (self.position + 5)) % 256
+        return {"vector": super()._obs(), "parity": np.int64(self.steps % 2), "image": image}
+
+
+class Noisy(Walk):
+    """Moves and observations with noise from the environment's own generator; seeds matter."""
+
+    def move(self, action):
+        return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class NoisyBox(BoxWalk):
+    def move(self, action):
+        return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class NoisyMultiDiscrete(MultiDiscreteWalk):
+    def move(self, action):
+        return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class NoisyMultiBinary(MultiBinaryWalk):
+    def move(self, action):
+        return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class NoisyDict(DictWalk):
+    def move(self, action):
+        return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class SamplesActions(Walk):
+    """Replaces every third action with one sampled from its own action space."""
+
+    def move(self, action):
+        return super().move(self.action_space.sample() if self.steps % 3 == 0 else action)
+
+
+class NoiseWrapper(gym.ObservationWrapper):
+    """Adds noise drawn from the environment's generator, through the wrapper's `np_random`."""
+
+    def __init__(self, env, scale=0.1):
+        super().__init__(env)
+        self.scale = scale
+
+    def observation(self, observation):
+        return (observation + self.scale * self.np_random.normal(size=observation.shape)).astype(np.float32)
+
+
+class CarriesState(Walk):
+    """Remembers how many steps it was played since it was made, and lets it be seen in the observation."""
+
+    def __init__(self):
+        super().__init__()
+        self.age = 0
+
+    def step(self, action):
+        self.age += 1
+        return super().step(action)
+
+    def _obs(self):
+        return super()._obs() + np.float32(1e-3 * self.age)
+
+
+class GlobalNoise(Walk):
+    """Draws from NumPy's global stream, which no seed of ours reaches."""
+
+    def move(self, action):
+        return super().move(action) + 0.1 * np.random.normal()  # noqa: NPY002  (the point of it)
+
+
+class ReusesBuffer(Walk):
+    """Returns the same array from every step and reset, overwritten in place."""
+
+    def __init__(self):
+        super().__init__()
+        self._buffer = np.zeros(2, dtype=np.float32)
+
+    def _obs(self):
+        self._buffer[:] = super()._obs()
+        return self._buffer
+
+
+class SendsBad(Walk):
+    """Sends `value` as `what` ("obs", "reward", "reset") at step `at` of an episode."""
+
+    def __init__(self, what="obs", value=float("nan"), at=3, last=False):
+        super().__init__()
+        self.what, self.value, self.at, self.last = what, float(value), at, last
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        if self.what == "reset":
+            obs[0] = self.value
+        return obs, info
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.steps == self.at:
+            if self.what == "obs":
+                obs[1] = self.value
+            elif self.what == "reward":
+                reward = self.value
+            truncated = self.last
+        return obs, reward, terminated, truncated, info
+
+
+class DoubleBox(Walk):
+    """float64 actions and observations."""
+
+    actions = spaces.Box(-0.5, 0.5, (1,), np.float64)
+
+    def move(self, action):
+        assert action.dtype == np.float64
+        return action[0]
+
+
+class Integers(Walk):
+    """Actions of a narrow integer type; overflow shows which type arrives."""
+
+    actions = spaces.MultiBinary(2)
+
+    def move(self, action):
+        with np.errstate(over="ignore"):
+            return 0.001 * float((action * np.int8(100) + action * np.int8(100)).sum())
+
+
+class Fails(Walk):
+    """Ends its process ("exit"), raises ("raise") or hangs ("hang") at step `at` of an episode.
+
+    The first look at an environment happens in the trainer's process (id `home`): it fails in others only.
+    """
+
+    def __init__(self, how="raise", at=2, home=0):
+        super().__init__()
+        self.how, self.at, self.home = how, at, home
+
+    def step(self, action):
+        if self.steps + 1 == self.at and os.getpid() != self.home:
+            if self.how == "exit":
+                os._exit(3)
+            if self.how == "hang":
+                time.sleep(600)
+            raise RuntimeError("the walls fell down")
+        return super().step(action)
+
+
+class TupleActions(Walk):
+    actions = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
+
+
+class TextObservations(Walk):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Dict({"a": spaces.Discrete(2), "words": spaces.Text(4)})
+
+
+class StartsAtOne(Walk):
+    actions = spaces.Discrete(3, start=1)
+
+
+class Image(Walk):
+    """An image of (12, 10, 3), channels last, that shows the position."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Box(0, 255, (40, 36, 3), np.uint8)
+
+    def _obs(self):
+        image = np.zeros((40, 36, 3), dtype=np.uint8)
+        image[: self.steps + 1, :, 0] = 200
+        image[:, self.steps, 2] = int(20 * (self.position + 5)) % 256
+        return image
+
+
+class ContextBandit(gym.Env):
+    """One step an episode: the context is one of `n`, and the action that equals it earns 1, others 0."""
+
+    def __init__(self, n=4):
+        self.n = n
+        self.observation_space = spaces.Box(0.0, 1.0, (n,), np.float32)
+        self.action_space = spaces.Discrete(n)
+
+    def _obs(self):
+        self.context = int(self.np_random.integers(self.n))
+        return np.eye(self.n, dtype=np.float32)[self.context]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._obs(), {}
+
+    def step(self, action):
+        reward = float(action == self.context)
+        return self._obs(), reward, True, False, {}
+
+
+class Aim(gym.Env):
+    """One step an episode: the reward is minus the squared distance of the action to half the observation."""
+
+    def __init__(self):
+        self.observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.target = self.np_random.uniform(-1.0, 1.0)
+        return np.array([self.target], dtype=np.float32), {}
+
+    def step(self, action):
+        reward = -float((action[0] - (0.8 * self.target + 0.5)) ** 2)
+        return np.array([self.target], dtype=np.float32), reward, True, False, {}
