@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from lit_rl.errors import ConfigError, did_you_mean
 
-# Keyword arguments are bare `dict`s below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3.
+# Bare `dict` and `list` below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3, and with
+# `list[Any]` it takes a mapping with a `class_path` for something to instantiate.
 
 Backend = Literal["auto", "sync", "async", "native"]
 
@@ -75,7 +76,7 @@ class EnvConfig:
     n_envs: int = 1
     backend: Backend = "auto"
     n_workers: int | None = None
-    wrappers: list[Any] = field(default_factory=list)  # a `class_path` key means something else to the parser
+    wrappers: list = field(default_factory=list)  # type: ignore[type-arg]
     normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
     atari: bool = False
     frame_stack: int | None = None
