@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from lightning.pytorch import LightningModule
-from torch import nn
+from lightning.pytorch.plugins.precision import Precision
+from torch import Tensor, nn
 
 from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
 from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
 from lit_rl.curriculum import Curriculum, CurriculumConfig, Level, LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.guard import check_obs
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.normalize import Normalizer
 from lit_rl.envs.vector import VectorEnv
@@ -266,6 +268,7 @@ class RLModule(LightningModule):
             envs.set_level(self.curriculum.level)
         if self._resumed_rank is None:
             self._obs = envs.reset()
+            check_obs(self._obs, envs.offset, self.counters.timesteps)
             self.normalizer.update_obs(self._obs)
         else:
             restore(self.rank_parts(), RANK_PARTS, self._resumed_rank)
@@ -408,6 +411,15 @@ class RLModule(LightningModule):
         self.counters.episodes += len(episodes)
         self.episodes.extend(episodes)
         self.ended = episodes
+
+    def backward_function(self) -> Callable[[Tensor], Any]:
+        """How to backpropagate a loss: torch's own way where the Trainer's would come to the same.
+
+        The Trainer's way costs as much as a tenth of a small minibatch. It is needed where precision or strategy take
+        part in the backward pass.
+        """
+        plain = type(self.trainer.precision_plugin) is Precision and self.trainer.world_size == 1
+        return Tensor.backward if plain else self.manual_backward
 
     @property
     def learning_rate_now(self) -> float:

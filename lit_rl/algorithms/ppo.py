@@ -182,20 +182,22 @@ class PPO(RLModule):
         """Play T steps in every environment.
 
         The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
-        the same weights.
+        the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
         """
         envs, net, policy = self.build_envs(), self.net, self.policy
+        policy.eval()
         if self._storage is None:
             space = self.normalizer.policy_space(self.observation_space)
             self._storage = RolloutStorage(self.n_steps, envs.n_envs, space, self.action_space)
         storage = self._storage
         noise = self._action_noise(envs.offset, envs.n_envs)
+        device = self.device
         truncated: list[tuple[int, int]] = []
         final_obs: list[Any] = []
         episodes = []
         for t in range(self.n_steps):
             _write(storage.obs_np, t, self._policy_obs)
-            head, latent = net.actor(_step_obs(storage.obs, t, self.device))
+            head, latent = net.actor(_step_obs(storage.obs, t, device))
             action = net.distribution.sample(head, net.log_std, latent, noise[self._noise_row(t)])
             storage.action[t] = action
             result = envs.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
@@ -285,10 +287,13 @@ class PPO(RLModule):
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         scheduler: Any = self.lr_schedulers()
         scheduler.set_timestep(self.counters.timesteps)
+        self.policy.train()
         progress = self.progress_remaining
         clip_range = self.clip_range(progress)
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(progress)
         rng = generator(self.seed, Stream.MINIBATCHES, self.counters.iterations)
+        parameters = list(self.policy.parameters())
+        backward = self.backward_function()
         steps: list[Tensor] = []
         kl_of_epoch: list[Tensor] = []
         going_on = True
@@ -303,8 +308,8 @@ class PPO(RLModule):
                     going_on = False
                     break
                 optimizer.zero_grad(set_to_none=True)
-                self.manual_backward(loss)
-                nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+                backward(loss)
+                nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
                 optimizer.step()
                 self.counters.gradient_steps += 1
             self.counters.updates += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def _within(error: BaseException) -> LitRLError | None:
 def _values(words: list[str], *options: str) -> list[str]:
     """What is given for an option, as `--option value` or `--option=value`."""
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         name, given, value = word.partition("=")
         if name in options:
             found.append(value if given else following)

@@ -21,6 +21,7 @@ _EXTRAS = {
     "ale": "atari",
     "cv2": "atari",
 }
+MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`."
 _FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -37,7 +38,7 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
         env = _atari(env, config)
     for i, wrapper in enumerate(config.wrappers):
         key = f"env.wrappers[{i}]"
-        env = _call(
+        env = call(
             import_class(wrapper.class_path, f"{key}.class_path"),
             f"{key}.init_args",
             env,
@@ -50,12 +51,12 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
-        env: gym.Env[Any, Any] = _call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
+        env: gym.Env[Any, Any] = call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
         if config.max_episode_steps is not None:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
     if config.id is None:
-        raise ConfigError("env.id is missing: name an environment, such as `env: {id: CartPole-v1}`.")
+        raise ConfigError(MISSING_ID)
     if config.id.startswith("ALE/") or config.atari:
         _register_atari()
     options: dict[str, Any] = {"disable_env_checker": True, **config.kwargs}
@@ -64,7 +65,7 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.atari and config.id.startswith("ALE/"):
         options.setdefault("frameskip", 1)  # the preset skips frames itself
     try:
-        made: gym.Env[Any, Any] = _call(gym.make, "env.kwargs", config.id, **options)
+        made: gym.Env[Any, Any] = call(gym.make, "env.kwargs", config.id, **options)
         return made
     except gym.error.DependencyNotInstalled as error:
         raise ConfigError(_missing(config.id, error)) from None
@@ -72,7 +73,7 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
         raise ConfigError(_missing(config.id, error)) from None
     except (gym.error.UnregisteredEnv, gym.error.Error) as error:
         known = [spec for spec in gym.registry if "/" not in spec or (config.id and "/" in config.id)]
-        text = str(error).rstrip(".").replace("\n", " ")
+        text = str(error).split(" Did you mean")[0].rstrip(".").replace("\n", " ")
         raise ConfigError(f"env.id: {text}.{did_you_mean(config.id, known)}") from None
 
 
@@ -160,10 +161,11 @@ def import_class(path: str, key: str) -> Any:
         raise ConfigError(f"{key}: module '{module_name}' has no '{name}'.{did_you_mean(name, dir(module))}") from None
 
 
-def _call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+def call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+    """Call `function`; an argument that is too many or missing is a mistake in the setting `key`."""
     try:
         return function(*args, **kwargs)
     except TypeError as error:
-        if "argument" in str(error) and "unexpected keyword" in str(error):
+        if "unexpected keyword argument" in str(error) or "required positional argument" in str(error):
             raise ConfigError(f"{key}: {str(error).splitlines()[0].rstrip('.')}.") from None
         raise

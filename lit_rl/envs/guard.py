@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lit_rl.envs.vector import EnvironmentFailed, StepResult
-from lit_rl.ops.tree import leaves
+from lit_rl.ops.tree import Obs, leaves
 
 
 def check_step(result: StepResult, offset: int, timesteps: int) -> None:
@@ -19,12 +19,25 @@ def check_step(result: StepResult, offset: int, timesteps: int) -> None:
     Raises:
         EnvironmentFailed: names the environment and what it sent.
     """
-    for what, array in [("reward", result.reward), *(("observation", leaf) for leaf in leaves(result.obs))]:
-        if array.dtype.kind != "f" or np.isfinite(array.sum()):  # a sum that overflows is looked at below
-            continue
-        bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
-            raise EnvironmentFailed(
-                f"environment {offset + row} sent a {what} that is not finite at timestep {timesteps}: {array[row]}"
-            )
+    _check("a reward", result.reward, offset, timesteps)
+    check_obs(result.obs, offset, timesteps)
+    for row, final in result.finals:
+        if not result.terminated[row]:  # the value of a truncated episode's last observation is used
+            for leaf in leaves(final):
+                _check("a last observation", np.asarray(leaf)[None], offset + row, timesteps)
+
+
+def check_obs(obs: Obs, offset: int, timesteps: int) -> None:
+    """The part of `check_step` for observations alone, such as those of a reset."""
+    for leaf in leaves(obs):
+        _check("an observation", leaf, offset, timesteps)
+
+
+def _check(what: str, array: np.ndarray, offset: int, timesteps: int) -> None:
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    row = int(np.flatnonzero(bad)[0])
+    raise EnvironmentFailed(
+        f"environment {offset + row} sent {what} that is not finite at timestep {timesteps}: {array[row]}"
+    )

@@ -20,6 +20,9 @@ from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import Stream, generator
 
 _PROBE_STEPS = 60
+_PROBE_EPISODES = 8
+"""BipedalWalker-v3 carries its physics world across resets and showed it after 2 of them in 2 runs of 12, after 4
+and after 8 in all 12."""
 _WORTH_A_PROCESS_S = 400e-6
 """A step of all environments must cost this much before worker processes pay for their messages."""
 
@@ -69,24 +72,27 @@ def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> P
 def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Probe:
     """Play an environment, bring it back elsewhere by replay, and compare.
 
-    One instance plays some steps of two episodes (the first is cut off), a new one replays the second. Both belong to
-    the check alone: their seeds and actions come from a stream of its own. Wrappers that make episodes of lives do not
-    reset in mid-game; there one episode is played and replayed.
+    One instance plays some steps of several episodes, cutting each off, and each but the first is replayed in a new
+    one. Both belong to the check alone: their seeds and actions come from a stream of its own. Wrappers that make
+    episodes of lives do not reset in mid-game; there one episode is played and replayed.
     """
     rng = generator(run_seed, Stream.PROBE)
     played = Slot(config, run_seed, 0, Stream.PROBE, levels)
     try:
         _play(played, rng)
-        seconds = _play(played, rng)
-        if not played.truly_reset:
+        exact: bool | None = None
+        for _ in range(_PROBE_EPISODES - 1):
+            seconds = _play(played, rng)
+            if not played.truly_reset:
+                break  # lives: where we cut is not in the action log
+            exact = _comes_back(played, config, run_seed, levels)
+            if not exact:
+                break
+        if exact is None:
             played.close()
             played = Slot(config, run_seed, 0, Stream.PROBE, levels)
             seconds = _play(played, rng)
-        replayed = Slot(config, run_seed, 0, Stream.PROBE, levels)
-        try:
-            _, exact = replayed.restore(played.capture())
-        finally:
-            replayed.close()
+            exact = _comes_back(played, config, run_seed, levels)
     finally:
         played.close()
     return Probe(
@@ -95,6 +101,14 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
         played.env.observation_space,
         played.env.action_space,
     )
+
+
+def _comes_back(played: Slot, config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> bool:
+    replayed = Slot(config, run_seed, 0, Stream.PROBE, levels)
+    try:
+        return replayed.restore(played.capture())[1]
+    finally:
+        replayed.close()
 
 
 def _play(slot: Slot, rng: np.random.Generator) -> float:

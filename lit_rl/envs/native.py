@@ -11,6 +11,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 
 from lit_rl.data.episode import Episode
+from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
@@ -63,9 +64,9 @@ class SameStepCartPole(CartPoleVectorEnv):
 
     def set_state(self, state: dict[str, Any]) -> Any:
         """The inverse of `get_state`; returns the current observations."""
-        self.state = np.array(state["state"])
-        self.steps = np.array(state["steps"])
-        self.episode = np.array(state["episode"])
+        self.state = np.asarray(state["state"]).copy()
+        self.steps = np.asarray(state["steps"]).copy()
+        self.episode = np.asarray(state["episode"]).copy()
         self.prev_done[:] = False
         return self.state.T.astype(np.float32)
 
@@ -130,7 +131,7 @@ class NativeVectorEnv:
         if not self._exact:
             return self.reset(), list(range(self.n_envs))
         obs: Obs = self._env.set_state(state["own"])
-        self._ret, self._length = np.array(state["ret"]), np.array(state["length"])
+        self._ret, self._length = np.asarray(state["ret"]).copy(), np.asarray(state["length"]).copy()
         return obs, []
 
     def close(self) -> None:
@@ -143,13 +144,20 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
         kwargs["max_episode_steps"] = config.max_episode_steps
     if config.id in ("CartPole-v1", "CartPole-v0"):
         kwargs.setdefault("max_episode_steps", 500 if config.id == "CartPole-v1" else 200)
-        return SameStepCartPole(n_envs, **kwargs)
+        return call(SameStepCartPole, "env.kwargs", n_envs, **kwargs)
     if config.class_path is not None:
-        from lit_rl.envs.build import import_class
-
-        return import_class(config.class_path, "env.class_path")(n_envs, **kwargs)
+        return call(import_class(config.class_path, "env.class_path"), "env.kwargs", n_envs, **kwargs)
+    if config.id is None:
+        raise ConfigError(MISSING_ID)
     try:
-        return gym.make_vec(str(config.id), num_envs=n_envs, vectorization_mode="vector_entry_point", **kwargs)
+        return call(
+            gym.make_vec,
+            "env.kwargs",
+            config.id,
+            num_envs=n_envs,
+            vectorization_mode="vector_entry_point",
+            **kwargs,
+        )
     except gym.error.Error as error:
         text = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(f"env.backend: native is not there for {config.name} ({text}). Use sync or async.") from None

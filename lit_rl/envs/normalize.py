@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor, nn
 
 from lit_rl.envs.config import NormalizeConfig
+from lit_rl.envs.images import is_image
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.moments import INITIAL_COUNT, update_moments
 from lit_rl.ops.tree import Obs
@@ -140,6 +140,4 @@ def _normalized_parts(space: spaces.Space[Any], keys: list[str] | None) -> dict[
             raise ConfigError(f"env.normalize.keys: part '{key}' is not a Box and cannot be normalised.")
     if keys is not None:
         return {key: space.spaces[key] for key in keys}
-    return {
-        key: part for key, part in space.spaces.items() if isinstance(part, spaces.Box) and not is_image_space(part)
-    }
+    return {key: part for key, part in space.spaces.items() if isinstance(part, spaces.Box) and not is_image(part)}

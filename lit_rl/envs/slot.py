@@ -19,6 +19,7 @@ from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
+from lit_rl.ops.tree import tree_map
 
 
 @dataclass
@@ -154,11 +155,16 @@ class Slot:
         return self.env.reset(seed=seed)[0]
 
     def begin(self) -> Any:
-        """Start the next episode; returns its first observation."""
+        """Start the next episode, wherever the environment is; returns its first observation."""
+        if self._config.fresh_instance and not self._is_new:
+            self._make(self._monitor.level)
+        return self._begin()
+
+    def _begin(self) -> Any:
         self.episode += 1
         level = self._next_level()
         if self._monitor.over:  # this reset will be a true one
-            if self._config.fresh_instance and not self._is_new:
+            if self._config.fresh_instance and not self._is_new:  # not at a lost life: the game goes on
                 self._make(level)
             self._enter(level)
         obs = self._reset()
@@ -185,7 +191,8 @@ class Slot:
         value = float(reward)
         self._trace = zlib.crc32(struct.pack("<d", value), _checksum(obs, self._trace))
         if terminated or truncated:
-            return Transition(self.begin(), value, bool(terminated), bool(truncated), obs)
+            final = tree_map(np.array, obs)  # a copy: the reset may write into the same array
+            return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
         return Transition(obs, value, False, False, None)
 
     @property
@@ -220,7 +227,7 @@ class Slot:
             return exact, True
         self._make(0)
         self.episode = state.episode
-        obs = self.begin()
+        obs = self._begin()
         self.take_finished()
         return obs, False
 
@@ -232,7 +239,7 @@ class Slot:
         self._monitor.replay_tokens = list(state.tokens)
         self.episode = state.first_episode - 1
         self._replayed_level = names.index(state.level)
-        obs = self.begin()
+        obs = self._begin()
         self._replayed_level = None
         for action in state.actions:
             if self.episode > state.episode:

@@ -139,7 +139,7 @@ class SyncVectorEnv:
         return self._obs
 
     def step(self, actions: np.ndarray) -> StepResult:
-        actions = actions.copy()  # the slots keep them in their logs
+        actions = actions.astype(self.action_space.dtype)  # a copy: the slots keep them in their logs
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
         for row, slot in enumerate(self._slots):

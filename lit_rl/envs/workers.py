@@ -242,12 +242,11 @@ class AsyncVectorEnv:
             self.close()
             raise
 
-    def _send(self, message: bytes) -> None:
-        for i, pipe in enumerate(self._pipes):
-            try:
-                pipe.send_bytes(message)
-            except (BrokenPipeError, ConnectionResetError):
-                self._died(i)
+    def _send(self, i: int, message: bytes) -> None:
+        try:
+            self._pipes[i].send_bytes(message)
+        except (BrokenPipeError, ConnectionResetError):
+            self._died(i)
 
     def _receive(self, i: int, timeout: float | None) -> Any:
         pipe = self._pipes[i]
@@ -282,7 +281,8 @@ class AsyncVectorEnv:
         )
 
     def _all(self, message: bytes, timeout: float | None = None) -> list[Any]:
-        self._send(message)
+        for i in range(len(self._pipes)):
+            self._send(i, message)
         return [self._receive(i, timeout) for i in range(len(self._pipes))]
 
     def set_level(self, level: int) -> None:
@@ -307,8 +307,8 @@ class AsyncVectorEnv:
         return [state for block in self._all(CAPTURE) for state in block]
 
     def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
-        for pipe, block in zip(self._pipes, self._blocks, strict=True):
-            pipe.send_bytes(RESTORE + pickle.dumps(states[block.start : block.stop]))
+        for i, block in enumerate(self._blocks):
+            self._send(i, RESTORE + pickle.dumps(states[block.start : block.stop]))
         lost = [row for i in range(len(self._pipes)) for row in self._receive(i, None)]
         return self._arrays.obs, lost
 

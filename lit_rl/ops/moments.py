@@ -19,8 +19,8 @@ def update_moments(mean: np.ndarray, var: np.ndarray, count: np.ndarray, batch: 
             as NumPy does and SB3 with it.
     """
     n = batch.shape[0]
-    batch_mean = batch.mean(axis=0)
-    batch_var = batch.var(axis=0)
+    batch_mean = np.add.reduce(batch, axis=0) / n  # mean() and var() without what they look up first
+    batch_var = np.add.reduce(np.square(batch - batch_mean), axis=0) / n
     delta = batch_mean - mean
     total = count + n
     var *= count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from lit_rl.errors import ConfigError, did_you_mean
@@ -68,22 +68,39 @@ _ZOO = re.compile(r"lin_(?P<start>[0-9.eE+-]+)")
 
 
 def as_schedule(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
-    """Read a setting; `key` names it in the error."""
+    """Read a setting; `key` names it in the error.
+
+    Raises:
+        ConfigError: it is none of the forms of `ScheduleLike`, nor a dictionary of a `Schedule`'s fields.
+    """
     if isinstance(value, Schedule):
         return value
     if isinstance(value, dict):
-        return Schedule(**value)  # type: ignore[arg-type]
-    if isinstance(value, str):
-        try:
-            match = _ZOO.fullmatch(value)
-            if match:
-                return Schedule(float(match["start"]), 0.0, "linear")
-            return Schedule(float(value), shape="constant")
-        except ValueError:
-            raise ConfigError(
-                f"{key}: '{value}' is neither a number, 'lin_<start>' nor a schedule {{start, end, shape, fraction}}."
-            ) from None
-    return Schedule(float(value), shape="constant")
+        known = [field.name for field in fields(Schedule)]
+        for name in value:
+            if name not in known:
+                raise ConfigError(
+                    f"{key}: a schedule has no '{name}'; it takes {', '.join(known)}.{did_you_mean(name, known)}"
+                )
+        if "start" not in value:
+            raise ConfigError(f"{key}: a schedule needs 'start', its value at timestep 0.")
+        numbers = {
+            name: part if name == "shape" or part is None else _number(part, f"{key}.{name}")
+            for name, part in value.items()
+        }
+        return Schedule(**numbers)  # type: ignore[arg-type]
+    if isinstance(value, str) and (match := _ZOO.fullmatch(value)):
+        return Schedule(_number(match["start"], key), 0.0, "linear")
+    return Schedule(_number(value, key), shape="constant")
+
+
+def _number(value: object, key: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{key}: '{value}' is neither a number, 'lin_<start>' nor a schedule {{start, end, shape, fraction}}."
+        ) from None
 
 
 @dataclass

@@ -146,7 +146,7 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
         data = path.read_bytes() if data is None else data
         entries[path.name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     record = Manifest(**manifest, files=entries)
-    write_durably(staging / MANIFEST, (json.dumps(asdict(record), indent=2) + "\n").encode())
+    write_durably(staging / MANIFEST, manifest_text(asdict(record)).encode())
     sync_directory(staging)
     try:
         os.rename(staging, final)
@@ -180,6 +180,12 @@ def manifest_fields(
     }
 
 
+def manifest_text(fields: dict[str, Any]) -> str:
+    """The manifest as it stands on disk: its fields, and last a sha256 over them."""
+    own = hashlib.sha256(json.dumps(fields, indent=2).encode()).hexdigest()
+    return json.dumps({**fields, "sha256": own}, indent=2) + "\n"
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a checkpoint directory; its files are not looked at.
 
@@ -188,12 +194,16 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / MANIFEST
     try:
-        fields = json.loads(file.read_text())
+        text = file.read_text()
+        fields = json.loads(text)
         if fields["format"] > FORMAT:
             raise DataError(
                 f"{path} has checkpoint format {fields['format']}, this lit_rl reads up to {FORMAT}; it was written by "
                 f"lit-rl {fields['versions']['lit-rl']}, which opens it."
             )
+        del fields["sha256"]
+        if text != manifest_text(fields):
+            raise DataError(f"digest mismatch in {file}: damaged.")
         return Manifest(**{**fields, "files": {name: FileEntry(**entry) for name, entry in fields["files"].items()}})
     except FileNotFoundError:
         raise DataError(f"{path} has no {MANIFEST}: it is not a committed checkpoint.") from None

@@ -1,0 +1,1 @@
+"""What several tests share: small environments, and PPO without a Trainer."""

@@ -5,6 +5,7 @@ Importable from the project's root, so that worker processes find them.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 
@@ -26,7 +27,7 @@ class Walk(gym.Env):
 
     def __init__(self):
         self.observation_space = spaces.Box(-10.0, 10.0, (2,), np.float32)
-        self.action_space = type(self).actions
+        self.action_space = copy.deepcopy(type(self).actions)  # each instance samples from its own
 
     def _obs(self):
         return np.array([self.position, 0.1 * self.steps], dtype=np.float32)

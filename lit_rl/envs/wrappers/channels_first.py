@@ -7,12 +7,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+
+from lit_rl.envs.images import channels_first, is_image
 
 
 def needs_transpose(space: spaces.Space[Any]) -> bool:
     """Whether `space` is an image with its channels last."""
-    return is_image_space(space) and not is_image_space_channels_first(space)  # type: ignore[arg-type]
+    return is_image(space) and not channels_first(space)
 
 
 class ChannelsFirst(gym.ObservationWrapper[Any, Any, Any]):

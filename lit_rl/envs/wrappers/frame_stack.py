@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 
+from lit_rl.envs.images import channels_first, is_image
 from lit_rl.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ class FrameStack(gym.ObservationWrapper[Any, Any, Any]):
         space = env.observation_space
         if not isinstance(space, spaces.Box):
             raise ConfigError(f"env.frame_stack needs a Box observation space, this environment has {space}.")
-        first = is_image_space(space) and is_image_space_channels_first(space)
+        first = is_image(space) and channels_first(space)
         self._axis = 0 if first else -1
         self.observation_space = spaces.Box(
             low=np.repeat(space.low, n_stack, axis=self._axis),

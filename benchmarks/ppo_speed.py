@@ -1,0 +1,155 @@
+"""Timesteps a second of PPO: through the Trainer, in a bare loop over the same module, and in stable-baselines3.
+
+The three do the same work in turn, round after round, in one process, so that a machine whose speed wanders is fair.
+
+    python benchmarks/ppo_speed.py --env HalfCheetah-v5 --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from stable_baselines3 import PPO as Sb3PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from lit_rl import PPO, CheckpointConfig, EnvConfig, NormalizeConfig, begin
+from lit_rl.cli.quiet import quiet
+
+WORK = {
+    "HalfCheetah-v5": {"n_envs": 8, "n_steps": 256, "batch_size": 256, "n_epochs": 10, "normalize": True},
+    "CartPole-v1": {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "normalize": False},
+}
+
+
+def make(env: str, work: dict[str, Any], target: int, device: str) -> PPO:
+    normalize = NormalizeConfig(obs=work["normalize"], reward=work["normalize"])
+    return PPO(
+        env=EnvConfig(id=env, n_envs=work["n_envs"], backend="sync", normalize=normalize),
+        n_steps=work["n_steps"],
+        batch_size=work["batch_size"],
+        n_epochs=work["n_epochs"],
+        total_timesteps=target,
+        seed=1,
+    )
+
+
+class Stopwatch(Callback):
+    """Time from the first iteration's start to the last one's end, with logging and saving between them."""
+
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.end = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if self.start is None:
+            self.start = time.perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.end = time.perf_counter()
+
+
+def through_the_trainer(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
+    steps = iterations * work["n_envs"] * work["n_steps"]
+    module, watch = make(env, work, steps, accelerator), Stopwatch()
+    with tempfile.TemporaryDirectory() as root:
+        run = begin(module, root=root, checkpoint=CheckpointConfig(every_timesteps=None))
+        assert run is not None
+        trainer = Trainer(
+            callbacks=[watch, *run.callbacks], logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False, accelerator=accelerator, devices=1,
+        )  # fmt: skip
+        out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
+        try:
+            with run:
+                trainer.fit(module, weights_only=True)
+        finally:
+            sys.stdout = out
+    assert watch.start is not None
+    return steps / (watch.end - watch.start)
+
+
+def bare_loop(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
+    steps = iterations * work["n_envs"] * work["n_steps"]
+    module = make(env, work, steps, accelerator)
+    envs = module.build_envs()
+    module.build_networks()
+    module.to("cuda" if accelerator == "cuda" else "cpu")
+    made = module.configure_optimizers()
+    module.optimizers = lambda use_pl_optimizer=False: made["optimizer"]  # type: ignore[method-assign]
+    module.lr_schedulers = lambda: made["lr_scheduler"]  # type: ignore[method-assign]
+    module.backward_function = lambda: torch.Tensor.backward  # type: ignore[method-assign]
+    module._obs = envs.reset()
+    module.normalizer.update_obs(module._obs)
+    module._policy_obs = module.normalizer.normalize_obs(module._obs)
+    start = time.perf_counter()
+    for _ in range(iterations):
+        module.update(module.collect())
+        module.counters.iterations += 1
+    elapsed = time.perf_counter() - start
+    envs.close()
+    return steps / elapsed
+
+
+def stable_baselines3(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
+    steps = iterations * work["n_envs"] * work["n_steps"]
+    envs: Any = make_vec_env(env, work["n_envs"], seed=1)
+    if work["normalize"]:
+        envs = VecNormalize(envs)
+    model = Sb3PPO(
+        "MlpPolicy", envs, n_steps=work["n_steps"], batch_size=work["batch_size"], n_epochs=work["n_epochs"], seed=1,
+        device="cuda" if accelerator == "cuda" else "cpu",
+    )  # fmt: skip
+    start = time.perf_counter()
+    model.learn(steps)
+    elapsed = time.perf_counter() - start
+    envs.close()
+    return steps / elapsed
+
+
+CONTENDERS = {"lit_rl fit": through_the_trainer, "lit_rl bare loop": bare_loop, "stable-baselines3": stable_baselines3}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--env", choices=WORK, default="HalfCheetah-v5")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--iterations", type=int, default=20, help="of each contender in a round")
+    parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu")
+    arguments = parser.parse_args()
+    quiet()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    speeds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    work = WORK[arguments.env]
+    for run in CONTENDERS.values():
+        run(arguments.env, work, 2, arguments.accelerator)  # warm up
+    for i in range(arguments.rounds):
+        for name, run in CONTENDERS.items():
+            speeds[name].append(run(arguments.env, work, arguments.iterations, arguments.accelerator))
+        line = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items())
+        print(f"round {i + 1}: {line}", flush=True)
+    print(f"\n{arguments.env}, {work}, {arguments.accelerator}")
+    print(f"timesteps a second, median of {arguments.rounds} rounds")
+    for name, values in speeds.items():
+        print(f"  {name:<18} {statistics.median(values):>9,.0f}   ({min(values):,.0f} to {max(values):,.0f})")
+    fit, bare, sb3 = speeds.values()
+    over_bare = statistics.median(b / a for a, b in zip(fit, bare, strict=True))
+    over_sb3 = statistics.median(a / b for a, b in zip(fit, sb3, strict=True))
+    print(f"  time of fit over the bare loop: {over_bare:.3f}; speed of fit over stable-baselines3: {over_sb3:.2f}")
+
+
+if __name__ == "__main__":
+    main()
