@@ -10,7 +10,9 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "PPO": "lit_rl.algorithms.ppo",
     "RLModule": "lit_rl.algorithms.base",
+    "CurriculumConfig": "lit_rl.curriculum",
     "EnvConfig": "lit_rl.envs.config",
+    "EvalConfig": "lit_rl.algorithms.evaluation",
     "NormalizeConfig": "lit_rl.envs.config",
     "WrapperConfig": "lit_rl.envs.config",
     "CheckpointConfig": "lit_rl.callbacks.checkpointing",
@@ -22,8 +24,10 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from lit_rl.algorithms.base import RLModule
+    from lit_rl.algorithms.evaluation import EvalConfig
     from lit_rl.algorithms.ppo import PPO
     from lit_rl.callbacks.checkpointing import CheckpointConfig
+    from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
     from lit_rl.ops.schedules import Schedule
     from lit_rl.run.begin import begin
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = [
     "PPO",
     "CheckpointConfig",
+    "CurriculumConfig",
     "EnvConfig",
+    "EvalConfig",
     "NormalizeConfig",
     "RLModule",
     "ResumeConfig",

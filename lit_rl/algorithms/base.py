@@ -7,7 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,14 +16,15 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
-from lit_rl.algorithms.evaluation import Evaluation, evaluate
+from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
 from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
+from lit_rl.curriculum import Curriculum, CurriculumConfig, Level, LevelChange
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.guard import check_obs
 from lit_rl.envs.make import make_vector
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.normalize import Normalizer
-from lit_rl.envs.vector import SyncVectorEnv, VectorEnv
+from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
@@ -31,11 +32,24 @@ from lit_rl.ops.tree import Obs
 from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
 from lit_rl.state.plain import to_plain, with_arrays
-from lit_rl.state.records import Best, Counters, EpisodeWindow, LogBook
+from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated, LogBook
 from lit_rl.state.space import describe, space_from_plain, space_to_plain
 from lit_rl.state.streams import capture_streams, restore_streams
 
 STATE_FORMAT = 1
+
+
+class Journal(Protocol):
+    """A file of the run, beside the loggers."""
+
+    def write(self, module: RLModule) -> None:
+        """Take in the iteration that has ended."""
+
+    def position(self) -> dict[str, Any]:
+        """Where it stands, kept in the checkpoint."""
+
+    def cut_to(self, position: dict[str, Any]) -> None:
+        """Go back there."""
 
 
 class RLModule(LightningModule):
@@ -49,13 +63,23 @@ class RLModule(LightningModule):
         total_timesteps: the run ends at the first iteration boundary at or past this timestep.
         seed: every random stream of the run derives from it.
         gamma: discount factor; also that of the reward scaling, unless `env.normalize.gamma` names another.
+        curriculum: the levels of the run, as a `CurriculumConfig` or the same as nested dictionaries.
+        evaluation: when and how the policy is evaluated beside training, as an `EvalConfig` or a dictionary.
     """
 
     policy: nn.Module
     normalizer: Normalizer
     learning_rate: Schedule
 
-    def __init__(self, env: EnvConfig | dict[str, Any], total_timesteps: int, seed: int, gamma: float) -> None:
+    def __init__(
+        self,
+        env: EnvConfig | dict[str, Any],
+        total_timesteps: int,
+        seed: int,
+        gamma: float,
+        curriculum: CurriculumConfig | dict[str, Any] | None = None,
+        evaluation: EvalConfig | dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.env_config = EnvConfig.from_plain(env) if isinstance(env, dict) else env
@@ -63,13 +87,30 @@ class RLModule(LightningModule):
             raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
         self.seed = seed
         self.gamma = gamma
+        self.curriculum = _curriculum(curriculum, self.env_config.n_envs)
+        """Which level is current; `None` for a run without levels."""
+        self.eval_config = evaluation if isinstance(evaluation, EvalConfig) else EvalConfig.from_plain(evaluation or {})
+        self.eval_config.check_levels(self.levels)
+        if self.curriculum is not None and self.curriculum.needs_evaluation and self.eval_config.every is None:
+            raise ConfigError("curriculum: a rule waits for evaluations, and there are none; give eval.every.")
         self.counters = Counters()
         self.clock = Clock(target=total_timesteps, horizon=total_timesteps)
         self.episodes = EpisodeWindow()
+        self.evaluated = Evaluated()
         self.best = Best()
         self.log_book = LogBook()
         self.metrics: dict[str, float] = {}
         """Metrics of the last iteration, by SB3's names."""
+        self.ended: list[Episode] = []
+        """Episodes that ended in the last iteration, in the order (step, environment)."""
+        self.level_change: LevelChange | None = None
+        """The step to another level at the end of the last iteration, if there was one."""
+        self.evaluated_now: Evaluation | None = None
+        """The evaluation made in the last iteration, if there was one."""
+        self.evaluated_best = False
+        """Whether that was the best so far."""
+        self.journals: list[Journal] = []
+        """Files of the run that are told of every iteration."""
         self.envs: VectorEnv | None = None
         self.on_ready: Callable[[], None] | None = None
         """Called once everything is in place and before the first iteration."""
@@ -99,8 +140,11 @@ class RLModule(LightningModule):
         """Improve the weights with a rollout; returns metrics by SB3's names."""
 
     @abstractmethod
-    def predict(self, policy_obs: Any) -> np.ndarray:
-        """The most likely actions, as the environment takes them, for observations as the policy sees them."""
+    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Actions as the environment takes them, for observations as the policy sees them.
+
+        The most likely ones, or with `rng` such as training draws.
+        """
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -128,10 +172,15 @@ class RLModule(LightningModule):
         assert self._spaces is not None
         return self._spaces[1]
 
+    @property
+    def levels(self) -> list[Level]:
+        """Of the curriculum; empty without one."""
+        return [] if self.curriculum is None else self.curriculum.levels
+
     def build_envs(self) -> VectorEnv:
         """Make this rank's environments, once."""
         if self.envs is None:
-            self.envs = make_vector(self.env_config, self.seed, range(self.env_config.n_envs))
+            self.envs = make_vector(self.env_config, self.seed, range(self.env_config.n_envs), self.levels)
             if self._spaces is not None:
                 self.check_spaces(*self._spaces, of="this environment")
             self._spaces = (self.envs.observation_space, self.envs.action_space)
@@ -140,7 +189,7 @@ class RLModule(LightningModule):
     def build_evaluation_envs(self) -> VectorEnv:
         """Make environments for evaluation in this process, with episode seeds of their own, once."""
         if self.envs is None:
-            self.envs = SyncVectorEnv(self.env_config, self.seed, range(1), Stream.EVALUATION)
+            self.envs = evaluation_envs(self.env_config, self.seed, 1, self.levels)
             self._spaces = self._spaces or (self.envs.observation_space, self.envs.action_space)
         return self.envs
 
@@ -215,6 +264,8 @@ class RLModule(LightningModule):
     def on_train_start(self) -> None:
         """Begin or bring back the environments; global random streams come last, nothing may draw after them."""
         envs = self.build_envs()
+        if self.curriculum is not None:
+            envs.set_level(self.curriculum.level)
         if self._resumed_rank is None:
             self._obs = envs.reset()
             check_obs(self._obs, envs.offset, self.counters.timesteps)
@@ -228,19 +279,55 @@ class RLModule(LightningModule):
             self.on_ready()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
+        before = self.counters.timesteps
         rollout = self.collect()
         metrics = self.update(rollout)
         self.counters.iterations += 1
+        if self.curriculum is not None:
+            self.curriculum.record(self.ended, self.counters.timesteps - before)
+        metrics |= self._evaluate_beside(before) | self._advance()
         self.metrics = {**self.episodes.metrics(), **self._time_metrics(), **metrics}
-        self.best.offer(self.score, self.counters.timesteps)
+        is_best = self.best.offer(self.score, self.counters.timesteps, self.score_level)
+        self.evaluated_best = is_best and self.evaluated_now is not None
         for logger in self.loggers:
             logger.log_metrics(self.metrics, step=self.counters.timesteps)
+        for journal in self.journals:
+            journal.write(self)
         if self.finished:
             self.trainer.should_stop = True
 
+    def _evaluate_beside(self, before: int) -> dict[str, float]:
+        """Evaluate if it is time to; returns metrics."""
+        self.evaluated_now = None
+        config, now = self.eval_config, self.counters.timesteps
+        if not config.due(before, now):
+            return {}
+        level = 0 if self.curriculum is None else self.curriculum.level
+        found = evaluate_beside(self, config, self.levels, level, now)
+        metrics = found.logged(self.levels, each=config.level == "all")
+        self.evaluated_now = found
+        self.evaluated = Evaluated(now, metrics["eval/mean_reward"], level if config.level == "current" else 0)
+        if self.curriculum is not None:
+            judged = found.on_level(level) if config.level == "all" else found
+            self.curriculum.record_evaluation(judged.logged(self.levels, each=False))
+        return metrics
+
+    def _advance(self) -> dict[str, float]:
+        """Let the curriculum change its level; returns metrics."""
+        if self.curriculum is None:
+            return {}
+        assert self.envs is not None
+        self.level_change = self.curriculum.advance(self.counters.timesteps)
+        if self.level_change is not None:
+            self.envs.set_level(self.curriculum.level)
+        return self.curriculum.metrics()
+
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Play `evaluation_episodes` episodes; the result is left in `evaluation`."""
-        self.evaluation = evaluate(self, self.build_evaluation_envs(), self.evaluation_episodes)
+        envs = self.build_evaluation_envs()
+        if self.curriculum is not None:
+            envs.set_level(self.curriculum.level)
+        self.evaluation = evaluate(self, envs, self.evaluation_episodes)
         metrics = {f"test/{key}": value for key, value in self.evaluation.metrics().items()}
         self.log_dict(metrics, batch_size=1)
 
@@ -258,13 +345,37 @@ class RLModule(LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether the run has reached its target."""
-        return self.counters.timesteps >= self.clock.target
+        """Whether the run has reached its target, or an evaluation its `stop_on_reward`."""
+        return self.counters.timesteps >= self.clock.target or self.stop_on_reward_reached
+
+    @property
+    def stop_on_reward_reached(self) -> bool:
+        """Whether an evaluation of the last iteration reached `stop_on_reward`."""
+        return self.evaluated_now is not None and self.was_reached(self.evaluated)
+
+    def was_reached(self, evaluated: Evaluated) -> bool:
+        """Whether an evaluation reached `stop_on_reward`."""
+        wanted, on_current = self.eval_config.stop_on_reward, self.eval_config.level == "current"
+        is_last = not on_current or evaluated.level == max(len(self.levels) - 1, 0)
+        return wanted is not None and evaluated.reward is not None and is_last and evaluated.reward >= wanted
 
     @property
     def score(self) -> float | None:
-        """By which checkpoints are compared; `None` before an episode has ended."""
+        """By which checkpoints are compared: the mean return of the evaluation made just now, or of the last episodes
+        (with a curriculum, of those on its current level). `None` where there is none.
+        """
+        if self.eval_config.every is not None:
+            return self.evaluated.reward if self.evaluated.timesteps == self.counters.timesteps else None
+        if self.curriculum is not None:
+            return self.episodes.mean_return_on(self.curriculum.level)
         return self.episodes.metrics().get("rollout/ep_rew_mean")
+
+    @property
+    def score_level(self) -> int:
+        """The curriculum's level the score belongs to; 0 where all scores compare."""
+        if self.eval_config.every is not None:
+            return self.evaluated.level
+        return 0 if self.curriculum is None else self.curriculum.level
 
     # -- state -------------------------------------------------------------------------------------------------
 
@@ -274,6 +385,8 @@ class RLModule(LightningModule):
             "counters": self.counters,
             "clock": self.clock,
             "episodes": self.episodes,
+            "curriculum": _CurriculumPart(self.curriculum),
+            "evaluation": self.evaluated,
             "best": self.best,
             "logs": self.log_book,
         }
@@ -297,6 +410,7 @@ class RLModule(LightningModule):
         self.counters.timesteps += steps * self.env_config.n_envs
         self.counters.episodes += len(episodes)
         self.episodes.extend(episodes)
+        self.ended = episodes
 
     def backward_function(self) -> Callable[[Tensor], Any]:
         """How to backpropagate a loss: torch's own way where the Trainer's would come to the same.
@@ -338,6 +452,29 @@ class RLModule(LightningModule):
         """The hyperparameters as plain values."""
         settings: dict[str, Any] = to_plain_settings(dict(self.hparams))
         return settings
+
+
+def _curriculum(config: CurriculumConfig | dict[str, Any] | None, n_envs: int) -> Curriculum | None:
+    config = config if isinstance(config, CurriculumConfig) else CurriculumConfig.from_plain(config or {})
+    if not config.levels:
+        return None
+    curriculum = Curriculum(config.levels)
+    curriculum.check_envs(n_envs)
+    return curriculum
+
+
+class _CurriculumPart:
+    """The curriculum's state; empty for a run without one. A run that is given one begins on its first level."""
+
+    def __init__(self, curriculum: Curriculum | None) -> None:
+        self._curriculum = curriculum
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._curriculum is None else self._curriculum.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._curriculum is not None and state:
+            self._curriculum.load_state_dict(state)
 
 
 class _Streams:

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 
-from lit_rl.envs.monitor import Episode
-from lit_rl.envs.vector import VectorEnv
+from lit_rl.curriculum import Level, Mix
+from lit_rl.data.episode import Episode
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.vector import SyncVectorEnv, VectorEnv
+from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.ops.streams import Stream, generator
+from lit_rl.state.streams import capture_streams, restore_streams
+
+Which = Literal["current", "last", "all"]
+
+
+@dataclass
+class EvalConfig:
+    """Evaluation beside training: in environments of its own, with streams of its own.
+
+    Args:
+        every: evaluate at the first iteration boundary at or past each multiple of this many timesteps; `null`: never.
+        episodes: whole episodes of an evaluation; on each level, where there are several.
+        deterministic: the most likely actions; false draws them as in training, from the evaluation's own stream.
+        envs: environments that share the episodes.
+        level: of the curriculum: the `current` one, the `last` one, or `all` of them.
+        stop_on_reward: the run is finished when the mean return of an evaluation reaches this; with a curriculum and
+            `level: current`, on its last level only.
+    """
+
+    every: int | None = None
+    episodes: int = 10
+    deterministic: bool = True
+    envs: int = 1
+    level: Which = "current"
+    stop_on_reward: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("every", "episodes", "envs"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"eval.{key} is {value}; it must be at least 1.")
+        if self.level not in get_args(Which):
+            raise ConfigError(
+                f"eval.level: '{self.level}' is not one of {', '.join(get_args(Which))}."
+                f"{did_you_mean(self.level, get_args(Which))}"
+            )
+        if self.stop_on_reward is not None and self.every is None:
+            raise ConfigError("eval.stop_on_reward needs evaluations; give eval.every.")
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> EvalConfig:
+        """From a dictionary, as it stands in a checkpoint."""
+        return cls(**plain)
+
+    def due(self, before: int, now: int) -> bool:
+        """Whether a multiple of `every` lies in (before, now]: a function of the timesteps and nothing else."""
+        return self.every is not None and now // self.every > before // self.every
+
+    def check_levels(self, levels: Sequence[Level]) -> None:
+        """Refuse what only a curriculum gives a meaning."""
+        if self.level != "current" and not levels:
+            raise ConfigError(f"eval.level: '{self.level}' needs a curriculum; remove it.")
+
+    def played(self, levels: Sequence[Level], current: int) -> list[int]:
+        """The levels of an evaluation made while `current` is the curriculum's."""
+        if self.level == "all":
+            return list(range(len(levels)))
+        return [len(levels) - 1 if self.level == "last" else current]
 
 
 class Player(Protocol):
@@ -17,9 +80,11 @@ class Player(Protocol):
 
     normalizer: Any
     training: bool
+    env_config: EnvConfig
+    seed: int
 
-    def predict(self, policy_obs: Any) -> np.ndarray:
-        """The most likely actions."""
+    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        """The most likely actions, or drawn ones."""
 
     def train(self, mode: bool = True) -> Any:
         """Switch between training and evaluation."""
@@ -27,7 +92,7 @@ class Player(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Finished episodes, in the order in which each environment played them."""
+    """Finished episodes, level by level, in the order in which each environment played them."""
 
     episodes: list[Episode]
 
@@ -50,13 +115,70 @@ class Evaluation:
             metrics["success_rate"] = float(np.mean(successes))
         return metrics
 
+    def on_level(self, level: int) -> Evaluation:
+        """Its episodes on one level."""
+        return Evaluation([episode for episode in self.episodes if episode.level == level])
+
+    def logged(self, levels: Sequence[Level], each: bool) -> dict[str, float]:
+        """`eval/mean_reward` and its kin over all episodes; with `each`, also level by level."""
+        metrics = _logged(self, "eval")
+        for i, level in enumerate(levels if each else []):
+            metrics |= _logged(self.on_level(i), f"eval/level_{level.name}")
+        return metrics
+
+
+def _logged(evaluation: Evaluation, prefix: str) -> dict[str, float]:
+    names = ("mean_reward", "mean_ep_length", "success_rate")
+    metrics = evaluation.metrics()
+    return {f"{prefix}/{name}": metrics[name] for name in names if name in metrics}
+
+
+def evaluation_envs(
+    config: EnvConfig, seed: int, n_envs: int, levels: Sequence[Level], key: tuple[int, ...] = ()
+) -> VectorEnv:
+    """Environments in this process, with episode seeds of their own; every one is on the level that is set."""
+    if config.backend == "native" and config.class_path is not None:
+        raise ConfigError(f"evaluation needs single environments, and {config.name} is a vectorised one only.")
+    unmixed = [replace(level, mix=Mix()) for level in levels]
+    return SyncVectorEnv(config, seed, range(n_envs), Stream.EVALUATION, unmixed, key)
+
+
+def evaluate_beside(
+    module: Player, config: EvalConfig, levels: Sequence[Level], current: int, timesteps: int
+) -> Evaluation:
+    """The evaluation that belongs to this timestep of the run.
+
+    Environments, their seeds and the noise of actions begin anew each time and derive from the timestep, so that the
+    result depends on weights, moments and timestep alone, whatever was evaluated before. Global streams are put back.
+    """
+    episodes: list[Episode] = []
+    streams = capture_streams()
+    for level in config.played(levels, current):
+        envs = evaluation_envs(module.env_config, module.seed, min(config.envs, config.episodes), levels, (timesteps,))
+        try:
+            envs.set_level(level)
+            rng = None
+            if not config.deterministic:
+                rng = generator(module.seed, Stream.EVALUATION_ACTIONS, timesteps, level)
+            episodes += evaluate(module, envs, config.episodes, rng).episodes
+        finally:
+            envs.close()
+    restore_streams(streams)
+    return Evaluation(episodes)
+
 
 @torch.no_grad()
-def evaluate(module: Player, envs: VectorEnv, episodes: int) -> Evaluation:
-    """Play `episodes` whole episodes, each with the policy's most likely actions and the moments of this moment.
+def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Generator | None = None) -> Evaluation:
+    """Play `episodes` whole episodes with the moments of this moment.
 
     Every environment plays an equal share (one more for the first, where it does not divide), so that short episodes
     do not count for more. Returns are the task's own: unscaled, below all wrappers.
+
+    Args:
+        module: whose policy plays.
+        envs: where.
+        episodes: how many, over all environments.
+        rng: where the noise of drawn actions comes from; `None` takes the most likely actions.
     """
     share = [len(part) for part in np.array_split(np.arange(episodes), envs.n_envs)]
     played: list[list[Episode]] = [[] for _ in share]
@@ -64,7 +186,7 @@ def evaluate(module: Player, envs: VectorEnv, episodes: int) -> Evaluation:
     module.train(False)
     obs = envs.reset()
     while any(len(mine) < due for mine, due in zip(played, share, strict=True)):
-        result = envs.step(module.predict(module.normalizer.normalize_obs(obs)))
+        result = envs.step(module.predict(module.normalizer.normalize_obs(obs), rng))
         obs = result.obs
         for episode in result.episodes:
             row = episode.env_index - envs.offset

@@ -19,8 +19,10 @@ from stable_baselines3.common.policies import (
 from torch import Tensor, nn
 
 from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.algorithms.networks import ActorCritic, as_tensor, to_env
 from lit_rl.algorithms.settings import resolve_policy_kwargs
+from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, RolloutStorage
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
@@ -66,6 +68,8 @@ class PPO(RLModule):
         policy_kwargs: keyword arguments of the policy, as in SB3; classes by their import path.
         total_timesteps: the run's target.
         seed: the run's seed.
+        curriculum: the run's levels.
+        evaluation: when and how the policy is evaluated beside training.
     """
 
     def __init__(
@@ -87,11 +91,13 @@ class PPO(RLModule):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         target_kl: float | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
+        policy_kwargs: dict | None = None,  # type: ignore[type-arg]
         total_timesteps: int = 1_000_000,
         seed: int = 0,
+        curriculum: CurriculumConfig | None = None,
+        evaluation: EvalConfig | None = None,
     ) -> None:
-        super().__init__(env, total_timesteps, seed, gamma)
+        super().__init__(env, total_timesteps, seed, gamma, curriculum, evaluation)
         self.save_hyperparameters(logger=False)
         self.policy_class = _policy_class(policy)
         self.policy_kwargs = resolve_policy_kwargs(policy_kwargs)
@@ -212,10 +218,16 @@ class PPO(RLModule):
         return batch
 
     @torch.no_grad()
-    def predict(self, policy_obs: Any) -> np.ndarray:
-        head, _ = self.net.actor(as_tensor(policy_obs, self.device))
-        action: np.ndarray = to_env(self.net.distribution.mode(head).cpu().numpy(), self.policy)  # type: ignore[arg-type]
-        return action
+    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        net = self.net
+        head, latent = net.actor(as_tensor(policy_obs, self.device))
+        if rng is None:
+            action = net.distribution.mode(head)
+        else:
+            noise = torch.from_numpy(net.distribution.noise(rng, len(head))).to(self.device)
+            action = net.distribution.sample(head, net.log_std, latent, noise)
+        taken: np.ndarray = to_env(action.cpu().numpy(), self.policy)  # type: ignore[arg-type]
+        return taken
 
     def _action_noise(self, offset: int, n_envs: int) -> Tensor:
         """Noise of the whole rollout, [T, N, ...]: one stream and one draw an environment."""

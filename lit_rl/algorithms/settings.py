@@ -38,6 +38,14 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
     Raises:
         ConfigError: the checkpoint names a class of the user's that the caller has not passed.
     """
+    levels = [] if "curriculum" in given else (stored.get("curriculum") or {}).get("levels", [])
+    for level in levels:
+        for rule in (level.get("promote") or {}, level.get("demote") or {}):
+            if not rule.get("class_path", "lit_rl.curriculum.").startswith("lit_rl.curriculum."):
+                raise ConfigError(
+                    f"the checkpoint names the rule '{rule['class_path']}' of level '{level['name']}'; pass "
+                    "curriculum yourself to import it."
+                )
     policy = stored.get("policy", "")
     if "policy" not in given and any(mark in policy for mark in ".:"):
         raise ConfigError(f"the checkpoint names the policy class '{policy}'; pass policy='{policy}' to import it.")

@@ -27,7 +27,8 @@ from lit_rl.state.store import CheckpointStore
 
 @dataclass
 class CheckpointConfig:
-    """When the state is saved, and how many are kept. It is always saved when a run stops or finishes.
+    """When the state is saved, and how many are kept. It is always saved when a run stops or finishes, and after the
+    best evaluation so far.
 
     Args:
         every_timesteps: save at the first iteration boundary at or past each multiple; `null` only at the end.
@@ -67,7 +68,7 @@ class PlainCheckpointIO(CheckpointIO):
 
 
 class Checkpointer(Callback):
-    """Saves at multiples of `every_timesteps`, and whenever training ends.
+    """Saves at multiples of `every_timesteps`, after the best evaluation so far, and whenever training ends.
 
     Whether to save depends on the timesteps before and after an iteration and on nothing else, so a stop in between
     neither loses a save nor adds one.
@@ -103,7 +104,8 @@ class Checkpointer(Callback):
         now, before = pl_module.counters.timesteps, self._before
         self._before = now
         every = self._config.every_timesteps
-        if trainer.should_stop or (every is not None and now // every > before // every):
+        due = every is not None and now // every > before // every
+        if trainer.should_stop or due or pl_module.evaluated_best:
             self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, module: RLModule) -> None:
@@ -114,7 +116,9 @@ class Checkpointer(Callback):
         for logger in trainer.loggers:
             logger.save()
         module.log_book.marks = {
-            type(logger).__name__: logger.position() for logger in trainer.loggers if hasattr(logger, "position")
+            type(log).__name__: log.position()
+            for log in [*trainer.loggers, *module.journals]
+            if hasattr(log, "position")
         }
         if trainer.is_global_zero:
             self._store.stage(counters.timesteps, self._segment)
@@ -132,6 +136,7 @@ class Checkpointer(Callback):
                 counters.iterations,
                 trainer.world_size,
                 module.score,
+                module.score_level,
             )
             commit(staging, final, fields, self._io.written)
             verify(final)

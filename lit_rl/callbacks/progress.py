@@ -39,6 +39,9 @@ class Progress(Callback):
         assert isinstance(pl_module, RLModule)
         if not trainer.is_global_zero:
             return
+        for line in _events(pl_module):
+            tqdm.write(line)
+            sys.stdout.flush()
         if self._bar is not None:
             self._bar.set_postfix_str(_summary(pl_module), refresh=False)
             self._bar.update(pl_module.counters.timesteps - self._bar.n)
@@ -61,6 +64,20 @@ class Progress(Callback):
             self._bar = None
 
 
+def _events(module: RLModule) -> list[str]:
+    """What happened in the last iteration that is worth a line of its own."""
+    lines = []
+    if module.evaluated_now is not None:
+        metrics = module.metrics
+        line = f"evaluation at timestep {module.counters.timesteps:,}: mean return {metrics['eval/mean_reward']:.4g}"
+        if "eval/success_rate" in metrics:
+            line += f", success {metrics['eval/success_rate']:.0%}"
+        lines.append(line + (", the best so far" if module.evaluated_best else ""))
+    if module.level_change is not None:
+        lines.append(str(module.level_change))
+    return lines
+
+
 def _summary(module: RLModule) -> str:
     metrics = module.metrics
     parts = [f"{metrics['time/fps']:,.0f} steps/s"]
@@ -68,4 +85,6 @@ def _summary(module: RLModule) -> str:
         parts.append(f"return {metrics['rollout/ep_rew_mean']:.4g}")
     if "rollout/success_rate" in metrics:
         parts.append(f"success {metrics['rollout/success_rate']:.0%}")
+    if module.curriculum is not None:
+        parts.append(f"level {module.curriculum.level}")
     return ", ".join(parts)

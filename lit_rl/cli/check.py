@@ -16,15 +16,33 @@ import yaml
 from lightning.pytorch import Trainer
 
 from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.callbacks.checkpointing import CheckpointConfig
+from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.schedules import Schedule
 from lit_rl.run.config import ResumeConfig, WarmstartConfig
 
-LINKED = ("env", "seed", "total_timesteps")
-"""Arguments of a model that are top-level keys."""
+LINKED = {
+    "env": "env",
+    "seed": "seed_everything",
+    "total_timesteps": "total_timesteps",
+    "curriculum": "curriculum",
+    "evaluation": "eval",
+}
+"""Arguments of a model, and the top-level keys they are."""
+
+BLOCKS = {
+    "resume": ResumeConfig,
+    "warmstart": WarmstartConfig,
+    "env": EnvConfig,
+    "curriculum": CurriculumConfig,
+    "eval": EvalConfig,
+    "checkpoint": CheckpointConfig,
+}
+"""Top-level keys that hold a record."""
 
 _SCALARS = ("mode", "name", "total_timesteps", "seed_everything", "pause_at", "ckpt_path")
 
@@ -81,14 +99,8 @@ def check_keys(config: dict[str, Any], where: str) -> None:
     Raises:
         ConfigError: names the first unknown key and the nearest known one.
     """
-    blocks = {
-        "resume": ResumeConfig,
-        "warmstart": WarmstartConfig,
-        "env": EnvConfig,
-        "checkpoint": CheckpointConfig,
-    }
-    _known(config, [*_SCALARS, *blocks, "model", "trainer"], "", where)
-    for key, record in blocks.items():
+    _known(config, [*_SCALARS, *BLOCKS, "model", "trainer"], "", where)
+    for key, record in BLOCKS.items():
         if isinstance(config.get(key), dict):
             _check_record(config[key], record, key, where)
     if isinstance(config.get("trainer"), dict):
@@ -114,10 +126,7 @@ def check_options(options: list[str], model: str | None, more: tuple[str, ...] =
     """
     tops = [
         *_SCALARS,
-        "resume",
-        "warmstart",
-        "env",
-        "checkpoint",
+        *BLOCKS,
         "model",
         "trainer",
         "config",
@@ -134,14 +143,8 @@ def check_options(options: list[str], model: str | None, more: tuple[str, ...] =
             raise ConfigError(f"--{name}: there is no such option.{did_you_mean(head, tops)}")
         if not rest:
             continue
-        records = {
-            "resume": ResumeConfig,
-            "warmstart": WarmstartConfig,
-            "env": EnvConfig,
-            "checkpoint": CheckpointConfig,
-        }
-        if head in records:
-            _check_record(_nest(rest), records[head], head, "--")
+        if head in BLOCKS:
+            _check_record(_nest(rest), BLOCKS[head], head, "--")
         elif head == "trainer":
             _known(_nest(rest), _trainer_arguments(), "trainer", "--")
         elif head == "model" and model is not None and rest[0] not in ("class_path", "dict_kwargs"):
@@ -177,9 +180,8 @@ def _trainer_arguments() -> list[str]:
 def _check_model(arguments: dict[str, Any], cls: type, path: str, where: str) -> None:
     parameters = inspect.signature(cls).parameters
     known = [name for name in parameters if name not in LINKED]
-    for key in LINKED:
+    for key, top in LINKED.items():
         if key in arguments:
-            top = {"seed": "seed_everything"}.get(key, key)
             raise ConfigError(f"{where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
     _known(arguments, known, path, where)
     for key, value in arguments.items():

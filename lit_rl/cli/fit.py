@@ -11,11 +11,13 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.callbacks.checkpointing import CheckpointConfig
-from lit_rl.cli.check import check_keys, check_options, model_class, read_yaml
+from lit_rl.cli.check import LINKED, check_keys, check_options, model_class, read_yaml
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
+from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
 from lit_rl.run.begin import DEFAULT_ROOT, Run, begin, prepare_evaluation
@@ -142,15 +144,16 @@ class RunCLI(LightningCLI):
         parser.add_class_arguments(ResumeConfig, "resume")
         parser.add_class_arguments(WarmstartConfig, "warmstart")
         parser.add_class_arguments(EnvConfig, "env")
+        parser.add_class_arguments(CurriculumConfig, "curriculum")
+        parser.add_class_arguments(EvalConfig, "eval")
         parser.add_class_arguments(CheckpointConfig, "checkpoint")
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True)
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{key}": value for key, value in self.trainer_defaults.items()})
-        parser.link_arguments("env", "model.init_args.env")
-        parser.link_arguments("seed_everything", "model.init_args.seed")
-        parser.link_arguments("total_timesteps", "model.init_args.total_timesteps")
+        for argument, key in LINKED.items():
+            parser.link_arguments(key, f"model.init_args.{argument}")
 
     def _parse_ckpt_path(self) -> None:
         """The YAML says what the run is, never a checkpoint."""
@@ -236,6 +239,8 @@ class RunCLI(LightningCLI):
         result = self.model.evaluation
         assert result is not None
         print(f"checkpoint: {source.path}\nepisodes: {episodes}, deterministic")
+        if self.model.curriculum is not None:
+            print(f"level: {self.model.curriculum.describe()}")
         m = result.metrics()
         for what, key in (("return", "reward"), ("length", "ep_length")):
             spread = f"min {m[f'min_{key}']:.6g}, max {m[f'max_{key}']:.6g}"

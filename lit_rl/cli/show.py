@@ -65,6 +65,15 @@ def describe_source(source: Source) -> dict[str, Any]:
         "state": digest(digests),
         "complaints": source.complaints,
     }
+    curriculum, settings = ours["run"].get("curriculum"), source.lightning["hyper_parameters"]
+    if curriculum:
+        described["level"] = {
+            "index": curriculum["level"],
+            "name": curriculum["name"],
+            "of": len(settings["curriculum"]["levels"]),
+            "timesteps": curriculum["timesteps_at_level"],
+            "episodes": curriculum["episodes_at_level"],
+        }
     if checkpoint is not None:
         manifest = checkpoint.manifest
         described |= {
@@ -152,6 +161,12 @@ def _lines(d: dict[str, Any]) -> list[str]:
         f"observations: {d['observation_space']}",
         f"actions: {d['action_space']}",
     ]
+    if "level" in d:
+        level = d["level"]
+        lines.append(
+            f"level: {level['index']} of 0 to {level['of'] - 1}, '{level['name']}', {level['episodes']:,} episodes and "
+            f"{level['timesteps']:,} timesteps"
+        )
     if d.get("score") is not None:
         lines.append(f"score: {d['score']:.6g}")
     lines.append(f"weights: {len(d['tensors'])} tensors")

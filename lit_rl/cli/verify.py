@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lit_rl.cli.check import read_yaml
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, LitRLError
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
 from lit_rl.state.parts import by_part
-from lit_rl.state.plain import digest, first_difference
+from lit_rl.state.plain import digest, first_difference, to_plain
 from lit_rl.state.store import CheckpointStore
 
 _ITERATIONS = 6
@@ -42,6 +44,11 @@ def verify(argv: list[str]) -> int:
     parser.add_argument("--config", "-c", action="append", default=[], help="the run's configuration")
     parser.add_argument("--iterations", type=int, default=_ITERATIONS, help="length of the run (default: %(default)s)")
     parser.add_argument("--stops", type=int, default=1, help="how many times it is stopped (default: %(default)s)")
+    parser.add_argument(
+        "--stop_at",
+        default=None,
+        help="stop at these timesteps instead, such as 8192,16384",
+    )
     parser.add_argument("--keep", default=None, help="keep the runs in this directory")
     arguments, others = parser.parse_known_args(argv)
     if not arguments.config:
@@ -50,16 +57,24 @@ def verify(argv: list[str]) -> int:
         read_yaml(Path(path))
     if arguments.stops < 1 or arguments.iterations <= arguments.stops:
         raise ConfigError(f"--stops is {arguments.stops}; give at least 1, and more --iterations than stops.")
+    stop_at = None if arguments.stop_at is None else _timesteps(arguments.stop_at)
     words = [word for path in arguments.config for word in ("--config", str(Path(path).resolve()))] + others
     if arguments.keep is not None:
-        _verify(Path(arguments.keep), words, arguments.iterations, arguments.stops)
+        _verify(Path(arguments.keep), words, arguments.iterations, arguments.stops, stop_at)
     else:
         with tempfile.TemporaryDirectory(prefix="lit_rl_verify_") as directory:
-            _verify(Path(directory), words, arguments.iterations, arguments.stops)
+            _verify(Path(directory), words, arguments.iterations, arguments.stops, stop_at)
     return EXIT_OK
 
 
-def _verify(root: Path, words: list[str], iterations: int, stops: int) -> None:
+def _timesteps(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise ConfigError(f"--stop_at is '{text}'; give timesteps with commas between them, such as 8192,16384.")
+    return sorted({int(word) for word in words})
+
+
+def _verify(root: Path, words: list[str], iterations: int, stops: int, stop_at: list[int] | None) -> None:
     # Saving every iteration changes nothing that is learned, and lets every iteration be compared.
     words = [*words, "--checkpoint.every_timesteps", "1", "--checkpoint.keep_last", str(iterations + 1)]
     stopped = root / "stopped"
@@ -67,6 +82,13 @@ def _verify(root: Path, words: list[str], iterations: int, stops: int) -> None:
     length = _Result.of(stopped).checkpoints[-1].manifest.timesteps
     at = [length * (1 + (iterations - 1) * i // stops) for i in range(stops)]
     end = length * iterations
+    if stop_at is not None:
+        if not 0 < stop_at[0] <= stop_at[-1] <= end - length:
+            raise ConfigError(
+                f"--stop_at goes from {stop_at[0]:,} to {stop_at[-1]:,}, and the run has {iterations} iterations of "
+                f"{length:,}: give timesteps up to {end - length:,}, or more --iterations."
+            )
+        at = sorted({length, *(-(-timestep // length) * length for timestep in stop_at)})
     for here, following in zip(at, [*at[1:], end], strict=True):
         print(f"stopped at timestep {here:,}, resumed to {following:,}", flush=True)
         _fit(stopped, words, "resume", pause_at=following)
@@ -94,6 +116,7 @@ def _fit(root: Path, words: list[str], mode: str, pause_at: int) -> None:
 class _Result:
     checkpoints: list[Checkpoint]
     metrics: list[dict[str, str]]
+    journals: dict[str, Any]
 
     @classmethod
     def of(cls, root: Path) -> _Result:
@@ -101,11 +124,23 @@ class _Result:
         inventory = CheckpointStore(run / CHECKPOINTS).inventory()
         with open(run / "metrics.csv", newline="") as file:
             rows = [{key: value for key, value in row.items() if key not in _TIMES} for row in csv.DictReader(file)]
-        return cls(sorted(inventory.checkpoints, key=lambda c: c.manifest.timesteps), rows)
+        return cls(sorted(inventory.checkpoints, key=lambda c: c.manifest.timesteps), rows, _journals(run))
 
     def parts(self, checkpoint: Checkpoint) -> dict[str, Any]:
         ranks = [load_rank(checkpoint, rank) for rank in range(checkpoint.manifest.world_size)]
         return by_part(load_lightning(checkpoint), ranks)
+
+
+def _journals(run: Path) -> dict[str, Any]:
+    """Episodes and evaluations as they stand in their files, without the time of day."""
+    with open(run / "monitor.csv", newline="") as file:
+        next(file)
+        episodes = [{key: value for key, value in row.items() if key != "t"} for row in csv.DictReader(file)]
+    found: dict[str, Any] = {"monitor.csv": episodes}
+    if (run / "evaluations.npz").exists():
+        with np.load(run / "evaluations.npz", allow_pickle=False) as stored:
+            found["evaluations.npz"] = to_plain({key: stored[key] for key in stored.files})
+    return found
 
 
 def _compare(straight: _Result, stopped: _Result, since: int) -> None:
@@ -127,8 +162,14 @@ def _compare(straight: _Result, stopped: _Result, since: int) -> None:
         for key, value in row_a.items():
             if row_b.get(key) != value:
                 raise NotExact(f"NOT EXACT: metric {key} at timestep {row_a['step']}: {value} against {row_b.get(key)}")
-    width = max(len(name) for name in parts)
+    for name, content in straight.journals.items():
+        found = first_difference(content, stopped.journals.get(name), name)
+        if found:
+            raise NotExact(f"NOT EXACT: {found}")
+    width = max(len(name) for name in [*parts, *straight.journals])
     for name, value in parts.items():
         print(f"  {name:<{width}}  {value[:16]}  equal")
     print(f"  {'metrics':<{width}}  {len(straight.metrics)} lines        equal")
+    for name, content in straight.journals.items():
+        print(f"  {name:<{width}}  {digest(content)[:16]}  equal")
     print("exact: every part of the state is equal to the bit")

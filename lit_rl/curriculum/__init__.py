@@ -1,20 +1,21 @@
 """Levels of rising difficulty as part of a run: which level is current, and when it changes."""
 
-from lit_rl.curriculum.changes import describe_changes
+from lit_rl.curriculum.changes import LevelDifference, differences
+from lit_rl.curriculum.config import CurriculumConfig
 from lit_rl.curriculum.curriculum import Curriculum, LevelChange
 from lit_rl.curriculum.delivery import deliver
 from lit_rl.curriculum.levels import Level, Mix, read_levels
-from lit_rl.curriculum.outcome import EpisodeOutcome
 from lit_rl.curriculum.rules.rule import Rule
 
 __all__ = [
     "Curriculum",
-    "EpisodeOutcome",
+    "CurriculumConfig",
     "Level",
     "LevelChange",
+    "LevelDifference",
     "Mix",
     "Rule",
     "deliver",
-    "describe_changes",
+    "differences",
     "read_levels",
 ]

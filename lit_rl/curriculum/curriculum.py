@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lit_rl.curriculum.assignment import kept_back, level_for
 from lit_rl.curriculum.checks import check_levels
 from lit_rl.curriculum.levels import Level, read_levels
-from lit_rl.curriculum.outcome import EpisodeOutcome
 from lit_rl.curriculum.rules.build import build_rule
 from lit_rl.curriculum.rules.rule import Rule
+from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError, did_you_mean
 
 KEY = "curriculum.levels"
@@ -85,10 +86,23 @@ class Curriculum:
         self.history = []
         self._enter(level)
 
+    def carry(self, state: Mapping[str, Any]) -> None:
+        """Begin at the level of another run's state, found by name, with empty counts and history."""
+        self.start_at(self._index(state))
+
+    def _index(self, state: Mapping[str, Any]) -> int:
+        names = [level.name for level in self.levels]
+        if state["name"] not in names:
+            raise ConfigError(
+                f"{KEY}: the checkpoint is at level '{state['name']}', which this list lacks; keep a level "
+                f"of that name, or begin a new run with mode: warmstart.{did_you_mean(state['name'], names)}"
+            )
+        return names.index(state["name"])
+
     def check_envs(self, n_envs: int) -> None:
         """Refuse a mix that would keep no environment back; `n_envs` is the total over all ranks."""
         for i, level in enumerate(self.levels):
-            if level.mix.share > 0.0 and _kept_back(n_envs, level.mix.share) == 0:
+            if level.mix.share > 0.0 and kept_back(n_envs, level.mix.share) == 0:
                 enough = math.ceil(1.0 / level.mix.share - 1e-9)
                 raise ConfigError(
                     f"{KEY}[{i}].mix.share: {level.mix.share} of {n_envs} environments is less than one; "
@@ -101,19 +115,13 @@ class Curriculum:
         env_index: global index of the environment. episode_index: which of its episodes this is, from 0. The
         level depends on these two and the current level alone, so any rank can ask for its own environments.
         """
-        mix = self.levels[self.level].mix
-        before = _kept_back(env_index, mix.share)
-        if _kept_back(env_index + 1, mix.share) == before:
-            return self.level
-        if mix.spread == "previous":
-            return self.level - 1
-        return (before + episode_index) % self.level
+        return level_for(self.levels, self.level, env_index, episode_index)
 
     def assign(self, episode_indices: Sequence[int]) -> list[int]:
         """`level_for` of every environment of the run, given each one's episode count."""
         return [self.level_for(i, episode) for i, episode in enumerate(episode_indices)]
 
-    def record(self, outcomes: Sequence[EpisodeOutcome], timesteps: int) -> None:
+    def record(self, outcomes: Sequence[Episode], timesteps: int) -> None:
         """Take in one iteration: its outcomes in the fixed order, and its timesteps over all environments."""
         self.timesteps_at_level += int(timesteps)
         for outcome in outcomes:
@@ -167,6 +175,10 @@ class Curriculum:
             metrics |= {f"curriculum/{prefix}{key}": value for key, value in rule.progress().items()}
         return metrics
 
+    def describe(self) -> str:
+        """The current level in a few words, such as `2 of 0 to 5, 'far'`."""
+        return f"{self.level} of 0 to {len(self.levels) - 1}, '{self.levels[self.level].name}'"
+
     def state_dict(self) -> dict[str, Any]:
         """Level, counts, history and the rules of the current level; other rules are empty until entered."""
         return {
@@ -186,13 +198,7 @@ class Curriculum:
         With a changed list of levels, the level is found by its name, and a rule that was changed begins to
         count anew. Raises ConfigError when the level is gone.
         """
-        names = [level.name for level in self.levels]
-        if state["name"] not in names:
-            raise ConfigError(
-                f"{KEY}: the checkpoint is at level '{state['name']}', which this list lacks; keep a level "
-                f"of that name, or begin a new run with mode: warmstart.{did_you_mean(state['name'], names)}"
-            )
-        self._enter(names.index(state["name"]))
+        self._enter(self._index(state))
         self.timesteps_at_level = state["timesteps_at_level"]
         self.episodes_at_level = state["episodes_at_level"]
         self.history = [LevelChange(**change) for change in state["history"]]
@@ -204,8 +210,3 @@ class Curriculum:
     def _spec(self, name: str) -> str:
         """The current level's rule as it was configured, in one comparable string."""
         return json.dumps(getattr(self.levels[self.level], name), sort_keys=True, default=str)
-
-
-def _kept_back(n_envs: int, share: float) -> int:
-    """How many of the first `n_envs` environments stay on earlier levels: `share` of them, rounded down."""
-    return math.floor(n_envs * share + 1e-9)

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from lit_rl.errors import ConfigError, did_you_mean
 
+# Bare `dict` and `list` below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3, and with
+# `list[Any]` it takes a mapping with a `class_path` for something to instantiate.
+
 Backend = Literal["auto", "sync", "async", "native"]
 
 
@@ -20,7 +23,7 @@ class WrapperConfig:
     """
 
     class_path: str
-    init_args: dict[str, Any] = field(default_factory=dict)
+    init_args: dict = field(default_factory=dict)  # type: ignore[type-arg]
 
 
 @dataclass
@@ -69,11 +72,11 @@ class EnvConfig:
 
     id: str | None = None
     class_path: str | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict = field(default_factory=dict)  # type: ignore[type-arg]
     n_envs: int = 1
     backend: Backend = "auto"
     n_workers: int | None = None
-    wrappers: list[Any] = field(default_factory=list)  # a `class_path` key means something else to the parser
+    wrappers: list = field(default_factory=list)  # type: ignore[type-arg]
     normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
     atari: bool = False
     frame_stack: int | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.levels import Level, Mix
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, SyncVectorEnv, VectorEnv
@@ -42,7 +44,32 @@ class Probe:
     action_space: spaces.Space[Any]
 
 
-def probe(config: EnvConfig, run_seed: int) -> Probe:
+def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> Probe:
+    """`probe` on every level of a curriculum: the lowest grade and the longest step of all.
+
+    Raises:
+        ConfigError: a level cannot be played, or its spaces are not those of the first.
+    """
+    probes = []
+    for i, level in enumerate(levels):
+        try:
+            probes.append(probe(config, run_seed, [replace(level, mix=Mix())]))
+        except ConfigError as error:
+            if str(error).startswith("curriculum"):
+                raise
+            raise ConfigError(f"curriculum.levels[{i}] '{level.name}': {error}") from error
+        for what in ("observation_space", "action_space"):
+            first, this = getattr(probes[0], what), getattr(probes[i], what)
+            if first != this:
+                raise ConfigError(
+                    f"curriculum.levels[{i}] '{level.name}': the environment's {what} becomes {this}, and level 0 has "
+                    f"{first}; one policy needs the same on all levels."
+                )
+    grade: Grade = "exact" if all(looked.grade == "exact" for looked in probes) else "boundary"
+    return replace(probes[0], grade=grade, step_seconds=max(looked.step_seconds for looked in probes))
+
+
+def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Probe:
     """Play an environment, bring it back elsewhere by replay, and compare.
 
     One instance plays some steps of several episodes, cutting each off, and each but the first is replayed in a new
@@ -50,7 +77,7 @@ def probe(config: EnvConfig, run_seed: int) -> Probe:
     episodes of lives do not reset in mid-game; there one episode is played and replayed.
     """
     rng = generator(run_seed, Stream.PROBE)
-    played = Slot(config, run_seed, 0, Stream.PROBE)
+    played = Slot(config, run_seed, 0, Stream.PROBE, levels)
     try:
         _play(played, rng)
         exact: bool | None = None
@@ -58,14 +85,14 @@ def probe(config: EnvConfig, run_seed: int) -> Probe:
             seconds = _play(played, rng)
             if not played.truly_reset:
                 break  # lives: where we cut is not in the action log
-            exact = _comes_back(played, config, run_seed)
+            exact = _comes_back(played, config, run_seed, levels)
             if not exact:
                 break
         if exact is None:
             played.close()
-            played = Slot(config, run_seed, 0, Stream.PROBE)
+            played = Slot(config, run_seed, 0, Stream.PROBE, levels)
             seconds = _play(played, rng)
-            exact = _comes_back(played, config, run_seed)
+            exact = _comes_back(played, config, run_seed, levels)
     finally:
         played.close()
     return Probe(
@@ -76,8 +103,8 @@ def probe(config: EnvConfig, run_seed: int) -> Probe:
     )
 
 
-def _comes_back(played: Slot, config: EnvConfig, run_seed: int) -> bool:
-    replayed = Slot(config, run_seed, 0, Stream.PROBE)
+def _comes_back(played: Slot, config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> bool:
+    replayed = Slot(config, run_seed, 0, Stream.PROBE, levels)
     try:
         return replayed.restore(played.capture())[1]
     finally:
@@ -110,17 +137,22 @@ def random_action(space: spaces.Space[Any], rng: np.random.Generator) -> Any:
     return rng.uniform(low, high).astype(space.dtype)
 
 
-def make_vector(config: EnvConfig, run_seed: int, rows: range) -> VectorEnv:
-    """The environments `rows` (global indices) of the run.
+def make_vector(config: EnvConfig, run_seed: int, rows: range, levels: Sequence[Level] = ()) -> VectorEnv:
+    """The environments `rows` (global indices) of the run, with the levels of its curriculum, if it has one.
 
     `auto` takes worker processes where a step of all environments is dear and there is more than one core, and steps
     them in this process otherwise. Both resume exactly and neither changes what is learned.
     """
     if config.backend == "native":
+        if levels:
+            raise ConfigError(
+                "curriculum: env.backend: native steps all environments in one array, which cannot be on levels of "
+                "their own; use backend: sync or async."
+            )
         from lit_rl.envs.native import NativeVectorEnv
 
         return NativeVectorEnv(config, run_seed, rows)
-    looked = probe(config, run_seed)
+    looked = probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_workers = min(config.n_workers or cores, len(rows))
     backend = config.backend
@@ -129,9 +161,17 @@ def make_vector(config: EnvConfig, run_seed: int, rows: range) -> VectorEnv:
         backend = "async" if dear and cores > 1 and n_workers > 1 else "sync"
     envs: VectorEnv
     if backend == "async":
-        envs = AsyncVectorEnv(config, run_seed, rows, n_workers, looked.observation_space, looked.action_space)
+        envs = AsyncVectorEnv(
+            config,
+            run_seed,
+            rows,
+            n_workers,
+            looked.observation_space,
+            looked.action_space,
+            levels=levels,
+        )
     elif backend == "sync":
-        envs = SyncVectorEnv(config, run_seed, rows)
+        envs = SyncVectorEnv(config, run_seed, rows, levels=levels)
     else:
         raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
     envs.grade = looked.grade

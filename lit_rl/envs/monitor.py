@@ -7,27 +7,11 @@ are the task's own, not clipped, scaled or cut at a lost life.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium as gym
 
-
-@dataclass(frozen=True)
-class Episode:
-    """A finished episode.
-
-    Args:
-        env_index: global index of its environment.
-        ret: undiscounted return.
-        length: steps of the environment.
-        success: what the environment says in ``info["is_success"]``, `None` if it says nothing.
-    """
-
-    env_index: int
-    ret: float
-    length: int
-    success: bool | None
+from lit_rl.data.episode import Episode
 
 
 class EpisodeStart(Protocol):
@@ -61,6 +45,8 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         """Set by every reset of the environment below; whoever reads it clears it."""
         self.over = True
         """No episode is going on below: the next reset begins one."""
+        self.level = 0
+        """The curriculum's level of the episode going on; set before the reset that begins it."""
         self.finished: list[Episode] = []
         """Episodes that ended since the list was last emptied."""
         self.tokens: list[bytes] = []
@@ -88,7 +74,7 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         self._length += 1
         if terminated or truncated:
             self.over = True
-            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info)))
+            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info), self.level))
         return obs, reward, terminated, truncated, info
 
 

@@ -10,9 +10,9 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 
+from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import EpisodeSeeds, Stream
@@ -98,6 +98,9 @@ class NativeVectorEnv:
         self._start = -1
         self._ret = np.zeros(self.n_envs)
         self._length = np.zeros(self.n_envs, dtype=np.int64)
+
+    def set_level(self, level: int) -> None:
+        raise AssertionError("a curriculum with this backend is refused by make_vector")
 
     def reset(self) -> Obs:
         self._start += 1

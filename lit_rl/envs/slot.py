@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from lit_rl.curriculum.assignment import level_for
+from lit_rl.curriculum.delivery import deliver
+from lit_rl.curriculum.levels import Level
+from lit_rl.data.episode import Episode
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode, EpisodeMonitor
+from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
 from lit_rl.ops.tree import tree_map
 
@@ -30,6 +35,7 @@ class SlotState:
         actions: [steps, ...] every action since the last true reset.
         trace: checksum of every observation and reward since then.
         tokens: start states, where the environment has such (see `envs.monitor.EpisodeStart`).
+        level: name of the curriculum's level it was reset on; `None` without a curriculum.
     """
 
     first_episode: int
@@ -37,6 +43,7 @@ class SlotState:
     actions: np.ndarray
     trace: int
     tokens: list[bytes] = field(default_factory=list)
+    level: str | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values and arrays for a checkpoint."""
@@ -46,6 +53,7 @@ class SlotState:
             "actions": self.actions,
             "trace": self.trace,
             "tokens": [np.frombuffer(token, dtype=np.uint8) for token in self.tokens],
+            "level": self.level,
         }
 
     @classmethod
@@ -57,6 +65,7 @@ class SlotState:
             np.asarray(plain["actions"]),
             int(plain["trace"]),
             [np.asarray(token).tobytes() for token in plain["tokens"]],
+            plain["level"],
         )
 
 
@@ -77,47 +86,92 @@ class Slot:
         config: how to make the environment.
         run_seed: the run's seed.
         index: global index of the environment in the run.
-        stream: which family of seeds its episodes take (training or evaluation).
+        stream: which family of seeds its episodes take.
+        levels: of the run's curriculum; empty without one.
+        key: what else tells its family of seeds from others.
     """
 
-    def __init__(self, config: EnvConfig, run_seed: int, index: int, stream: Stream = Stream.EPISODES) -> None:
+    def __init__(
+        self,
+        config: EnvConfig,
+        run_seed: int,
+        index: int,
+        stream: Stream = Stream.EPISODES,
+        levels: Sequence[Level] = (),
+        key: tuple[int, ...] = (),
+    ) -> None:
         self._config = config
         self.index = index
-        self._seeds = EpisodeSeeds(run_seed, index, stream)
-        self._made = False
+        self._seeds = EpisodeSeeds(run_seed, index, stream, *key)
+        self._levels = levels
+        self.curriculum_level = 0
+        """The curriculum's current level. An episode takes it, or an earlier one by the level's mix, as it begins."""
+        self._replayed_level: int | None = None
         self.env: gym.Env[Any, Any]
         self._monitor: EpisodeMonitor
+        self._made_with: dict[str, Any] | None = None
+        self._is_new = False
         self.episode = -1
         self._first_episode = 0
         self._actions: list[Any] = []
         self._tokens: list[bytes] = []
         self._trace = 0
-        self._make()
+        self._make(0)
 
-    def _make(self) -> None:
-        if self._made:
+    def _make(self, level: int) -> None:
+        """Make the environment with the keyword arguments of a level."""
+        finished = []
+        if self._made_with is not None:
+            finished = self._monitor.finished
             self.env.close()
-        self.env, self._monitor = make_env(self._config, self.index)
-        self._action_spaces = _action_spaces(self.env)
-        self._made = True
-
-    def begin(self) -> Any:
-        """Start the next episode, wherever the environment is; returns its first observation."""
-        if self._config.fresh_instance and self.episode >= 0:
-            self._make_anew()
-        return self._begin()
-
-    def _make_anew(self) -> None:
-        finished = self._monitor.finished
-        self._make()
+        own = self._levels[level].env_kwargs if self._levels else {}
+        config = replace(self._config, kwargs={**self._config.kwargs, **own}) if own else self._config
+        self.env, self._monitor = make_env(config, self.index)
         self._monitor.finished = finished
+        self._action_spaces = _action_spaces(self.env)
+        self._made_with, self._is_new = own, True
 
-    def _begin(self) -> Any:
-        self.episode += 1
+    def _next_level(self) -> int:
+        """Level of the episode `self.episode`, if it begins now."""
+        if not self._levels:
+            return 0
+        if self._replayed_level is not None:
+            return self._replayed_level
+        return level_for(self._levels, self.curriculum_level, self.index, self.episode)
+
+    def _enter(self, level: int) -> None:
+        """Put the environment on a level, made anew where it has to be. A reset of it must follow."""
+        if self._levels:
+            if self._levels[level].env_kwargs != self._made_with:
+                self._make(level)
+            deliver(self.env, self._levels[level])
+        self._monitor.level = level
+
+    def _reset(self) -> Any:
         seed = self._seeds[self.episode]
         for space in self._action_spaces:
             space.seed(seed)
-        obs, _ = self.env.reset(seed=seed)
+        self._is_new = False
+        return self.env.reset(seed=seed)[0]
+
+    def begin(self) -> Any:
+        """Start the next episode, wherever the environment is; returns its first observation."""
+        if self._config.fresh_instance and not self._is_new:
+            self._make(self._monitor.level)
+        return self._begin()
+
+    def _begin(self) -> Any:
+        self.episode += 1
+        level = self._next_level()
+        if self._monitor.over:  # this reset will be a true one
+            if self._config.fresh_instance and not self._is_new:  # not at a lost life: the game goes on
+                self._make(level)
+            self._enter(level)
+        obs = self._reset()
+        if self._monitor.began and self._monitor.level != level:  # a wrapper cut the episode: only the reset shows it
+            self._make(level)
+            self._enter(level)
+            obs = self._reset()
         if self._monitor.began:
             self._monitor.began = False
             self._first_episode = self.episode
@@ -138,8 +192,6 @@ class Slot:
         self._trace = zlib.crc32(struct.pack("<d", value), _checksum(obs, self._trace))
         if terminated or truncated:
             final = tree_map(np.array, obs)  # a copy: the reset may write into the same array
-            if self._config.fresh_instance and self._monitor.over:  # not at a lost life: the game goes on
-                self._make_anew()
             return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
         return Transition(obs, value, False, False, None)
 
@@ -157,7 +209,10 @@ class Slot:
 
     def capture(self) -> SlotState:
         """All that is needed to come back to this very step."""
-        return SlotState(self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens))
+        level = self._levels[self._monitor.level].name if self._levels else None
+        return SlotState(
+            self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens), level
+        )
 
     def restore(self, state: SlotState) -> tuple[Any, bool]:
         """Come back to a captured step by playing the episode again from its seed.
@@ -170,17 +225,22 @@ class Slot:
         exact = self._replay(state)
         if exact is not None:
             return exact, True
-        self._make()
+        self._make(0)
         self.episode = state.episode
         obs = self._begin()
         self.take_finished()
         return obs, False
 
     def _replay(self, state: SlotState) -> Any | None:
-        self._make()
+        names: list[str | None] = [level.name for level in self._levels] or [None]
+        if state.level not in names:  # the level is gone, or the run had no curriculum
+            return None
+        self._make(names.index(state.level))
         self._monitor.replay_tokens = list(state.tokens)
         self.episode = state.first_episode - 1
+        self._replayed_level = names.index(state.level)
         obs = self._begin()
+        self._replayed_level = None
         for action in state.actions:
             if self.episode > state.episode:
                 return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -9,8 +10,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.levels import Level
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.slot import Slot, SlotState
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import Stream
@@ -52,6 +54,9 @@ class VectorEnv(Protocol):
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     grade: Grade
+
+    def set_level(self, level: int) -> None:
+        """Make `level` the curriculum's current one; each environment takes it at its next true reset."""
 
     def reset(self) -> Obs:
         """Begin the next episode everywhere."""
@@ -98,13 +103,21 @@ class SyncVectorEnv:
 
     grade: Grade = "exact"
 
-    def __init__(self, config: EnvConfig, run_seed: int, rows: range, stream: Stream = Stream.EPISODES) -> None:
+    def __init__(
+        self,
+        config: EnvConfig,
+        run_seed: int,
+        rows: range,
+        stream: Stream = Stream.EPISODES,
+        levels: Sequence[Level] = (),
+        key: tuple[int, ...] = (),
+    ) -> None:
         self.offset, self.n_envs = rows.start, len(rows)
         self._name = config.name
         self._slots: list[Slot] = []
         try:
             for index in rows:
-                self._slots.append(Slot(config, run_seed, index, stream))
+                self._slots.append(Slot(config, run_seed, index, stream, levels, key))
         except BaseException:
             self.close()
             raise
@@ -114,6 +127,10 @@ class SyncVectorEnv:
         self._reward = np.zeros(self.n_envs)
         self._terminated = np.zeros(self.n_envs, dtype=np.bool_)
         self._truncated = np.zeros(self.n_envs, dtype=np.bool_)
+
+    def set_level(self, level: int) -> None:
+        for slot in self._slots:
+            slot.curriculum_level = level
 
     def reset(self) -> Obs:
         for row, slot in enumerate(self._slots):

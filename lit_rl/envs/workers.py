@@ -16,6 +16,7 @@ import pickle
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,15 +24,16 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.levels import Level
+from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.monitor import Episode
 from lit_rl.envs.slot import Slot, SlotState
 from lit_rl.envs.vector import EnvironmentFailed, Grade, StepResult, write_row
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import Stream
 from lit_rl.ops.tree import Obs
 
-STEP, RESET, CAPTURE, RESTORE, CLOSE = b"s", b"r", b"c", b"b", b"x"
+STEP, RESET, CAPTURE, RESTORE, LEVEL, CLOSE = b"s", b"r", b"c", b"b", b"l", b"x"
 NOTHING, EVENTS, FAILED, REFUSED = b"n", b"e", b"f", b"u"
 _START_TIMEOUT_S = 120.0
 
@@ -115,6 +117,7 @@ def _serve(
     rows: range,
     offset: int,
     stream: int,
+    levels: Sequence[Level],
     parent: int,
 ) -> None:
     """A worker's whole life: `rows` are its rows in the shared arrays."""
@@ -125,7 +128,7 @@ def _serve(
         slots = {}
         for row in rows:
             index = row
-            slots[row] = Slot(config, run_seed, offset + row, Stream(stream))
+            slots[row] = Slot(config, run_seed, offset + row, Stream(stream), levels)
         pipe.send_bytes(NOTHING)
         while True:
             message = pipe.recv_bytes()
@@ -151,6 +154,9 @@ def _serve(
                     index = row
                     write_row(arrays.obs, row, slot.begin())
                     slot.take_finished()
+            elif command == LEVEL:
+                for slot in slots.values():
+                    slot.curriculum_level = pickle.loads(payload)
             elif command == CAPTURE:
                 events = [slot.capture().to_plain() for slot in slots.values()]
             elif command == RESTORE:
@@ -189,6 +195,7 @@ class AsyncVectorEnv:
         observation_space: of one environment.
         action_space: of one environment.
         stream: which family of seeds the episodes take.
+        levels: of the run's curriculum; empty without one.
     """
 
     grade: Grade = "exact"
@@ -202,6 +209,7 @@ class AsyncVectorEnv:
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         stream: Stream = Stream.EPISODES,
+        levels: Sequence[Level] = (),
     ) -> None:
         self.offset, self.n_envs = rows.start, len(rows)
         self.observation_space, self.action_space = observation_space, action_space
@@ -219,7 +227,7 @@ class AsyncVectorEnv:
                 ours, theirs = context.Pipe()
                 worker = context.Process(
                     target=_serve,
-                    args=(theirs, layout, config, run_seed, block, self.offset, int(stream), os.getpid()),
+                    args=(theirs, layout, config, run_seed, block, self.offset, int(stream), levels, os.getpid()),
                     name=f"lit_rl environments {self.offset + block.start} to {self.offset + block.stop - 1}",
                     daemon=True,
                 )
@@ -276,6 +284,9 @@ class AsyncVectorEnv:
         for i in range(len(self._pipes)):
             self._send(i, message)
         return [self._receive(i, timeout) for i in range(len(self._pipes))]
+
+    def set_level(self, level: int) -> None:
+        self._all(LEVEL + pickle.dumps(level))
 
     def reset(self) -> Obs:
         self._all(RESET)

@@ -24,11 +24,13 @@ class Stream(IntEnum):
     WEIGHTS = 4
     """Initial weights: no key."""
     EVALUATION = 5
-    """Seed of each evaluation episode: key (environment, block of episodes)."""
+    """Seed of each episode of an evaluation: key (timesteps of the run, environment, block of episodes)."""
     CURRICULUM = 6
     """Choices of the curriculum: key (environment, episode)."""
     PROBE = 7
     """Actions of the check that an environment forgets its past: no key."""
+    EVALUATION_ACTIONS = 8
+    """Noise of the sampled actions of an evaluation: key (timesteps of the run, level)."""
 
 
 def generator(run_seed: int, stream: Stream, *key: int) -> np.random.Generator:
@@ -45,8 +47,9 @@ class EpisodeSeeds:
     Seeds are derived in blocks of 64, because one derivation costs as much as a short episode's reset.
     """
 
-    def __init__(self, run_seed: int, env_index: int, stream: Stream = Stream.EPISODES) -> None:
-        self._root = (run_seed, int(stream), env_index)
+    def __init__(self, run_seed: int, env_index: int, stream: Stream = Stream.EPISODES, *key: int) -> None:
+        self._run_seed = run_seed
+        self._key = (int(stream), *key, env_index)
         self._block = -1
         self._seeds: list[int] = []
 
@@ -54,8 +57,7 @@ class EpisodeSeeds:
         """Seed of episode `episode`, an integer in [0, 2**31)."""
         block, offset = divmod(episode, SEED_BLOCK)
         if block != self._block:
-            run_seed, stream, env_index = self._root
-            sequence = np.random.SeedSequence(run_seed, spawn_key=(stream, env_index, block))
+            sequence = np.random.SeedSequence(self._run_seed, spawn_key=(*self._key, block))
             self._seeds = (sequence.generate_state(SEED_BLOCK, np.uint32) >> 1).tolist()
             self._block = block
         return self._seeds[offset]

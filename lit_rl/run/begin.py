@@ -27,12 +27,14 @@ from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, DataError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory
 from lit_rl.run.drift import Change, changes, table
+from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
 from lit_rl.run.sources import Source, find
 from lit_rl.run.weights import check_shapes, part_of, warmstart, warmstart_from_agent
 from lit_rl.state.checkpoint import Checkpoint, load_rank
 from lit_rl.state.files import replace_durably
+from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
 from lit_rl.state.store import CheckpointStore
 
@@ -54,6 +56,7 @@ class Plan:
         parents: what a warmstart has read.
         changed: settings that differ from the run's.
         notes: lines for the banner.
+        reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
     """
 
     mode: Mode
@@ -66,11 +69,22 @@ class Plan:
     parents: list[dict[str, Any]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    reached: float | None = None
 
     @property
     def nothing_to_do(self) -> bool:
-        """A resumed run that is at its target already."""
-        return self.mode == "resume" and self.timesteps >= self.target
+        """A resumed run that is at its target already, or ended by an evaluation."""
+        return self.mode == "resume" and (self.timesteps >= self.target or self.reached is not None)
+
+    def why_nothing(self) -> str:
+        """Why there is nothing to do, and how to go on all the same."""
+        at = f"timestep {self.timesteps:,} of {self.target:,}"
+        if self.reached is not None:
+            return (
+                f"finished by stop_on_reward: {at}, where the evaluation gave {self.reached:.4g}; nothing to do. "
+                "To go on, raise eval.stop_on_reward, or give resume.additional_timesteps."
+            )
+        return f"finished: {at}; nothing to do. To go on, give resume.additional_timesteps or resume.total_timesteps."
 
 
 def make_plan(
@@ -154,6 +168,11 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
         notes=source.complaints,
     )
     plan.changed = [change for change in found if change.key != "total_timesteps"]
+    evaluated = Evaluated()
+    evaluated.load_state_dict(ours["run"]["evaluation"])
+    asked = config.total_timesteps is not None or config.additional_timesteps is not None
+    if not asked and evaluated.timesteps == timesteps and module.was_reached(evaluated):
+        plan.reached = evaluated.reward
     if plan.nothing_to_do:
         return plan
     module.build_envs()
@@ -188,6 +207,7 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
     parent: dict[str, Any]
     module.build_envs()
     module.build_networks()
+    _warmstart_level(module, source, config)
     if source.agent is not None:
         report = warmstart_from_agent(module, source.agent, config)
         parent = {"path": str(source.path), "sha256": report.digest, "sb3_version": source.agent.sb3_version}
@@ -206,6 +226,22 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
             "timesteps": manifest.timesteps,
         }
     return Plan("warmstart", module.clock.target, parents=[parent], notes=[*source.complaints, *report.lines])
+
+
+def _warmstart_level(module: RLModule, source: Source, config: WarmstartConfig) -> None:
+    if module.curriculum is None:
+        if config.level != 0:
+            raise ConfigError(f"warmstart.level: is {config.level}, and this run has no curriculum; remove it.")
+        return
+    if config.level != "carry":
+        module.curriculum.start_at(config.level)
+        return
+    state = source.lightning.get("lit_rl", {}).get("run", {}).get("curriculum")
+    if not state:
+        raise ConfigError(
+            f"warmstart.level: carry needs a run with a curriculum, and {source.path} has none; give a level's index."
+        )
+    module.curriculum.carry(state)
 
 
 def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | None = None) -> None:
@@ -230,6 +266,7 @@ def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | Non
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
     module.load_state_dict(source.lightning["state_dict"])
+    module.run_parts()["curriculum"].load_state_dict(ours["run"]["curriculum"])
 
 
 class Run:
@@ -297,6 +334,10 @@ class Run:
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
         self.callbacks: list[Callback] = [_Opening(self), self._stopper, self._checkpointer, Progress()]
+        self.module.journals = [
+            MonitorCsv(self.directory, self.module.env_config.name),
+            EvaluationsNpz(self.directory),
+        ]
         self.loggers: list[Logger] = [MetricsCsv(self.directory), RunTensorBoard(self.directory)]
 
     @property
@@ -309,12 +350,17 @@ class Run:
         """What a process that carried this run leaves with: 0 when it is finished, 75 when it can be resumed."""
         return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
 
+    @property
+    def _cause(self) -> str:
+        """Why training ended, as the lineage says it."""
+        return self._stopper.cause or ("stop_on_reward" if self.module.stop_on_reward_reached else "finished")
+
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if error is None:
-            cause = self._stopper.cause or "finished"
+            cause = self._cause
         else:
             cause = f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             self.module.teardown("fit")
@@ -325,10 +371,17 @@ class Run:
     def summary(self) -> str:
         """What happened at the end, in two lines."""
         cause, module = self._stopper.cause, self.module
-        what = "finished" if cause is None else f"stopped by {cause}; go on with mode: resume"
+        what = "finished by stop_on_reward" if self._cause == "stop_on_reward" else "finished"
+        if cause is not None:
+            what = f"stopped by {cause}; go on with mode: resume"
         line = f"{what}: timestep {module.counters.timesteps:,} of {module.clock.target:,}"
-        if module.score is not None:
-            line += f", return {module.score:.4g} over the last {module.episodes.count} episodes"
+        if module.curriculum is not None:
+            line += f", level {module.curriculum.describe()}"
+        if module.episodes.count:
+            mean = module.episodes.metrics()["rollout/ep_rew_mean"]
+            line += f", return {mean:.4g} over the last {module.episodes.count} episodes"
+        if module.evaluated.reward is not None:
+            line += f", {module.evaluated.reward:.4g} in the evaluation at {module.evaluated.timesteps:,}"
         return f"{line}\nresults: {self.directory}"
 
     def banner(self) -> str:
@@ -344,6 +397,8 @@ class Run:
             lines.append(f"parent: {parent['path']}{digest}")
         clock = module.clock
         lines.append(f"timestep: {module.counters.timesteps:,} of {clock.target:,}")
+        if module.curriculum is not None:
+            lines.append(f"level: {module.curriculum.describe()}")
         lines.append(f"learning rate: {module.learning_rate_now:.4g}{self._schedule_note()}")
         lines.append(f"environments: {module.env_config.n_envs} x {module.env_config.name}, {self._environments()}")
         if plan.mode == "resume":
@@ -356,6 +411,8 @@ class Run:
                 "random streams",
                 "environments",
             ]
+            if module.curriculum is not None:
+                parts.append("curriculum")
             parts += [p for p in ("obs_moments", "reward_moments") if any(part_of(k) == p for k in module.state_dict())]
             lines.append(f"loaded: {', '.join(parts)}")
         else:
@@ -411,6 +468,9 @@ class _Opening(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv | RunTensorBoard) and type(logger).__name__ in marks:
                 logger.cut_to(marks[type(logger).__name__])
+        for journal in run.module.journals:
+            if type(journal).__name__ in marks:
+                journal.cut_to(marks[type(journal).__name__])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._run.module.on_ready = self._announce
@@ -461,10 +521,7 @@ def begin(
     try:
         plan = make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig())
         if plan.nothing_to_do:
-            print(
-                f"run: {plan.directory}\nfinished: timestep {plan.timesteps:,} of {plan.target:,}; nothing to do. "
-                "To go on, give resume.additional_timesteps or resume.total_timesteps."
-            )
+            print(f"run: {plan.directory}\n{plan.why_nothing()}")
             return None
         return Run(module, plan, name, root, checkpoint or CheckpointConfig(), resume, config_text, pause_at)
     except BaseException:

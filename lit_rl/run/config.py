@@ -56,14 +56,18 @@ class WarmstartConfig:
         load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`.
         vecnormalize: the VecNormalize pickle of a `.zip`; `null` looks where SB3 and the RL Zoo put it.
         on_mismatch: what to do with a tensor of another shape: `error`, or `skip` it and say so.
+        level: the curriculum's level to begin on: its index, or `carry` for the one that the trained run was on.
     """
 
     checkpoint: str | None = None
     load: list[Part] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
     vecnormalize: str | None = None
     on_mismatch: Literal["error", "skip"] = "error"
+    level: int | Literal["carry"] = 0
 
     def __post_init__(self) -> None:
+        if self.level != "carry" and (isinstance(self.level, bool) or not isinstance(self.level, int)):
+            raise ConfigError(f"warmstart.level: is {self.level!r}; give a level's index, or carry.")
         for part in self.load:
             if part not in PARTS:
                 raise ConfigError(

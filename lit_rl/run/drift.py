@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-FREE = ("total_timesteps", "env.backend", "env.n_workers", "env.step_timeout")
+from lit_rl.curriculum import Curriculum, differences, read_levels
+
+FREE = ("total_timesteps", "env.backend", "env.n_workers", "env.step_timeout", "evaluation.stop_on_reward")
 """May change freely: they do not change what is learned."""
+EVALUATION = "evaluation."
+"""Keys that may change freely, unless a rule of the curriculum waits for evaluations."""
 FIXED = ("env.n_envs", "policy_kwargs.optimizer_class", "policy_kwargs.optimizer_kwargs")
 """Cannot change: the state that is kept depends on them."""
+
+
+LEVELS = "curriculum.levels"
 
 
 @dataclass(frozen=True)
@@ -18,10 +25,11 @@ class Change:
     key: str
     old: Any
     new: Any
+    evaluation_counts: bool = False
 
     @property
     def free(self) -> bool:
-        return self.key in FREE
+        return self.key in FREE or (self.key.startswith(EVALUATION) and not self.evaluation_counts)
 
     @property
     def fixed(self) -> bool:
@@ -32,9 +40,10 @@ class Change:
 
 
 def _shown(key: str) -> str:
+    key = f"eval.{key.removeprefix('evaluation.')}" if key.startswith("evaluation.") else key
     return (
         key
-        if key == "total_timesteps" or key.startswith("env.")
+        if key == "total_timesteps" or key.startswith(("env.", "curriculum.", "eval."))
         else "seed_everything"
         if key == "seed"
         else f"model.{key}"
@@ -45,7 +54,16 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     """Every setting that differs, in the order of the new ones."""
     before, after = _flat(old), _flat(new)
     keys = [*after, *(key for key in before if key not in after)]
-    return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+    levels = read_levels(after.get(LEVELS) or [])
+    counts = bool(levels) and Curriculum(levels).needs_evaluation
+    found = [Change(key, before.get(key), after.get(key), counts) for key in keys if before.get(key) != after.get(key)]
+    return [each for change in found for each in (_levels(change) if change.key == LEVELS else [change])]
+
+
+def _levels(change: Change) -> list[Change]:
+    """The lists of levels of two curricula, level by level."""
+    old, new = read_levels(change.old or []), read_levels(change.new or [])
+    return [Change(f"{LEVELS}.{found.key}", found.old, found.new) for found in differences(old, new)]
 
 
 def table(found: list[Change]) -> str:

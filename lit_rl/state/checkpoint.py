@@ -58,6 +58,7 @@ class Manifest:
         created: UTC time, for people; order comes from segment and timesteps.
         versions: of Python and the libraries.
         files: every other file of the directory.
+        score_level: the curriculum's level that the score belongs to; a later level's is always better.
     """
 
     format: int
@@ -70,6 +71,7 @@ class Manifest:
     created: str
     versions: dict[str, str]
     files: dict[str, FileEntry]
+    score_level: int = 0
 
     @property
     def order(self) -> tuple[int, int]:
@@ -155,7 +157,13 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
 
 
 def manifest_fields(
-    run_id: str, segment: int, timesteps: int, iteration: int, world_size: int, score: float | None
+    run_id: str,
+    segment: int,
+    timesteps: int,
+    iteration: int,
+    world_size: int,
+    score: float | None,
+    score_level: int = 0,
 ) -> dict[str, Any]:
     """A new manifest without its files."""
     return {
@@ -166,6 +174,7 @@ def manifest_fields(
         "iteration": iteration,
         "world_size": world_size,
         "score": score,
+        "score_level": score_level,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": library_versions(),
     }

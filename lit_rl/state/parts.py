@@ -26,6 +26,8 @@ RUN_PARTS = {
     "counters": "timesteps, iterations, episodes, updates, gradient steps",
     "clock": "target and horizon of every schedule",
     "episodes": "window of finished episodes behind rollout/ep_rew_mean",
+    "curriculum": "level, its counts, windows and history",
+    "evaluation": "result of the last evaluation",
     "best": "best score so far",
     "logs": "position of every log file, time spent",
 }

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lit_rl.envs.monitor import Episode
+from lit_rl.data.episode import Episode
+
+ENOUGH_EPISODES = 20
+"""On a level, before their mean return is a score."""
 
 
 @dataclass
@@ -64,8 +67,13 @@ class EpisodeWindow:
             metrics["rollout/success_rate"] = float(np.mean(successes))
         return metrics
 
+    def mean_return_on(self, level: int) -> float | None:
+        """Mean return of the window's episodes on a level; `None` while they are too few to tell."""
+        returns = [episode.ret for episode in self._episodes if episode.level == level]
+        return float(np.mean(returns)) if len(returns) >= ENOUGH_EPISODES else None
+
     def state_dict(self) -> dict[str, Any]:
-        return {"episodes": [[e.env_index, e.ret, e.length, e.success] for e in self._episodes]}
+        return {"episodes": [[e.env_index, e.ret, e.length, e.success, e.level] for e in self._episodes]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._episodes.clear()
@@ -73,29 +81,54 @@ class EpisodeWindow:
 
 
 @dataclass
+class Evaluated:
+    """The last evaluation of the run.
+
+    Args:
+        timesteps: when it was made; `None` before the first.
+        reward: its mean return.
+        level: of the curriculum, where it was made on the current one; else 0.
+    """
+
+    timesteps: int | None = None
+    reward: float | None = None
+    level: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.timesteps, self.reward, self.level = state["timesteps"], state["reward"], state["level"]
+
+
+@dataclass
 class Best:
-    """The best score so far, by which the `best` checkpoint is chosen.
+    """The best score so far, by which the `best` checkpoint is chosen. A score on a later level is always better.
 
     Args:
         score: its value; `None` before there is one.
         timesteps: when it was reached.
+        level: the curriculum's level it belongs to; 0 where all scores compare.
     """
 
     score: float | None = None
     timesteps: int | None = None
+    level: int = 0
 
-    def offer(self, score: float | None, timesteps: int) -> bool:
+    def offer(self, score: float | None, timesteps: int, level: int = 0) -> bool:
         """Take `score` if it is the best so far; says whether it is."""
-        if score is None or not np.isfinite(score) or (self.score is not None and score <= self.score):
+        if score is None or not np.isfinite(score):
             return False
-        self.score, self.timesteps = float(score), timesteps
+        if self.score is not None and (level, score) <= (self.level, self.score):
+            return False
+        self.score, self.timesteps, self.level = float(score), timesteps, level
         return True
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.score, self.timesteps = state["score"], state["timesteps"]
+        self.score, self.timesteps, self.level = state["score"], state["timesteps"], state["level"]
 
 
 @dataclass

@@ -28,7 +28,11 @@ class Inventory:
     def best(self) -> Checkpoint | None:
         """The one with the highest score, the earliest of equals."""
         scored = [c for c in self.checkpoints if c.manifest.score is not None]
-        return max(scored, key=lambda c: (c.manifest.score or 0.0, -c.manifest.timesteps), default=None)
+        return max(
+            scored,
+            key=lambda c: (c.manifest.score_level, c.manifest.score or 0.0, -c.manifest.timesteps),
+            default=None,
+        )
 
 
 class CheckpointStore:

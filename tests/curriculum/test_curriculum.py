@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rl.curriculum import Curriculum, EpisodeOutcome, LevelChange
+from lit_rl.curriculum import Curriculum, LevelChange
+from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError
 
 UP = {"metric": "success_rate", "threshold": 0.75, "window": 4}
@@ -24,7 +25,7 @@ def three(**middle):
 def play(curriculum, successes, level=None, timesteps=0):
     """One iteration of episodes on the current level (or on `level`), 10 timesteps each."""
     level = curriculum.level if level is None else level
-    outcomes = [EpisodeOutcome(i, level, 1.0, 10, bool(s)) for i, s in enumerate(successes)]
+    outcomes = [Episode(i, 1.0, 10, bool(s), level) for i, s in enumerate(successes)]
     curriculum.record(outcomes, timesteps=10 * len(outcomes))
     return curriculum.advance(timesteps)
 
@@ -234,7 +235,7 @@ def test_saving_and_loading_anywhere_changes_nothing(levels, stream):
         changes = []
         for curriculum in (straight, resumed):
             outcomes = [
-                EpisodeOutcome(k, curriculum.level + offset, ret, length, success)
+                Episode(k, ret, length, success, curriculum.level + offset)
                 for k, (offset, ret, length, success) in enumerate(played)
             ]
             curriculum.record(outcomes, timesteps=8)

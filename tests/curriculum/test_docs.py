@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 from gymnasium.utils.env_checker import check_env
 
-from lit_rl.curriculum import Curriculum, EpisodeOutcome
+from lit_rl.curriculum import Curriculum
+from lit_rl.data.episode import Episode
 from lit_rl.envs.examples.gates import LEVELS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "curriculum.md").read_text()
@@ -43,9 +44,9 @@ def test_the_other_code_runs():
     assert run(blocks("python")[1])["curriculum"].level == 0
     rule = run(blocks("python")[2])["InARow"](n=2)
     rule.reset()
-    rule.record(EpisodeOutcome(0, 0, 1.0, 5, True))
+    rule.record(Episode(0, 1.0, 5, True))
     assert not rule.due(0)
-    rule.record(EpisodeOutcome(0, 0, 1.0, 5, True))
+    rule.record(Episode(0, 1.0, 5, True))
     assert rule.due(0)
 
 

@@ -1,13 +1,19 @@
 """Levels from YAML, mistakes in them, and the difference between two lists."""
 
-import json
-from dataclasses import dataclass, field
-
 import gymnasium as gym
 import pytest
 from jsonargparse import ArgumentParser
 
-from lit_rl.curriculum import Curriculum, Level, Mix, deliver, describe_changes, read_levels
+from lit_rl.curriculum import (
+    Curriculum,
+    CurriculumConfig,
+    Level,
+    LevelDifference,
+    Mix,
+    deliver,
+    differences,
+    read_levels,
+)
 from lit_rl.envs.examples.gates import Gates
 from lit_rl.errors import ConfigError
 
@@ -28,16 +34,9 @@ curriculum:
 """
 
 
-@dataclass
-class Block:
-    """A curriculum block."""
-
-    levels: list[Level] = field(default_factory=list)
-
-
 def parse(text):
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Block, "curriculum")
+    parser.add_class_arguments(CurriculumConfig, "curriculum")
     config = parser.parse_string(text)
     return parser.instantiate(config).curriculum.levels, parser.dump(config)
 
@@ -142,18 +141,19 @@ def test_changes_between_lists_are_told_level_by_level():
         Level("near", env_kwargs={"distance": 3, "label": "3"}, promote={**RULE, "window": 50, "patience": 2}),
         Level("farther", mix=Mix(0.5)),
     ]
-    assert describe_changes(EXPECTED, new) == [
-        "level 1 'far': removed",
-        "level 0 'warmup': added",
-        "level 1 'near': moved from 0",
-        "level 1 'near': env_kwargs.distance 2 -> 3",
-        "level 1 'near': promote.min_episodes 50 -> (not set)",
-        "level 1 'near': promote.patience 1 -> 2",
-        "level 2 'farther': mix.share 0.0 -> 0.5",
+    assert differences(EXPECTED, new) == [
+        LevelDifference("far", "level 1", "(not set)"),
+        LevelDifference("warmup", "(not set)", "level 0"),
+        LevelDifference("near", "level 0", "level 1"),
+        LevelDifference("near.env_kwargs.distance", "2", "3"),
+        LevelDifference("near.promote.min_episodes", "50", "(not set)"),
+        LevelDifference("near.promote.patience", "1", "2"),
+        LevelDifference("farther.mix.share", "0.0", "0.5"),
     ]
-    assert describe_changes(EXPECTED, EXPECTED) == []
-    assert describe_changes([Level("a", set_level=1)], [Level("a", set_level=2)]) == ["level 0 'a': set_level 1 -> 2"]
-    assert describe_changes([Level("a", env_kwargs={"x": None})], [Level("a")]) == [
-        "level 0 'a': env_kwargs.x None -> (not set)"
+    assert differences(EXPECTED, EXPECTED) == []
+    assert differences([Level("a", set_level=1)], [Level("a", set_level=2)]) == [
+        LevelDifference("a.set_level", "1", "2")
     ]
-    assert json.dumps(describe_changes(EXPECTED, new))
+    assert differences([Level("a", env_kwargs={"x": None})], [Level("a")]) == [
+        LevelDifference("a.env_kwargs.x", "None", "(not set)")
+    ]

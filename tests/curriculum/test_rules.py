@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from lit_rl.curriculum import EpisodeOutcome
 from lit_rl.curriculum.rules import EvaluationRule, ThresholdRule, TimestepsRule, build_rule
+from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError
 
 # Twenty episodes: ten failures of return 0 and length 30, then ten successes of return 5 and length 10.
-STREAM = [EpisodeOutcome(0, 0, 0.0, 30, False)] * 10 + [EpisodeOutcome(0, 0, 5.0, 10, True)] * 10
+STREAM = [Episode(0, 0.0, 30, False)] * 10 + [Episode(0, 5.0, 10, True)] * 10
 
 
 def first_due(rule, stream=STREAM):
@@ -175,8 +175,8 @@ def test_mistakes_name_the_key(spec, message):
 
 def test_an_environment_without_success_is_refused_by_success_rate():
     with pytest.raises(ConfigError, match=r"needs info\['is_success'\].* environment 3 gave none"):
-        rule().record(EpisodeOutcome(3, 0, 1.0, 1))
-    rule(metric="ep_rew_mean").record(EpisodeOutcome(3, 0, 1.0, 1))
+        rule().record(Episode(3, 1.0, 1))
+    rule(metric="ep_rew_mean").record(Episode(3, 1.0, 1))
 
 
 def test_an_evaluation_without_the_metric_is_refused():

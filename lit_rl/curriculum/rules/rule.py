@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from lit_rl.curriculum.outcome import EpisodeOutcome
+from lit_rl.data.episode import Episode
 
 
 @runtime_checkable
@@ -18,7 +18,7 @@ class Rule(Protocol):
     evaluations made in that time. It is not asked before `reset` was called once.
     """
 
-    def record(self, outcome: EpisodeOutcome) -> None:
+    def record(self, outcome: Episode) -> None:
         """Take in one finished episode."""
 
     def record_evaluation(self, metrics: Mapping[str, float]) -> None:

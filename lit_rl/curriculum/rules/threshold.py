@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from lit_rl.curriculum.outcome import EpisodeOutcome
 from lit_rl.curriculum.rules.bound import Bound, whole_number
 from lit_rl.curriculum.rules.rule import Rule
+from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError, did_you_mean
 
 METRICS = ("ep_rew_mean", "success_rate", "ep_len_mean")
@@ -53,12 +53,12 @@ class ThresholdRule(Rule):
         self._episodes = 0
         self._met_in_a_row = 0
 
-    def record(self, outcome: EpisodeOutcome) -> None:
+    def record(self, outcome: Episode) -> None:
         """Add the episode to the window."""
         self._values.append(self._value(outcome))
         self._episodes += 1
 
-    def _value(self, outcome: EpisodeOutcome) -> float:
+    def _value(self, outcome: Episode) -> float:
         if self.metric == "ep_rew_mean":
             return float(outcome.ret)
         if self.metric == "ep_len_mean":

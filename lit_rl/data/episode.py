@@ -1,0 +1,27 @@
+"""A finished episode, as statistics, curriculum and log files see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished episode of one environment, below all wrappers.
+
+    The episodes of an iteration are handed on in the order (step in the rollout, environment), which is the same for
+    any number of ranks.
+
+    Args:
+        env_index: global index of its environment.
+        ret: undiscounted return, in the environment's own rewards.
+        length: steps of the environment.
+        success: what the environment says at the end in ``info["is_success"]``, `None` if it says nothing.
+        level: index of the curriculum's level it was played on, from its reset to its end; 0 without a curriculum.
+    """
+
+    env_index: int
+    ret: float
+    length: int
+    success: bool | None = None
+    level: int = 0

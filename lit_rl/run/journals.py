@@ -1,0 +1,139 @@
+"""Files in the forms of stable-baselines3 and the RL Zoo, which a resumed run goes on with: nothing lost or twice.
+
+Like a logger, each says where it stands (`position`) and can go back there (`cut_to`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
+
+from lit_rl.algorithms.base import RLModule
+
+
+class MonitorCsv:
+    """``monitor.csv``: one line an episode, of all environments, in the order (step, environment).
+
+    A comment with the start time, then SB3's columns `r` (return), `l` (length), `t` (seconds of training since the
+    run began), then `level` and `is_success` (1 or 0, empty where the environment does not say). Episodes of one
+    iteration come in together; their times are spread over it evenly.
+
+    Args:
+        directory: the run directory.
+        env_name: for the comment.
+    """
+
+    def __init__(self, directory: Path, env_name: str) -> None:
+        self._file = directory / "monitor.csv"
+        self._env_name = env_name
+        self._seconds = 0.0
+
+    @rank_zero_only
+    def write(self, module: RLModule) -> None:
+        """Add the episodes of the iteration that has ended."""
+        begin, end = self._seconds, module.log_book.seconds
+        self._seconds = end
+        lines = []
+        if not self._file.exists():
+            header = {"t_start": time.time() - end, "env_id": self._env_name}
+            lines = [f"#{json.dumps(header)}\n", "r,l,t,level,is_success\n"]
+        for i, episode in enumerate(module.ended):
+            seconds = begin + (end - begin) * (i + 1) / len(module.ended)
+            success = "" if episode.success is None else int(episode.success)
+            lines.append(f"{round(episode.ret, 6)},{episode.length},{seconds:.6f},{episode.level},{success}\n")
+        with open(self._file, "a") as file:
+            file.writelines(lines)
+
+    def position(self) -> dict[str, Any]:
+        """Length in bytes, and the time of the last iteration."""
+        return {"bytes": self._file.stat().st_size if self._file.exists() else 0, "seconds": self._seconds}
+
+    @rank_zero_only
+    def cut_to(self, position: dict[str, Any]) -> None:
+        """Drop what came after `position`."""
+        self._seconds = position["seconds"]
+        if not self._file.exists():
+            return
+        if position["bytes"] == 0:
+            self._file.unlink()
+        else:
+            os.truncate(self._file, min(position["bytes"], self._file.stat().st_size))
+
+
+class EvaluationsNpz:
+    """``evaluations.npz`` as SB3's EvalCallback writes it: K evaluations of E episodes.
+
+    `timesteps` [K], `results` [K, E] returns, `ep_lengths` [K, E], `successes` [K, E] where the environment says, and
+    `levels` [K, E] with a curriculum. Where the number of episodes was changed, rows are filled up with NaN.
+
+    Args:
+        directory: the run directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "evaluations.npz"
+        self._rows: dict[str, list[Any]] = {}
+
+    @property
+    def _count(self) -> int:
+        return len(self._rows.get("timesteps", []))
+
+    @rank_zero_only
+    def write(self, module: RLModule) -> None:
+        """Add the evaluation of the iteration that has ended, if there was one."""
+        if module.evaluated_now is None:
+            return
+        episodes = module.evaluated_now.episodes
+        row: dict[str, Any] = {
+            "timesteps": module.counters.timesteps,
+            "results": [episode.ret for episode in episodes],
+            "ep_lengths": [episode.length for episode in episodes],
+        }
+        if all(episode.success is not None for episode in episodes):
+            row["successes"] = [bool(episode.success) for episode in episodes]
+        if module.curriculum is not None:
+            row["levels"] = [episode.level for episode in episodes]
+        before = self._count
+        for key in row.keys() | self._rows.keys():
+            self._rows.setdefault(key, [[]] * before).append(row.get(key, []))
+        self._save()
+
+    def position(self) -> dict[str, Any]:
+        """Evaluations written so far."""
+        return {"evaluations": self._count}
+
+    @rank_zero_only
+    def cut_to(self, position: dict[str, Any]) -> None:
+        """Keep the first evaluations only."""
+        self._rows = {}
+        if not self._file.exists():
+            return
+        if position["evaluations"] == 0:
+            self._file.unlink()
+            return
+        with np.load(self._file, allow_pickle=False) as stored:
+            self._rows = {key: list(stored[key][: position["evaluations"]]) for key in stored.files}
+        self._save()
+
+    def _save(self) -> None:
+        staged = self._file.with_name(".evaluations.npz")
+        arrays = {key: np.array(rows) if key == "timesteps" else _matrix(rows) for key, rows in self._rows.items()}
+        np.savez(staged, **arrays)  # type: ignore[arg-type]
+        os.replace(staged, self._file)
+
+
+def _matrix(rows: list[Any]) -> np.ndarray:
+    """Rows as one array; filled up with NaN where they are not of one length."""
+    width = max(len(row) for row in rows)
+    if all(len(row) == width for row in rows):
+        return np.array([np.asarray(row) for row in rows])
+    filled = np.full((len(rows), width), np.nan)
+    for i, row in enumerate(rows):
+        filled[i, : len(row)] = row
+    return filled
