@@ -20,8 +20,9 @@ from lit_rl.cli.quiet import quiet
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
-from lit_rl.run.begin import DEFAULT_ROOT, Run, begin, prepare_evaluation
+from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
+from lit_rl.run.plan import prepare_evaluation
 from lit_rl.run.sources import find
 
 ALGORITHMS = (PPO,)

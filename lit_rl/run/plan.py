@@ -1,0 +1,255 @@
+"""The one place that decides what is loaded from where.
+
+| mode | weights, moments | optimizer, schedules, counters, streams, environments | run |
+|---|---|---|---|
+| fresh | new | new | a new directory |
+| resume | from the checkpoint | from the checkpoint | the same directory |
+| warmstart | by `warmstart.load` | new | a new directory, parent recorded |
+
+Everything a user can get wrong is found here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lit_rl.algorithms.base import RLModule
+from lit_rl.errors import ConfigError, DataError
+from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
+from lit_rl.run.drift import Change, changes, table
+from lit_rl.run.lineage import Lineage
+from lit_rl.run.sources import Source, find
+from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
+from lit_rl.state.checkpoint import Checkpoint
+from lit_rl.state.records import Evaluated
+from lit_rl.state.space import space_from_plain
+
+
+@dataclass
+class Plan:
+    """What a mode comes to for this module: decided, checked, and nothing written yet.
+
+    Args:
+        mode: how the run begins.
+        target: the timestep it goes to.
+        directory: the run directory of a resumed run.
+        checkpoint: what a resumed run goes on from.
+        timesteps: where it stands.
+        schedule: what schedules do if the target has moved.
+        moved: whether it has.
+        parents: what a warmstart has read.
+        changed: settings that differ from the run's.
+        notes: lines for the banner.
+        reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
+    """
+
+    mode: Mode
+    target: int
+    directory: Path | None = None
+    checkpoint: Checkpoint | None = None
+    timesteps: int = 0
+    schedule: Literal["keep", "stretch", "hold"] = "keep"
+    moved: bool = False
+    parents: list[dict[str, Any]] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    reached: float | None = None
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """A resumed run that is at its target already, or ended by an evaluation."""
+        return self.mode == "resume" and (self.timesteps >= self.target or self.reached is not None)
+
+    def why_nothing(self) -> str:
+        """Why there is nothing to do, and how to go on all the same."""
+        at = f"timestep {self.timesteps:,} of {self.target:,}"
+        if self.reached is not None:
+            return (
+                f"finished by stop_on_reward: {at}, where the evaluation gave {self.reached:.4g}; nothing to do. "
+                "To go on, raise eval.stop_on_reward, or give resume.additional_timesteps."
+            )
+        return f"finished: {at}; nothing to do. To go on, give resume.additional_timesteps or resume.total_timesteps."
+
+
+def make_plan(
+    module: RLModule,
+    mode: Mode,
+    name: str,
+    root: Path,
+    resume: ResumeConfig,
+    warmstart_from: WarmstartConfig,
+) -> Plan:
+    """Decide how the run begins. Builds the module's environments and networks, and loads a warmstart's weights.
+
+    Raises:
+        ConfigError: the mode cannot be carried out as asked.
+        DataError: a checkpoint is damaged.
+    """
+    if mode == "resume":
+        source = find(resume.checkpoint, root, name, resume.strict, "resume.checkpoint")
+        return _plan_resume(module, source, resume)
+    if mode == "warmstart":
+        if warmstart_from.checkpoint is None:
+            raise ConfigError("warmstart.checkpoint is missing: name a checkpoint, a run directory or a .ckpt file.")
+        source = find(warmstart_from.checkpoint, root, name, False, "warmstart.checkpoint")
+        return _plan_warmstart(module, source, warmstart_from)
+    module.build_envs()
+    module.build_networks()
+    return Plan("fresh", module.clock.target)
+
+
+def _check_algorithm(module: RLModule, source: Source) -> dict[str, Any]:
+    ours: dict[str, Any] | None = source.lightning.get("lit_rl")
+    if ours is None:
+        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    if ours["algorithm"] != type(module).__name__:
+        raise ConfigError(
+            f"{source.path} was written by {ours['algorithm']}, but model.class_path is {type(module).__name__}."
+        )
+    return ours
+
+
+def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any]) -> None:
+    module.check_spaces(
+        space_from_plain(ours["observation_space"]),
+        space_from_plain(ours["action_space"]),
+        of=str(source.path),
+    )
+
+
+def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
+    checkpoint = source.checkpoint
+    if source.agent is not None:
+        raise ConfigError(
+            f"resume.checkpoint: {source.path} is a stable-baselines3 file, which holds weights and not a whole run; "
+            "use mode: warmstart."
+        )
+    if checkpoint is None:
+        raise ConfigError(
+            f"resume.checkpoint: {source.path} is a bare file without the environments and streams of its run; resume "
+            "from its checkpoint directory, or use mode: warmstart."
+        )
+    ours = _check_algorithm(module, source)
+    directory = checkpoint.path.parent.parent
+    Lineage.read(directory)
+    timesteps, clock = checkpoint.manifest.timesteps, ours["run"]["clock"]
+    found = changes(source.lightning["hyper_parameters"], module.settings())
+    target = clock["target"]
+    if any(change.key == "total_timesteps" for change in found):
+        target = module.clock.target
+    if config.total_timesteps is not None:
+        target = config.total_timesteps
+    elif config.additional_timesteps is not None:
+        target = timesteps + config.additional_timesteps
+    plan = Plan(
+        "resume",
+        target,
+        directory,
+        checkpoint,
+        timesteps,
+        config.schedule,
+        target != clock["target"],
+        notes=source.complaints,
+    )
+    plan.changed = [change for change in found if change.key != "total_timesteps"]
+    evaluated = Evaluated()
+    evaluated.load_state_dict(ours["run"]["evaluation"])
+    asked = config.total_timesteps is not None or config.additional_timesteps is not None
+    if not asked and evaluated.timesteps == timesteps and module.was_reached(evaluated):
+        plan.reached = evaluated.reward
+    if plan.nothing_to_do:
+        return plan
+    module.build_envs()
+    _check_spaces(module, source, ours)
+    module.build_networks()
+    check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
+    _check_drift(plan, config)
+    assert module.envs is not None
+    if config.require == "exact" and module.envs.grade != "exact":
+        raise ConfigError(
+            f"resume.require is exact, but env {module.env_config.name} cannot bring its episodes back; try "
+            "env.fresh_instance: true."
+        )
+    return plan
+
+
+def _check_drift(plan: Plan, config: ResumeConfig) -> None:
+    fixed = [change for change in plan.changed if change.fixed]
+    if fixed:
+        raise ConfigError(f"these settings cannot change when a run is resumed:\n{table(fixed)}")
+    learned = [change for change in plan.changed if not change.free]
+    if learned and config.on_config_change == "error":
+        raise ConfigError(
+            "these settings differ from the run's and change what is learned; set them back, or "
+            f"resume.on_config_change: accept:\n{table(learned)}"
+        )
+    if learned and config.on_config_change == "warn":
+        plan.notes.append("WARNING: the settings below differ from the run's and change what is learned.")
+
+
+def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -> Plan:
+    parent: dict[str, Any]
+    module.build_envs()
+    module.build_networks()
+    _warmstart_level(module, source, config)
+    if source.agent is not None:
+        report = warmstart_from_agent(module, source.agent, config)
+        parent = {"path": str(source.path), "sha256": report.digest, "sb3_version": source.agent.sb3_version}
+        return Plan("warmstart", module.clock.target, parents=[parent], notes=report.lines)
+    if "lit_rl" not in source.lightning:
+        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    if config.on_mismatch == "error":
+        _check_spaces(module, source, source.lightning["lit_rl"])
+    report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
+    parent = {"path": str(source.path)}
+    if source.checkpoint is not None:
+        manifest = source.checkpoint.manifest
+        parent |= {
+            "digest": source.checkpoint.digest,
+            "run_id": manifest.run_id,
+            "timesteps": manifest.timesteps,
+        }
+    return Plan("warmstart", module.clock.target, parents=[parent], notes=[*source.complaints, *report.lines])
+
+
+def _warmstart_level(module: RLModule, source: Source, config: WarmstartConfig) -> None:
+    if module.curriculum is None:
+        if config.level != 0:
+            raise ConfigError(f"warmstart.level: is {config.level}, and this run has no curriculum; remove it.")
+        return
+    if config.level != "carry":
+        module.curriculum.start_at(config.level)
+        return
+    state = source.lightning.get("lit_rl", {}).get("run", {}).get("curriculum")
+    if not state:
+        raise ConfigError(
+            f"warmstart.level: carry needs a run with a curriculum, and {source.path} has none; give a level's index."
+        )
+    module.curriculum.carry(state)
+
+
+def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | None = None) -> None:
+    """Give a module the weights and moments of a checkpoint, to be evaluated in its own environments.
+
+    Args:
+        module: a new module.
+        source: the checkpoint, or a stable-baselines3 agent.
+        vecnormalize: the agent's VecNormalize pickle, where it is not found by name.
+
+    Raises:
+        ConfigError: they do not fit the module or its environments.
+    """
+    if source.agent is not None:
+        module.build_evaluation_envs()
+        module.build_networks()
+        warmstart_from_agent(module, source.agent, WarmstartConfig(vecnormalize=vecnormalize))
+        return
+    ours = _check_algorithm(module, source)
+    module.build_evaluation_envs()
+    _check_spaces(module, source, ours)
+    module.build_networks()
+    check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
+    module.load_state_dict(source.lightning["state_dict"])
+    module.run_parts()["curriculum"].load_state_dict(ours["run"]["curriculum"])
