@@ -20,7 +20,7 @@ NOT_STATE = {
     # Lightning's own, and what is measured with a clock or belongs to one process
     "_trainer", "_fabric", "_log_hyperparams", "_hparams", "_hparams_initial", "_device", "_dtype", "_segment_start",
     "on_ready", "seconds", "time/fps", "time/time_elapsed", "marks", "log_book", "_jit_is_scripting",
-    "_resumed_rank", "envs", "_param_requires_grad_state",
+    "_resumed_rank", "_seconds", "envs", "_param_requires_grad_state",
 }  # fmt: skip
 PACKAGE = "lit_rl"
 
