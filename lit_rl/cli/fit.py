@@ -233,7 +233,7 @@ class RunCLI(LightningCLI):
         source = find(str(wanted), self._root(), self._get(self.config, "name"), False, "--ckpt_path")
         for complaint in source.complaints:
             print(f"WARNING: {complaint}")
-        prepare_evaluation(self.model, source)
+        prepare_evaluation(self.model, source, self._get(self.config_init, "warmstart").vecnormalize)
         self.model.evaluation_episodes = episodes
         getattr(self.trainer, subcommand)(self.model, dataloaders=range(1), verbose=False)
         result = self.model.evaluation

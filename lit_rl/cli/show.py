@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from lit_rl.errors import EXIT_OK, ConfigError, DataError
+from lit_rl.interop.sb3 import Agent
+from lit_rl.interop.sb3 import describe as describe_tensors
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.sources import Source, find
@@ -21,17 +24,17 @@ from lit_rl.state.store import CheckpointStore
 def show(argv: list[str]) -> int:
     """Run ``lit-rl show``."""
     parser = argparse.ArgumentParser(prog="lit-rl show", description="Say what a checkpoint or a run is.")
-    parser.add_argument("path", help="a checkpoint, a run directory, or a .ckpt file")
+    parser.add_argument("path", help="a checkpoint, a run directory, a .ckpt file, or a stable-baselines3 .zip")
     parser.add_argument("--json", action="store_true", help="print JSON, with a sha256 of every part of the state")
     arguments = parser.parse_args(argv)
     if arguments.path in ("last", "best"):
         raise ConfigError(f"show: name a path, not '{arguments.path}', such as lightning_logs/run/version_0.")
     source = find(arguments.path, Path("lightning_logs"), "", False, "show")
-    described = describe_source(source)
+    described = describe_agent(source.agent) if source.agent is not None else describe_source(source)
     if arguments.json:
         print(json.dumps(described, indent=2))
     else:
-        print("\n".join(_lines(described)))
+        print("\n".join(_lines(described) if source.agent is None else _agent_lines(described)))
     return EXIT_OK
 
 
@@ -85,6 +88,33 @@ def describe_source(source: Source) -> dict[str, Any]:
         }
         described |= _run(checkpoint.path.parent.parent)
     return described
+
+
+def describe_agent(agent: Agent) -> dict[str, Any]:
+    """What a stable-baselines3 file says that can be read without running it."""
+    return {
+        "path": str(agent.path),
+        "algorithm": agent.algorithm,
+        "sb3_version": agent.sb3_version,
+        "policy_class": agent.policy_class,
+        "settings": agent.settings,
+        "policy_kwargs": agent.policy_kwargs,
+        "tensors": {
+            line.name: {"shape": list(line.shape), "dtype": line.dtype} for line in describe_tensors(agent.policy)
+        },
+        "sha256": hashlib.sha256(agent.path.read_bytes()).hexdigest(),
+        "not_read": agent.not_read,
+    }
+
+
+def _agent_lines(d: dict[str, Any]) -> list[str]:
+    lines = [f"stable-baselines3 agent: {d['path']}", f"sha256: {d['sha256']}", f"algorithm: {d['algorithm']}"]
+    lines.append(f"version: {d['sb3_version'] or 'not said'}")
+    if "num_timesteps" in d["settings"]:
+        lines.append(f"timesteps: {d['settings']['num_timesteps']:,}")
+    width = max((len(name) for name in d["tensors"]), default=0)
+    lines += ["weights:", *(f"  {name:<{width}}  {tuple(t['shape'])} {t['dtype']}" for name, t in d["tensors"].items())]
+    return lines
 
 
 def _run(directory: Path) -> dict[str, Any]:

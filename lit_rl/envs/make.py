@@ -79,10 +79,11 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
     rng = generator(run_seed, Stream.PROBE)
     played = Slot(config, run_seed, 0, Stream.PROBE, levels)
     try:
-        _play(played, rng)
+        _play(played, rng, _PROBE_STEPS)
         exact: bool | None = None
-        for _ in range(_PROBE_EPISODES - 1):
-            seconds = _play(played, rng)
+        for i in range(1, _PROBE_EPISODES):
+            # one step more each time: where every episode has the same length, some must be cut in the middle
+            seconds = _play(played, rng, _PROBE_STEPS + i)
             if not played.truly_reset:
                 break  # lives: where we cut is not in the action log
             exact = _comes_back(played, config, run_seed, levels)
@@ -91,7 +92,7 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
         if exact is None:
             played.close()
             played = Slot(config, run_seed, 0, Stream.PROBE, levels)
-            seconds = _play(played, rng)
+            seconds = _play(played, rng, _PROBE_STEPS)
             exact = _comes_back(played, config, run_seed, levels)
     finally:
         played.close()
@@ -111,11 +112,11 @@ def _comes_back(played: Slot, config: EnvConfig, run_seed: int, levels: Sequence
         replayed.close()
 
 
-def _play(slot: Slot, rng: np.random.Generator) -> float:
+def _play(slot: Slot, rng: np.random.Generator, steps: int) -> float:
     """Begin an episode and take some random steps; returns the median time of one, in seconds."""
     slot.begin()
     times = []
-    for _ in range(_PROBE_STEPS):
+    for _ in range(steps):
         action = random_action(slot.env.action_space, rng)
         start = time.perf_counter()
         slot.step(action)

@@ -69,7 +69,7 @@ class Normalizer(nn.Module):
         self.config = config
         self.gamma = config.gamma if config.gamma is not None else gamma
         self.obs = nn.ModuleDict()
-        self._whole = not isinstance(observation_space, spaces.Dict)
+        self.whole = not isinstance(observation_space, spaces.Dict)
         if config.obs:
             for key, space in _normalized_parts(observation_space, config.keys).items():
                 self.obs[key] = Moments(tuple(space.shape or ()))
@@ -85,7 +85,7 @@ class Normalizer(nn.Module):
     def update_obs(self, obs: Obs) -> None:
         """Fold the observations of one step, [N, ...], into the moments."""
         for key in self.obs:
-            part: Any = obs if self._whole else obs[key]
+            part: Any = obs if self.whole else obs[key]
             self._moments(key).update(part)
 
     def normalize_obs(self, obs: Any) -> Any:
@@ -93,7 +93,7 @@ class Normalizer(nn.Module):
         if not self.obs:
             return obs
         epsilon, clip = self.config.epsilon, self.config.clip_obs
-        if self._whole:
+        if self.whole:
             return self._moments("obs").normalized(obs, epsilon, clip)
         return {
             key: self._moments(key).normalized(part, epsilon, clip) if key in self.obs else part
@@ -115,7 +115,7 @@ class Normalizer(nn.Module):
         """The observation space as the policy sees it."""
         if not self.obs:
             return space
-        if self._whole:
+        if self.whole:
             return self._bounded(space)
         assert isinstance(space, spaces.Dict)
         return spaces.Dict({k: self._bounded(part) if k in self.obs else part for k, part in space.spaces.items()})

@@ -31,7 +31,7 @@ from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
 from lit_rl.run.sources import Source, find
-from lit_rl.run.weights import check_shapes, part_of, warmstart
+from lit_rl.run.weights import check_shapes, part_of, warmstart, warmstart_from_agent
 from lit_rl.state.checkpoint import Checkpoint, load_rank
 from lit_rl.state.files import replace_durably
 from lit_rl.state.parts import RUN_PARTS, restore
@@ -136,6 +136,11 @@ def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any]) -> Non
 
 def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
     checkpoint = source.checkpoint
+    if source.agent is not None:
+        raise ConfigError(
+            f"resume.checkpoint: {source.path} is a stable-baselines3 file, which holds weights and not a whole run; "
+            "use mode: warmstart."
+        )
     if checkpoint is None:
         raise ConfigError(
             f"resume.checkpoint: {source.path} is a bare file without the environments and streams of its run; resume "
@@ -200,15 +205,20 @@ def _check_drift(plan: Plan, config: ResumeConfig) -> None:
 
 
 def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -> Plan:
+    parent: dict[str, Any]
     module.build_envs()
     module.build_networks()
+    _warmstart_level(module, source, config)
+    if source.agent is not None:
+        report = warmstart_from_agent(module, source.agent, config)
+        parent = {"path": str(source.path), "sha256": report.digest, "sb3_version": source.agent.sb3_version}
+        return Plan("warmstart", module.clock.target, parents=[parent], notes=report.lines)
     if "lit_rl" not in source.lightning:
         raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
     if config.on_mismatch == "error":
         _check_spaces(module, source, source.lightning["lit_rl"])
-    _warmstart_level(module, source, config)
     report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
-    parent: dict[str, Any] = {"path": str(source.path)}
+    parent = {"path": str(source.path)}
     if source.checkpoint is not None:
         manifest = source.checkpoint.manifest
         parent |= {
@@ -227,7 +237,7 @@ def _warmstart_level(module: RLModule, source: Source, config: WarmstartConfig) 
     if config.level != "carry":
         module.curriculum.start_at(config.level)
         return
-    state = source.lightning["lit_rl"]["run"].get("curriculum")
+    state = source.lightning.get("lit_rl", {}).get("run", {}).get("curriculum")
     if not state:
         raise ConfigError(
             f"warmstart.level: carry needs a run with a curriculum, and {source.path} has none; give a level's index."
@@ -235,12 +245,22 @@ def _warmstart_level(module: RLModule, source: Source, config: WarmstartConfig) 
     module.curriculum.carry(state)
 
 
-def prepare_evaluation(module: RLModule, source: Source) -> None:
+def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | None = None) -> None:
     """Give a module the weights and moments of a checkpoint, to be evaluated in its own environments.
+
+    Args:
+        module: a new module.
+        source: the checkpoint, or a stable-baselines3 agent.
+        vecnormalize: the agent's VecNormalize pickle, where it is not found by name.
 
     Raises:
         ConfigError: they do not fit the module or its environments.
     """
+    if source.agent is not None:
+        module.build_evaluation_envs()
+        module.build_networks()
+        warmstart_from_agent(module, source.agent, WarmstartConfig(vecnormalize=vecnormalize))
+        return
     ours = _check_algorithm(module, source)
     module.build_evaluation_envs()
     _check_spaces(module, source, ours)
@@ -373,7 +393,8 @@ class Run:
         if plan.checkpoint is not None:
             lines.append(f"checkpoint: {plan.checkpoint.path.name} (sha256 {plan.checkpoint.digest[:12]})")
         for parent in plan.parents:
-            digest = f" (sha256 {parent['digest'][:12]})" if "digest" in parent else ""
+            digest = parent.get("digest") or parent.get("sha256")
+            digest = f" (sha256 {digest[:12]})" if digest else ""
             lines.append(f"parent: {parent['path']}{digest}")
         clock = module.clock
         lines.append(f"timestep: {module.counters.timesteps:,} of {clock.target:,}")

@@ -52,14 +52,16 @@ class WarmstartConfig:
     """What a new run takes from a trained one.
 
     Args:
-        checkpoint: a checkpoint or run directory, or a bare `.ckpt` file.
+        checkpoint: a checkpoint or run directory, a bare `.ckpt` file, or a stable-baselines3 `.zip`.
         load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`.
+        vecnormalize: the VecNormalize pickle of a `.zip`; `null` looks where SB3 and the RL Zoo put it.
         on_mismatch: what to do with a tensor of another shape: `error`, or `skip` it and say so.
         level: the curriculum's level to begin on: its index, or `carry` for the one that the trained run was on.
     """
 
     checkpoint: str | None = None
     load: list[Part] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
+    vecnormalize: str | None = None
     on_mismatch: Literal["error", "skip"] = "error"
     level: int | Literal["carry"] = 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.errors import ConfigError, DataError, did_you_mean
+from lit_rl.interop.sb3 import Agent, read_agent
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE, has_checkpoint, runs_with_checkpoints, versions_of
 from lit_rl.state.checkpoint import LIGHTNING_FILE, MANIFEST, Checkpoint, load_bare, load_lightning, verify
 from lit_rl.state.store import CheckpointStore
@@ -21,12 +22,14 @@ class Source:
         path: what was opened.
         lightning: its dictionary.
         checkpoint: the directory and its manifest; `None` for a bare file.
+        agent: what a stable-baselines3 zip holds; its `lightning` is empty.
         complaints: what was passed over on the way, and why.
     """
 
     path: Path
     lightning: dict[str, Any]
     checkpoint: Checkpoint | None
+    agent: Agent | None = None
     complaints: list[str] = field(default_factory=list)
 
 
@@ -62,7 +65,7 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     path = path.resolve()
     if path.is_file():
         if path.suffix == ".zip":
-            raise ConfigError(f"{key}: '{wanted}' is a zip file; this version reads checkpoints and .ckpt files.")
+            return Source(path, {}, None, read_agent(path))
         return Source(path, load_bare(path), None)
     if (path / MANIFEST).exists():
         return _open(verify(path), [])
@@ -87,7 +90,7 @@ def _from_run(run: Path, which: str, strict: bool) -> Source:
 
 
 def _open(checkpoint: Checkpoint, complaints: list[str]) -> Source:
-    return Source(checkpoint.path, load_lightning(checkpoint), checkpoint, complaints)
+    return Source(checkpoint.path, load_lightning(checkpoint), checkpoint, complaints=complaints)
 
 
 def _nearest(root: Path, wanted: str | None = None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +12,9 @@ from torch import Tensor
 from lit_rl.algorithms.base import RLModule
 from lit_rl.algorithms.networks import is_value_tensor
 from lit_rl.errors import ConfigError
+from lit_rl.interop.sb3 import Agent
+from lit_rl.interop.vecnormalize import Moments
+from lit_rl.interop.warmstart import fit_weights, mismatches, moments_for
 from lit_rl.run.config import WarmstartConfig
 
 
@@ -18,6 +23,8 @@ class Report:
     """What was loaded and what was not, a line a part."""
 
     lines: list[str] = field(default_factory=list)
+    digest: str | None = None
+    """sha256 of what was read, where it has no manifest."""
 
     def add(self, part: str, text: str) -> None:
         self.lines.append(f"{part}: {text}")
@@ -93,6 +100,54 @@ def warmstart(module: RLModule, theirs: dict[str, Tensor], config: WarmstartConf
         loaded = len(mine) - len(skipped)
         report.add(part, f"{loaded} tensors loaded" + (f", skipped {', '.join(skipped)}" if skipped else ""))
     return report
+
+
+def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig) -> Report:
+    """Copy the parts named in `warmstart.load` from a stable-baselines3 agent and its VecNormalize pickle.
+
+    Settings of the agent that differ from the run's are named in the report.
+
+    Raises:
+        ConfigError: as `warmstart`, and when the agent's moments are asked for and cannot be found.
+        DataError: the pickle holds something other than moments.
+    """
+    what = str(agent.path)
+    policy = {k.removeprefix("policy."): v for k, v in module.state_dict().items() if k.startswith("policy.")}
+    fit = fit_weights(agent.policy, policy, [part for part in config.load if part in ("policy", "value")])
+    if fit.problems and config.on_mismatch == "error":
+        raise ConfigError(f"{what}: tensor {fit.problems[0]}; check model.policy_kwargs and the environment.")
+    theirs = {f"policy.{name}": tensor for name, tensor in fit.tensors.items()}
+    notes = [f"moments from {path}" for path in _add_moments(theirs, agent, config)]
+    weights = "policy" in config.load or "value" in config.load
+    if weights and agent.used_vecnormalize and not (module.normalizer.obs or module.normalizer.reward):
+        raise ConfigError(
+            f"warmstart: {what} was trained with VecNormalize, but env.normalize is off; set env.normalize.obs (and "
+            "reward) as it was."
+        )
+    report = warmstart(module, theirs, config, what)
+    report.digest = hashlib.sha256(agent.path.read_bytes()).hexdigest()
+    report.lines += [*notes, *map(str, mismatches(agent, module.settings()))]
+    return report
+
+
+def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfig) -> list[Path]:
+    """Add the agent's moments to its tensors, where `load` asks for any; returns the file they come from."""
+    if "obs_moments" not in config.load and "reward_moments" not in config.load:
+        return []
+    stats, path = moments_for(agent, config.vecnormalize)
+    if stats is None or path is None:
+        return []
+    found: dict[str, Moments] = {}
+    if isinstance(stats.obs, dict):
+        found |= {f"normalizer.obs.{key}": moments for key, moments in stats.obs.items()}
+    elif stats.obs is not None:
+        found["normalizer.obs.obs"] = stats.obs
+    if stats.reward.count > 1:  # an evaluation's pickle has norm_reward off, and the moments of training still
+        found["normalizer.reward"] = stats.reward
+    for prefix, moments in found.items():
+        for name in ("mean", "var", "count"):
+            theirs[f"{prefix}.{name}"] = torch.as_tensor(getattr(moments, name), dtype=torch.float64)
+    return [path]
 
 
 def _check_moments(

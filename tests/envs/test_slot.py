@@ -161,6 +161,13 @@ def test_an_environment_on_the_global_stream_is_found_out_before_training():
     assert grade("GlobalNoise") == "boundary"
 
 
+@pytest.mark.parametrize("length", [2, 3, 5, 10, 20, 30, 60])
+def test_it_is_found_out_whatever_the_length_of_its_episodes(length):
+    """A look that always ended with an episode would have no action to replay."""
+    config = EnvConfig(class_path=envs.PATH + "GlobalStand", max_episode_steps=length)
+    assert probe(config, run_seed=0).grade == "boundary"
+
+
 @pytest.mark.parametrize("run_seed", range(6))
 def test_bipedal_walker_is_found_out_before_training(run_seed):
     pytest.importorskip("Box2D")

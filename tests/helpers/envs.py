@@ -154,6 +154,13 @@ class GlobalNoise(Walk):
         return super().move(action) + 0.1 * np.random.normal()  # noqa: NPY002  (the point of it)
 
 
+class GlobalStand(Walk):
+    """Never ends of itself, so episodes are as long as the time limit; noise as in `GlobalNoise`."""
+
+    def move(self, action):
+        return 1e-3 * np.random.normal()  # noqa: NPY002
+
+
 class ReusesBuffer(Walk):
     """Returns the same array from every step and reset, overwritten in place."""
 
