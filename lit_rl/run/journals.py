@@ -32,13 +32,14 @@ class MonitorCsv:
     def __init__(self, directory: Path, env_name: str) -> None:
         self._file = directory / "monitor.csv"
         self._env_name = env_name
-        self._seconds = 0.0
+        self.seconds = 0.0
+        """Time of training up to the last iteration."""
 
     @rank_zero_only
     def write(self, module: RLModule) -> None:
         """Add the episodes of the iteration that has ended."""
-        begin, end = self._seconds, module.log_book.seconds
-        self._seconds = end
+        begin, end = self.seconds, module.log_book.seconds
+        self.seconds = end
         lines = []
         if not self._file.exists():
             header = {"t_start": time.time() - end, "env_id": self._env_name}
@@ -52,12 +53,12 @@ class MonitorCsv:
 
     def position(self) -> dict[str, Any]:
         """Length in bytes, and the time of the last iteration."""
-        return {"bytes": self._file.stat().st_size if self._file.exists() else 0, "seconds": self._seconds}
+        return {"bytes": self._file.stat().st_size if self._file.exists() else 0, "seconds": self.seconds}
 
     @rank_zero_only
     def cut_to(self, position: dict[str, Any]) -> None:
         """Drop what came after `position`."""
-        self._seconds = position["seconds"]
+        self.seconds = position["seconds"]
         if not self._file.exists():
             return
         if position["bytes"] == 0:

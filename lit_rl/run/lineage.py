@@ -38,7 +38,7 @@ class Segment:
         config_changes: settings that differ from the segment before, as `key: old -> new`.
         end: UTC time; `None` while it lasts, and for good if the process was killed.
         to_timesteps: the run's timestep at its end.
-        cause: why it ended: `finished`, `pause_at`, a signal's name, `error: ...`, or `killed`.
+        cause: why it ended: `finished`, `stop_on_reward`, `pause_at`, a signal's name, `error: ...`, or `killed`.
     """
 
     number: int

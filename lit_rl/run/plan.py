@@ -23,6 +23,7 @@ from lit_rl.run.lineage import Lineage
 from lit_rl.run.sources import Source, find
 from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
 from lit_rl.state.checkpoint import Checkpoint
+from lit_rl.state.parts import RUN_PARTS, restore
 from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
 
@@ -155,7 +156,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     )
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()
-    evaluated.load_state_dict(ours["run"]["evaluation"])
+    restore({"evaluation": evaluated}, {"evaluation": RUN_PARTS["evaluation"]}, ours["run"])
     asked = config.total_timesteps is not None or config.additional_timesteps is not None
     if not asked and evaluated.timesteps == timesteps and module.was_reached(evaluated):
         plan.reached = evaluated.reward
@@ -252,4 +253,4 @@ def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | Non
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
     module.load_state_dict(source.lightning["state_dict"])
-    module.run_parts()["curriculum"].load_state_dict(ours["run"]["curriculum"])
+    restore(module.run_parts(), {"curriculum": RUN_PARTS["curriculum"]}, ours["run"])

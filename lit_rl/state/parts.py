@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from lit_rl.errors import DataError
 from lit_rl.state.plain import to_plain
 
 
@@ -59,7 +60,14 @@ def capture(parts: dict[str, Stateful], names: dict[str, str]) -> dict[str, Any]
 
 
 def restore(parts: dict[str, Stateful], names: dict[str, str], state: dict[str, Any]) -> None:
-    """Load every named part."""
+    """Load every named part.
+
+    Raises:
+        DataError: one is missing from the state.
+    """
+    missing = sorted(names.keys() - state.keys())
+    if missing:
+        raise DataError(f"the checkpoint has no part '{missing[0]}': it was written by an earlier version of lit_rl.")
     for name in names:
         parts[name].load_state_dict(state[name])
 

@@ -127,7 +127,7 @@ def test_a_rollout_equals_sb3s_collect_rollouts(case, normalize, monkeypatch):
     np.testing.assert_allclose(env_major(rollout.ret, T, N), buffer.returns, **close)
     assert 5 < ppo._storage.done.sum() < T * N / 2
     # what is shown of episodes: theirs is Monitor's
-    ours = [(ret, length) for _, ret, length, _ in ppo.episodes.state_dict()["episodes"]]
+    ours = [(ret, length) for _, ret, length, *_ in ppo.episodes.state_dict()["episodes"]]
     np.testing.assert_allclose(ours, [(info["r"], info["l"]) for info in twin.ep_info_buffer], atol=1e-5)
 
 

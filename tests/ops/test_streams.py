@@ -81,6 +81,7 @@ def test_numbers_of_the_streams_stay_what_they_are():
         "EVALUATION": 5,
         "CURRICULUM": 6,
         "PROBE": 7,
+        "EVALUATION_ACTIONS": 8,
     }
 
 

@@ -82,6 +82,23 @@ def same_run(a: Path, b: Path) -> None:
     assert episodes(a) == episodes(b)
 
 
+def test_the_page_runs_as_it_stands(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "curriculum.md").read_text()
+    env, config = (page.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "yaml"))
+    (cli.cwd / "my_env.py").write_text(env)
+    (cli.cwd / "run.yaml").write_text(config)
+    monkeypatch.syspath_prepend(cli.cwd)
+    out = cli("fit", "--config", "run.yaml").out
+    for text in (
+        "level: 0 of 0 to 2, 'near'",
+        "level 0 'near' -> 1 'middle'",
+        "level 1 'middle' -> 2 'far'",
+        "finished:",
+    ):
+        assert text in page
+        assert text in out
+
+
 # -- exactness -------------------------------------------------------------------------------------------------------
 
 
