@@ -20,18 +20,11 @@ class Progress(Callback):
     def __init__(self) -> None:
         self._bar: Any = None
         self._last_line = time.monotonic()
+        self._initial = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        if trainer.is_global_zero and sys.stderr.isatty():
-            self._bar = tqdm(
-                total=pl_module.clock.target,
-                initial=pl_module.counters.timesteps,
-                unit="step",
-                unit_scale=True,
-                dynamic_ncols=True,
-                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} timesteps [{elapsed}<{remaining}{postfix}]",
-            )
+        self._initial = pl_module.counters.timesteps
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -42,6 +35,8 @@ class Progress(Callback):
         for line in _events(pl_module):
             tqdm.write(line)
             sys.stdout.flush()
+        if self._bar is None and sys.stderr.isatty():
+            self._bar = self._new_bar(pl_module)
         if self._bar is not None:
             self._bar.set_postfix_str(_summary(pl_module), refresh=False)
             self._bar.update(pl_module.counters.timesteps - self._bar.n)
@@ -51,6 +46,16 @@ class Progress(Callback):
                 f"{pl_module.counters.timesteps:,} of {pl_module.clock.target:,} timesteps, {_summary(pl_module)}",
                 flush=True,
             )
+
+    def _new_bar(self, module: RLModule) -> Any:
+        return tqdm(
+            total=module.clock.target,
+            initial=self._initial,
+            unit="step",
+            unit_scale=True,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} timesteps [{elapsed}<{remaining}{postfix}]",
+        )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close()
