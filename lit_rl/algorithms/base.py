@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from gymnasium import spaces
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
@@ -225,6 +225,7 @@ class RLModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
+            check_trainer(self.trainer)
             self.build_envs()
 
     def configure_model(self) -> None:
@@ -475,6 +476,28 @@ class _CurriculumPart:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._curriculum is not None and state:
             self._curriculum.load_state_dict(state)
+
+
+def check_trainer(trainer: Trainer) -> None:
+    """Refuse what the Trainer offers and the loops here would not carry out.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"trainer.devices and trainer.num_nodes come to {trainer.world_size} processes; this version trains in "
+            "one. Set trainer.devices: 1."
+        )
+    if type(trainer.precision_plugin) is not Precision:
+        raise ConfigError(
+            f"trainer.precision: {trainer.precision} is not supported by this version; leave it at 32-true."
+        )
+    for key in ("gradient_clip_val", "gradient_clip_algorithm"):
+        if getattr(trainer, key) is not None:
+            raise ConfigError(f"trainer.{key} is not used here; set model.max_grad_norm instead.")
+    if trainer.accumulate_grad_batches != 1:
+        raise ConfigError("trainer.accumulate_grad_batches is not used here; set model.batch_size instead.")
 
 
 class _Streams:

@@ -7,10 +7,11 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.base import RLModule, check_trainer
 from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.callbacks.checkpointing import CheckpointConfig
@@ -163,10 +164,10 @@ class RunCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule = None
         self.model = self._get(self.config_init, "model")
+        self.trainer = self.instantiate_trainer()
         if self.subcommand == "fit":
+            check_trainer(self.trainer)
             self._begin()
-        if self.subcommand != "fit" or self.run is not None:
-            self.trainer = self.instantiate_trainer()
 
     def _begin(self) -> None:
         config = self._get(self.config_init, "resume"), self._get(self.config_init, "warmstart")
@@ -187,6 +188,10 @@ class RunCLI(LightningCLI):
             config_text=self._resolved_config(),
             pause_at=self._get(self.config, "pause_at"),
         )
+        if self.run is not None:
+            callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+            callbacks[:0] = self.run.callbacks
+            self.trainer.loggers = [*self.run.loggers, *self.trainer.loggers]
 
     def _root(self) -> Path:
         return Path(self._get(self.config_init, "trainer").get("default_root_dir") or DEFAULT_ROOT)
@@ -207,15 +212,10 @@ class RunCLI(LightningCLI):
         return str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        if self.run is not None:
-            own = self._get(self.config_init, "trainer").get("logger")
-            loggers = own if isinstance(own, list) else [] if own in (False, None, True) else [own]
-            kwargs["logger"] = [*self.run.loggers, *loggers]
-        trainer = super().instantiate_trainer(**kwargs)
-        if self.run is not None:
-            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-            callbacks[:0] = self.run.callbacks
-        return trainer
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand != "fit":
