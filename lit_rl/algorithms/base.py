@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from gymnasium import spaces
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
 from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
 from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
+from lit_rl.algorithms.trainer import check_trainer
 from lit_rl.curriculum import Curriculum, CurriculumConfig, Level, LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
@@ -34,7 +35,7 @@ from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
 from lit_rl.state.plain import to_plain, with_arrays
 from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated, LogBook
 from lit_rl.state.space import describe, space_from_plain, space_to_plain
-from lit_rl.state.streams import capture_streams, restore_streams
+from lit_rl.state.streams import GlobalStreams
 
 STATE_FORMAT = 1
 
@@ -394,7 +395,7 @@ class RLModule(LightningModule):
 
     def rank_parts(self) -> dict[str, Stateful]:
         """Parts of this rank alone, in the order in which they have to be loaded."""
-        return {"environments": _Environments(self), "streams": _Streams()}
+        return {"environments": _Environments(self), "streams": GlobalStreams()}
 
     def capture_rank(self) -> dict[str, Any]:
         """State of this rank, for its file in the checkpoint."""
@@ -476,36 +477,6 @@ class _CurriculumPart:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._curriculum is not None and state:
             self._curriculum.load_state_dict(state)
-
-
-def check_trainer(trainer: Trainer) -> None:
-    """Refuse what the Trainer offers and the loops here would not carry out.
-
-    Raises:
-        ConfigError: names the setting.
-    """
-    if trainer.world_size > 1:
-        raise ConfigError(
-            f"trainer.devices and trainer.num_nodes come to {trainer.world_size} processes; this version trains in "
-            "one. Set trainer.devices: 1."
-        )
-    if type(trainer.precision_plugin) is not Precision:
-        raise ConfigError(
-            f"trainer.precision: {trainer.precision} is not supported by this version; leave it at 32-true."
-        )
-    for key in ("gradient_clip_val", "gradient_clip_algorithm"):
-        if getattr(trainer, key) is not None:
-            raise ConfigError(f"trainer.{key} is not used here; set model.max_grad_norm instead.")
-    if trainer.accumulate_grad_batches != 1:
-        raise ConfigError("trainer.accumulate_grad_batches is not used here; set model.batch_size instead.")
-
-
-class _Streams:
-    def state_dict(self) -> dict[str, Any]:
-        return capture_streams()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        restore_streams(state)
 
 
 class _Environments:

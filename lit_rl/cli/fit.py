@@ -11,9 +11,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lit_rl.algorithms.base import RLModule, check_trainer
+from lit_rl.algorithms.base import RLModule
 from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.algorithms.ppo import PPO
+from lit_rl.algorithms.trainer import check_trainer
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.cli.check import LINKED, check_keys, check_options, model_class, read_yaml
 from lit_rl.cli.messages import one_line

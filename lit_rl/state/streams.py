@@ -35,3 +35,13 @@ def restore_streams(streams: dict[str, Any]) -> None:
     for device, state in enumerate(streams.get("cuda", [])):
         if torch.cuda.is_available() and device < torch.cuda.device_count():
             torch.cuda.set_rng_state(state.cpu(), device)
+
+
+class GlobalStreams:
+    """The global streams as a part of a rank's state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return capture_streams()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        restore_streams(state)
