@@ -5,6 +5,8 @@
 Both train with configs/gates_curriculum.yaml; "alone" has the last level as its only one. Every 16,384 timesteps 100
 episodes of the hardest level are played with the most likely actions, on equal seeds for both; a run ends at the first
 evaluation with 90 successes, or at the cap. Runs go one after the other, in processes of their own.
+
+The promotion threshold was chosen on seeds 0 to 4, so the comparison is made on seeds 5 to 9.
 """
 
 from __future__ import annotations
@@ -51,10 +53,10 @@ def reached(path: Path) -> int | None:
     return int(timesteps[at[0]]) if len(at) else None
 
 
-def table(runs: dict[str, list[Path]], cap: int) -> str:
-    """A line a seed, and the medians."""
+def table(runs: dict[str, list[Path]], first: int, cap: int) -> str:
+    """A line a seed, and the medians; a run that has not reached the goal counts as later than the cap."""
     lines = ["| seed | curriculum | hardest level alone |", "|---|---|---|"]
-    for seed, paths in enumerate(zip(*runs.values(), strict=True)):
+    for seed, paths in enumerate(zip(*runs.values(), strict=True), first):
         cells = []
         for path in paths:
             at, best = reached(path), curve(path)[1].max()
@@ -63,8 +65,9 @@ def table(runs: dict[str, list[Path]], cap: int) -> str:
     cells = []
     for paths in runs.values():
         found = [reached(path) for path in paths]
-        done = [at for at in found if at is not None]
-        cells.append(f"{len(done)} of {len(found)}" + (f", median {int(np.median(done)):,}" if done else ""))
+        median = float(np.median([np.inf if at is None else at for at in found]))
+        text = f"{int(median):,}" if np.isfinite(median) else f"not in {cap:,}"
+        cells.append(f"{sum(at is not None for at in found)} of {len(found)}, median {text}")
     return "\n".join([*lines, f"| all | {' | '.join(cells)} |"])
 
 
@@ -94,15 +97,15 @@ def picture(runs: dict[str, list[Path]], file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first_seed", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--cap", type=int, default=500_000)
+    parser.add_argument("--cap", type=int, default=300_000)
     parser.add_argument("--directory", type=Path, default=ROOT / "lightning_logs" / "benchmark_gates_curriculum")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "gates_curriculum.png")
     arguments = parser.parse_args()
-    runs = {
-        kind: [run(arguments.directory, kind, seed, arguments.cap) for seed in range(arguments.seeds)] for kind in KINDS
-    }
-    print(table(runs, arguments.cap))
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    runs = {kind: [run(arguments.directory, kind, seed, arguments.cap) for seed in seeds] for kind in KINDS}
+    print(table(runs, arguments.first_seed, arguments.cap))
     picture(runs, arguments.picture)
 
 
