@@ -7,6 +7,7 @@ decides when to stop, and it ends when the trainer is gone.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import itertools
@@ -221,6 +222,8 @@ class AsyncVectorEnv:
         self._blocks = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
         self._pipes: list[Connection] = []
         self._workers: list[Any] = []
+        # Before multiprocessing's own exit handler, which would ask workers politely that ignore being asked.
+        atexit.register(self.close)
         context = mp.get_context("spawn")
         try:
             for block in self._blocks:
@@ -313,6 +316,7 @@ class AsyncVectorEnv:
         return self._arrays.obs, lost
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         for pipe in self._pipes:
             with contextlib.suppress(OSError):
                 pipe.send_bytes(CLOSE)

@@ -198,7 +198,7 @@ def read_manifest(path: Path) -> Manifest:
         fields = json.loads(text)
         if fields["format"] > FORMAT:
             raise DataError(
-                f"{path} has checkpoint format {fields['format']}, this lit_rl reads up to {FORMAT}; it was written by "
+                f"{file} has checkpoint format {fields['format']}, this lit_rl reads up to {FORMAT}; it was written by "
                 f"lit-rl {fields['versions']['lit-rl']}, which opens it."
             )
         del fields["sha256"]

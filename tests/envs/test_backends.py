@@ -149,3 +149,16 @@ def test_an_exception_says_in_which_environment_it_was_raised():
     with pytest.raises(RuntimeError, match="the walls fell down") as caught:
         ours.step(np.array([1, 1, 1]))
     assert "environment 0" in caught.value.__notes__[0]
+
+
+def test_a_program_that_forgets_to_close_its_workers_ends_all_the_same() -> None:
+    """multiprocessing asks its children with SIGTERM at exit and waits; ours do not listen to it."""
+    code = (
+        "from lit_rl.envs.config import EnvConfig\n"
+        "from lit_rl.envs.make import make_vector\n"
+        "if __name__ == '__main__':\n"
+        "    envs = make_vector(EnvConfig(id='CartPole-v1', n_envs=2, backend='async', n_workers=2), 1, range(2))\n"
+        "    envs.reset()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    assert done.returncode == 0
