@@ -40,9 +40,7 @@ def show(argv: list[str]) -> int:
 
 def describe_source(source: Source) -> dict[str, Any]:
     """Everything `show` tells, as plain values."""
-    ours = source.lightning.get("lit_rl")
-    if ours is None:
-        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    ours = source.ours
     checkpoint = source.checkpoint
     ranks = [] if checkpoint is None else [load_rank(checkpoint, r) for r in range(checkpoint.manifest.world_size)]
     parts = by_part(source.lightning, ranks)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lit_rl.algorithms.base import RLModule
-from lit_rl.errors import ConfigError, DataError
+from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.drift import Change, changes, table
 from lit_rl.run.lineage import Lineage
@@ -102,9 +102,7 @@ def make_plan(
 
 
 def _check_algorithm(module: RLModule, source: Source) -> dict[str, Any]:
-    ours: dict[str, Any] | None = source.lightning.get("lit_rl")
-    if ours is None:
-        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    ours = source.ours
     if ours["algorithm"] != type(module).__name__:
         raise ConfigError(
             f"{source.path} was written by {ours['algorithm']}, but model.class_path is {type(module).__name__}."
@@ -199,10 +197,9 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
         report = warmstart_from_agent(module, source.agent, config)
         parent = {"path": str(source.path), "sha256": report.digest, "sb3_version": source.agent.sb3_version}
         return Plan("warmstart", module.clock.target, parents=[parent], notes=report.lines)
-    if "lit_rl" not in source.lightning:
-        raise DataError(f"{source.path} was not written by lit_rl: it has no 'lit_rl' part.")
+    ours = source.ours
     if config.on_mismatch == "error":
-        _check_spaces(module, source, source.lightning["lit_rl"])
+        _check_spaces(module, source, ours)
     report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
     parent = {"path": str(source.path)}
     if source.checkpoint is not None:

@@ -32,6 +32,18 @@ class Source:
     agent: Agent | None = None
     complaints: list[str] = field(default_factory=list)
 
+    @property
+    def ours(self) -> dict[str, Any]:
+        """What is ours in Lightning's dictionary.
+
+        Raises:
+            DataError: nothing is: another program wrote it.
+        """
+        if "lit_rl" not in self.lightning:
+            raise DataError(f"{self.path} was not written by lit_rl: it has no 'lit_rl' part.")
+        ours: dict[str, Any] = self.lightning["lit_rl"]
+        return ours
+
 
 def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     """Open what `wanted` names.
