@@ -1,0 +1,56 @@
+"""Train stable-baselines3's PPO with the settings of one of our configurations, and evaluate it as `lit-rl test` does.
+
+What a run of ours is compared with, where no figure is published for the environment's version:
+
+    python benchmarks/sb3_beside.py --config configs/halfcheetah_ppo.yaml --seed 1 --episodes 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+import yaml
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecNormalize
+
+from lit_rl.algorithms.settings import resolve_policy_kwargs
+from lit_rl.ops.schedules import as_schedule
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--episodes", type=int, default=100)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    config = yaml.safe_load(Path(arguments.config).read_text())
+    settings = dict(config["model"]["init_args"])
+    settings["learning_rate"] = as_schedule(settings.get("learning_rate", 3e-4), "learning_rate")
+    settings["policy_kwargs"] = resolve_policy_kwargs(settings.get("policy_kwargs"))
+    envs = make_vec_env(config["env"]["id"], config["env"].get("n_envs", 1), seed=arguments.seed)
+    normalize = config["env"].get("normalize", {})
+    if normalize:
+        gamma = settings.get("gamma", 0.99)
+        envs = VecNormalize(envs, norm_obs=normalize["obs"], norm_reward=normalize["reward"], gamma=gamma)
+    model = PPO(settings.pop("policy", "MlpPolicy"), envs, seed=arguments.seed, device="cpu", **settings)
+    start = time.monotonic()
+    model.learn(config["total_timesteps"])
+    minutes = (time.monotonic() - start) / 60
+    if isinstance(envs, VecNormalize):
+        envs.training = envs.norm_reward = False
+    mean, std = evaluate_policy(model, envs, n_eval_episodes=arguments.episodes, deterministic=True)
+    print(f"stable-baselines3, {arguments.config}, seed {arguments.seed}: {mean:.1f} +- {std:.1f} over "
+          f"{arguments.episodes} episodes, trained in {minutes:.1f} minutes")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
