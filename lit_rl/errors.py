@@ -25,6 +25,8 @@ class LitRLError(Exception):
     """An error with a cause the user can mend; `exit_code` is what the process leaves with."""
 
     exit_code = 1
+    told = False
+    """Whether another rank tells it, so that it is said once."""
 
 
 class ConfigError(LitRLError):

@@ -212,9 +212,9 @@ class PPO(RLModule):
                 if not result.terminated[row]:
                     truncated.append((t, row))
                     final_obs.append(self.normalizer.normalize_obs(final))
-            episodes += result.episodes
+            episodes += [(t, episode) for episode in result.episodes]
         batch = self._evaluate(storage, truncated, final_obs)
-        self.finish_rollout(self.n_steps, episodes)
+        self.finish_rollout(self.n_steps, episodes, None)
         return batch
 
     @torch.no_grad()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from lit_rl.errors import ConfigError
+from lit_rl.ranks.launch import check_strategy
 
 
 def check_trainer(trainer: Trainer) -> None:
@@ -14,14 +15,10 @@ def check_trainer(trainer: Trainer) -> None:
     Raises:
         ConfigError: names the setting.
     """
-    if trainer.world_size > 1:
+    check_strategy(trainer)
+    if type(trainer.precision_plugin) not in (Precision, MixedPrecision):
         raise ConfigError(
-            f"trainer.devices and trainer.num_nodes come to {trainer.world_size} processes; this version trains in "
-            "one. Set trainer.devices: 1."
-        )
-    if type(trainer.precision_plugin) is not Precision:
-        raise ConfigError(
-            f"trainer.precision: {trainer.precision} is not supported by this version; leave it at 32-true."
+            f"trainer.precision: {trainer.precision} is not supported; use 32-true, bf16-mixed or 16-mixed."
         )
     for key in ("gradient_clip_val", "gradient_clip_algorithm"):
         if getattr(trainer, key) is not None:

@@ -10,7 +10,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.algorithms.base import RLModule
-from lit_rl.errors import ConfigError, DataError
+from lit_rl.errors import ConfigError, DataError, LitRLError
 from lit_rl.state.checkpoint import (
     LIGHTNING_FILE,
     commit,
@@ -50,10 +50,17 @@ class PlainCheckpointIO(CheckpointIO):
 
     def __init__(self) -> None:
         self.written: dict[str, bytes] = {}
+        self.refused: LitRLError | None = None
+        """Why the last file could not be written. It is not raised at once: the other ranks wait in a barrier then."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        self.written, self.refused = {}, None
         data = dumps(checkpoint)
-        write_durably(Path(path), data)
+        try:
+            write_durably(Path(path), data)
+        except LitRLError as error:
+            self.refused = error
+            return
         self.written = {Path(path).name: data}
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -120,30 +127,35 @@ class Checkpointer(Callback):
             for log in [*trainer.loggers, *module.journals]
             if hasattr(log, "position")
         }
-        if trainer.is_global_zero:
-            self._store.stage(counters.timesteps, self._segment)
-        trainer.strategy.barrier("lit_rl staged")
-        final = self._store.place(counters.timesteps, self._segment)
-        staging = staging_path(final)
-        trainer.save_checkpoint(staging / LIGHTNING_FILE, weights_only=False)
-        write_durably(staging / rank_file(trainer.global_rank), dumps(module.capture_rank()))
-        trainer.strategy.barrier("lit_rl written")
-        if trainer.is_global_zero:
-            fields = manifest_fields(
-                self._run_id,
-                self._segment,
-                counters.timesteps,
-                counters.iterations,
-                trainer.world_size,
-                module.score,
-                module.score_level,
-            )
-            commit(staging, final, fields, self._io.written)
-            verify(final)
-            self._store.settle()
+        ranks, final = module.ranks, self._store.place(counters.timesteps, self._segment)
+        ranks.first(lambda: self._store.stage(counters.timesteps, self._segment))
+        trainer.save_checkpoint(staging_path(final) / LIGHTNING_FILE, weights_only=False)
+        ranks.together(lambda: self._write_rank(staging_path(final), module))
+        ranks.first(lambda: self._commit(final, module))
         self._io.written = {}
-        trainer.strategy.barrier("lit_rl committed")
         self.saved_at = counters.timesteps
+
+    def _write_rank(self, staging: Path, module: RLModule) -> None:
+        """This rank's own file, beside those of the others."""
+        if self._io.refused is not None:
+            raise self._io.refused
+        write_durably(staging / rank_file(module.ranks.rank), dumps(module.capture_rank()))
+
+    def _commit(self, final: Path, module: RLModule) -> None:
+        """Make a whole of what all ranks have written."""
+        counters = module.counters
+        fields = manifest_fields(
+            self._run_id,
+            self._segment,
+            counters.timesteps,
+            counters.iterations,
+            module.ranks.size,
+            module.score,
+            module.score_level,
+        )
+        commit(staging_path(final), final, fields, self._io.written)
+        verify(final)
+        self._store.settle()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)

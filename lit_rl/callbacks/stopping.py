@@ -75,8 +75,11 @@ class Stopper(Callback):
         assert isinstance(module, RLModule)
         if module.finished:
             trainer.should_stop = True
-        elif self._request.signal is not None:
-            self.cause = self._request.signal.name
+            return
+        asked = module.ranks.gather(None if self._request.signal is None else self._request.signal.name)
+        cause = next((name for name in asked if name is not None), None)
+        if cause is not None:  # whichever rank it came to, all stop at this iteration
+            self.cause = cause
             trainer.should_stop = True
         elif self._pause_at is not None and module.counters.timesteps >= self._pause_at:
             self.cause = "pause_at"

@@ -6,7 +6,7 @@ CPU whatever device the module is on: they are updated once a step, beside the e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lit_rl.envs.config import NormalizeConfig
 from lit_rl.envs.images import is_image
 from lit_rl.errors import ConfigError, did_you_mean
-from lit_rl.ops.moments import INITIAL_COUNT, update_moments
+from lit_rl.ops.moments import INITIAL_COUNT, merge_moments, update_moments
 from lit_rl.ops.tree import Obs
 
 
@@ -37,6 +37,8 @@ class Moments(nn.Module):
         self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("var", torch.ones(shape, dtype=torch.float64))
         self.register_buffer("count", torch.tensor(INITIAL_COUNT, dtype=torch.float64))
+        self._agreed: list[np.ndarray] | None = None
+        self._own: list[np.ndarray] = []
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Moments:
         return self  # float64 on the CPU, whatever the module is cast or moved to
@@ -44,6 +46,31 @@ class Moments(nn.Module):
     def update(self, batch: np.ndarray) -> None:
         """Fold [N, *shape] samples in."""
         update_moments(self.mean.numpy(), self.var.numpy(), self.count.numpy(), batch)
+        if self._agreed is not None:
+            mean, var, count = self._own
+            update_moments(mean, var, count, batch)
+
+    def _now(self) -> list[np.ndarray]:
+        return [self.mean.numpy(), self.var.numpy(), self.count.numpy()]
+
+    def begin_own(self) -> None:
+        """From here on, keep this rank's own samples apart as well: these moments are those of all ranks."""
+        self._agreed = [part.copy() for part in self._now()]
+        self._own = [np.zeros_like(part) for part in self._agreed]
+
+    @property
+    def own(self) -> list[np.ndarray]:
+        """Mean, variance and count of this rank's samples since `begin_own`."""
+        return self._own
+
+    def merge(self, of_all: list[list[np.ndarray]]) -> None:
+        """Back to what all ranks agreed on, and every rank's own samples folded in, in rank order."""
+        assert self._agreed is not None
+        for part, agreed in zip(self._now(), self._agreed, strict=True):
+            part[...] = agreed
+        for own in of_all:
+            merge_moments(*self._now(), *own)
+        self.begin_own()
 
     def normalized(self, value: np.ndarray, epsilon: float, clip: float) -> np.ndarray:
         """``clip((value - mean) / sqrt(var + epsilon), -clip, clip)`` as float32."""
@@ -60,13 +87,22 @@ class Normalizer(nn.Module):
         observation_space: of one environment.
         gamma: discount of the return whose deviation scales rewards, where the config names none.
         n_envs: environments of this rank.
+        gather: gives the rows of all ranks for those of this one, in rank order. With it the moments see every step of
+            all ranks at once, and are those of a single process to the bit. Without it they are this rank's, until
+            `merge`.
     """
 
     def __init__(
-        self, config: NormalizeConfig, observation_space: spaces.Space[Any], gamma: float, n_envs: int
+        self,
+        config: NormalizeConfig,
+        observation_space: spaces.Space[Any],
+        gamma: float,
+        n_envs: int,
+        gather: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
+        self._gather = gather
         self.gamma = config.gamma if config.gamma is not None else gamma
         self.obs = nn.ModuleDict()
         self.whole = not isinstance(observation_space, spaces.Dict)
@@ -82,11 +118,35 @@ class Normalizer(nn.Module):
         assert isinstance(module, Moments)
         return module
 
+    def _each(self) -> Iterator[Moments]:
+        yield from (self._moments(key) for key in self.obs)
+        if self.reward is not None:
+            yield self.reward
+
+    def begin_own(self) -> None:
+        """The moments are those of all ranks now; what follows is this rank's, until `merge`."""
+        for moments in self._each():
+            moments.begin_own()
+
+    @property
+    def own(self) -> list[list[np.ndarray]]:
+        """What this rank has seen since `begin_own` or `merge`."""
+        return [moments.own for moments in self._each()]
+
+    def merge(self, of_all: list[list[list[np.ndarray]]]) -> None:
+        """Fold in what every rank has seen, in rank order; all ranks come to the same bits.
+
+        Args:
+            of_all: `own` of every rank.
+        """
+        for i, moments in enumerate(self._each()):
+            moments.merge([own[i] for own in of_all])
+
     def update_obs(self, obs: Obs) -> None:
         """Fold the observations of one step, [N, ...], into the moments."""
         for key in self.obs:
             part: Any = obs if self.whole else obs[key]
-            self._moments(key).update(part)
+            self._moments(key).update(part if self._gather is None else self._gather(part))
 
     def normalize_obs(self, obs: Any) -> Any:
         """Observations as the policy sees them; a batch or a single one."""
@@ -105,7 +165,7 @@ class Normalizer(nn.Module):
         if self.reward is None:
             return reward
         self.returns = self.returns * self.gamma + reward
-        self.reward.update(self.returns)
+        self.reward.update(self.returns if self._gather is None else self._gather(self.returns))
         scaled = reward / np.sqrt(self.reward.var.numpy() + self.config.epsilon)
         self.returns[done] = 0.0
         clipped: np.ndarray = np.clip(scaled, -self.config.clip_reward, self.config.clip_reward)

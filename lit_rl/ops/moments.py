@@ -21,11 +21,23 @@ def update_moments(mean: np.ndarray, var: np.ndarray, count: np.ndarray, batch: 
     n = batch.shape[0]
     batch_mean = np.add.reduce(batch, axis=0) / n  # mean() and var() without what they look up first
     batch_var = np.add.reduce(np.square(batch - batch_mean), axis=0) / n
-    delta = batch_mean - mean
-    total = count + n
+    merge_moments(mean, var, count, batch_mean, batch_var, n)
+
+
+def merge_moments(
+    mean: np.ndarray,
+    var: np.ndarray,
+    count: np.ndarray,
+    other_mean: np.ndarray,
+    other_var: np.ndarray,
+    other_count: float | np.ndarray,
+) -> None:
+    """Fold the moments of other samples into the first three, in place (Chan et al. 1979)."""
+    delta = other_mean - mean
+    total = count + other_count
     var *= count
-    var += batch_var * n
-    var += np.square(delta) * (count * n / total)
+    var += other_var * other_count
+    var += np.square(delta) * (count * other_count / total)
     var /= total
-    mean += delta * (n / total)
+    mean += delta * (other_count / total)
     count[...] = total
