@@ -128,6 +128,8 @@ class RLModule(LightningModule):
         self._obs: Obs | None = None
         self._policy_obs: Any = None
         self._resumed_rank: dict[str, Any] | None = None
+        self.boundary: dict[str, Any] | None = None
+        """This rank's state at the last iteration boundary, once an error has left the environments in the middle."""
         self._segment_start: tuple[float, int, float] | None = None
 
     # -- what an algorithm defines ------------------------------------------------------------------------------
@@ -238,8 +240,8 @@ class RLModule(LightningModule):
             check_trainer(self.trainer)
             if self.trainer.world_size != self.ranks.size:
                 raise ConfigError(
-                    f"the Trainer has {self.trainer.world_size} processes, and the run began in one; give the Trainer to "
-                    "begin(module, trainer=trainer, ...)."
+                    f"the Trainer has {self.trainer.world_size} processes, and the run began in one; give the Trainer "
+                    "to begin(module, trainer=trainer, ...)."
                 )
             self.build_envs()
 
@@ -419,9 +421,14 @@ class RLModule(LightningModule):
         """Parts of this rank alone, in the order in which they have to be loaded."""
         return {"environments": _Environments(self), "streams": GlobalStreams()}
 
+    def rank_now(self) -> dict[str, Any]:
+        """State of this rank at this moment, which lies between two iterations."""
+        return {name: part.state_dict() for name, part in self.rank_parts().items()}
+
     def capture_rank(self) -> dict[str, Any]:
         """State of this rank, for its file in the checkpoint."""
-        return capture(self.rank_parts(), RANK_PARTS)
+        state = self.rank_now() if self.boundary is None else self.boundary
+        return {name: to_plain(state[name], f"[{name!r}]") for name in RANK_PARTS}
 
     def resume_rank(self, state: dict[str, Any]) -> None:
         """Take this rank's state; it is put in place when training starts."""

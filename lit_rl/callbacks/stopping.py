@@ -62,6 +62,11 @@ class Stopper(Callback):
         self.cause: str | None = None
         """Why training was stopped before its target; `None` if it was not."""
 
+    @property
+    def by_signal(self) -> bool:
+        """Whether a signal ended training."""
+        return self.cause in {number.name for number in STOP_SIGNALS}
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._request.install()  # Lightning has put its own handlers in by now
         self._look(trainer, pl_module)

@@ -145,6 +145,12 @@ class RunCLI(LightningCLI):
             default=None,
             help="End this segment at the first iteration boundary at or past this timestep, with exit code 75.",
         )
+        parser.add_argument(
+            "--requeue",
+            type=bool,
+            default=False,
+            help="Go on with the newest run of this name if it has begun; mode says how it begins if it has not.",
+        )
         parser.add_class_arguments(ResumeConfig, "resume")
         parser.add_class_arguments(WarmstartConfig, "warmstart")
         parser.add_class_arguments(EnvConfig, "env")
@@ -190,6 +196,7 @@ class RunCLI(LightningCLI):
             checkpoint=self._get(self.config_init, "checkpoint"),
             config_text=self._resolved_config(),
             pause_at=self._get(self.config, "pause_at"),
+            requeue=self._get(self.config, "requeue"),
         )
 
     def _root(self) -> Path:

@@ -1,6 +1,6 @@
 """From a Trainer to its ranks: the processes are started and connected before the run decides how it begins.
 
-Lightning would do so inside `fit`. Then every process would make its own plan, its own run directory and its own errors.
+Lightning would do so inside `fit`: every process would make its own plan, its own run directory and its own errors.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ def check_strategy(trainer: Trainer) -> None:
     launcher = strategy.launcher
     if isinstance(strategy, SingleDeviceStrategy):
         return
-    if type(strategy) is not DDPStrategy or not (launcher is None or isinstance(launcher, _SubprocessScriptLauncher)):
+    scripts = launcher is None or isinstance(launcher, _SubprocessScriptLauncher)
+    if type(strategy) is not DDPStrategy or not scripts:
+        name = getattr(strategy, "strategy_name", type(strategy).__name__)
         raise ConfigError(
-            f"trainer.strategy: {getattr(strategy, 'strategy_name', type(strategy).__name__)} is not supported; use ddp "
-            "(processes of their own) for several ranks, or auto for one."
+            f"trainer.strategy: {name} is not supported; use ddp (processes of their own) for several ranks, or auto "
+            "for one."
         )
 
 

@@ -1,8 +1,8 @@
 """Finding out that a rank is gone or stands still, so that the others leave instead of waiting for ever.
 
 A rank that dies closes its connections, and whoever waits for it is told by the network. One that stands still
-(stopped, swapped out, hung in a driver) is found by its heartbeat: every rank counts once a second in a small store that
-rank 0 holds. Rank 0 looks after all, the others after rank 0.
+(stopped, swapped out, hung in a driver) is found by its heartbeat: every rank counts once a second in a small store
+that rank 0 holds. Rank 0 looks after all, the others after rank 0.
 """
 
 from __future__ import annotations

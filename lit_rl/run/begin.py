@@ -12,6 +12,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lit_rl.algorithms.base import RLModule
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
+from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
 from lit_rl.ranks.group import Ranks
@@ -23,6 +24,8 @@ from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
 from lit_rl.run.plan import Plan, make_plan
+from lit_rl.run.requeue import claim_name
+from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.weights import part_of
 from lit_rl.state.checkpoint import Checkpoint, load_rank
 from lit_rl.state.deal import deal
@@ -87,7 +90,14 @@ class Run:
         self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, len(self.lineage.segments))
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
-        self.callbacks: list[Callback] = [_Opening(self), self._stopper, self._checkpointer, Progress()]
+        self._rescue = Rescue(self._checkpointer)
+        self.callbacks: list[Callback] = [
+            _Opening(self),
+            self._rescue,
+            self._stopper,
+            self._checkpointer,
+            Progress(),
+        ]
         self.module.journals = [
             MonitorCsv(self.directory, self.module.env_config.name),
             EvaluationsNpz(self.directory),
@@ -99,6 +109,8 @@ class Run:
     ) -> tuple[Path, Lineage]:
         """Make or take the run directory, and write down that a segment begins; rank 0 alone does so."""
         plan = self.plan
+        if plan.requeued is not None:
+            stack.callback(claim_name(root, name, plan.requeued.newest).release)
         directory = plan.directory if plan.directory is not None else new_directory(root, name)
         stack.callback(RunLock(directory).release)
         if plan.mode == "resume":
@@ -111,6 +123,7 @@ class Run:
             plan.target,
             plan.checkpoint.path.name if plan.checkpoint else None,
             [str(change) for change in plan.changed],
+            None if plan.requeued is None else plan.requeued.order,
         )
         lineage.write(directory)
         if config_text is not None:
@@ -147,6 +160,8 @@ class Run:
             self.lineage.write(self.directory)
         self._until_exit.close()
         if error is None:
+            if self.ranks.is_first and self.plan.requeued is not None and self._stopper.by_signal:
+                ask_for_requeue()
             self.ranks.barrier()  # nobody leaves before all has been written
             self.ranks.close()
         else:
@@ -282,6 +297,7 @@ class _Opening(Callback):
             )
             error.told = not run.ranks.is_first
             raise error
+        run._rescue.take(module.trainer, module)
         if run.ranks.is_first:
             print(run.banner(), flush=True)
 
@@ -298,6 +314,7 @@ def begin(
     checkpoint: CheckpointConfig | None = None,
     config_text: str | None = None,
     pause_at: int | None = None,
+    requeue: bool = False,
 ) -> Run | None:
     """Begin a run, or go on with one.
 
@@ -313,6 +330,8 @@ def begin(
         checkpoint: when to save.
         config_text: the resolved configuration, kept in the run directory.
         pause_at: end this segment at the first iteration boundary at or past this timestep.
+        requeue: go on with the newest run of this name if it has begun; `mode` says how it begins if it has not. Under
+            SLURM, a run that is stopped by a signal asks to be started again once its state is saved.
 
     Returns:
         the run, or `None` if it is at its target already and there is nothing to do.
@@ -323,7 +342,7 @@ def begin(
     resume, root = resume or ResumeConfig(), Path(root)
     ranks = module.ranks = Ranks() if trainer is None else launch(trainer)
     try:
-        plan = ranks.first(lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig()))
+        plan = ranks.first(lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue))
         if plan.nothing_to_do:
             if ranks.is_first:
                 print(f"run: {plan.directory}\n{plan.why_nothing()}")

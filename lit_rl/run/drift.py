@@ -29,6 +29,8 @@ class Change:
 
     @property
     def free(self) -> bool:
+        if self.key == "env.backend" and "native" in (self.old, self.new):
+            return False  # its environments are others, and episodes in flight do not go from one to the other
         return self.key in FREE or (self.key.startswith(EVALUATION) and not self.evaluation_counts)
 
     @property
