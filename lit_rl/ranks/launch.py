@@ -36,7 +36,8 @@ def check_strategy(trainer: Trainer) -> None:
         return
     scripts = launcher is None or isinstance(launcher, _SubprocessScriptLauncher)
     if type(strategy) is not DDPStrategy or not scripts:
-        name = getattr(strategy, "strategy_name", type(strategy).__name__)
+        method = getattr(strategy, "_start_method", None)
+        name = type(strategy).__name__ if method in (None, "popen") else f"ddp_{method}"
         raise ConfigError(
             f"trainer.strategy: {name} is not supported; use ddp (processes of their own) for several ranks, or auto "
             "for one."

@@ -6,7 +6,6 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.helpers.cli import (
     metrics,
     run_directory,
     start,
+    wait_for,
     write_config,
 )
 from tests.runs.conftest import Cli
@@ -38,13 +38,6 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cwd = tmp_path_factory.mktemp("straight")
     lit_rl("fit", "--config", write_config(cwd, LONG), cwd=cwd)
     return run_directory(cwd)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.02)
 
 
 def wait_for_checkpoints(cwd: Path, count: int) -> None:
