@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 
 from lit_rl.errors import ConfigError
@@ -20,6 +23,9 @@ def check_trainer(trainer: Trainer) -> None:
         raise ConfigError(
             f"trainer.precision: {trainer.precision} is not supported; use 32-true, bf16-mixed or 16-mixed."
         )
+    leftover = next(Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"), None) if SLURMEnvironment.detect() else None
+    if leftover is not None:  # Lightning would load it in place of what `mode` says
+        raise ConfigError(f"{leftover} is left from another program and would take this run over; move it away.")
     for key in ("gradient_clip_val", "gradient_clip_algorithm"):
         if getattr(trainer, key) is not None:
             raise ConfigError(f"trainer.{key} is not used here; set model.max_grad_norm instead.")
