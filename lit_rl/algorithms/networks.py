@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
@@ -110,7 +111,7 @@ def to_env(action: Any, policy: ActorCriticPolicy) -> Any:
         action = action.reshape((-1, *space.shape))
         if policy.squash_output:
             action = policy.unscale_action(action)
-        return action.clip(space.low, space.high)
+        return np.minimum(np.maximum(action, space.low), space.high)  # clip() takes longer
     if isinstance(space, spaces.MultiBinary):
         return action.reshape((-1, *space.shape))
     return action

@@ -6,6 +6,8 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 from __future__ import annotations
 
 import inspect
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,10 @@ from lit_rl.data.rollout import Batch, RolloutStorage
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.guard import check_step
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError, Diverged, did_you_mean
 from lit_rl.ops.distributions import StateDependentNoise
-from lit_rl.ops.losses import approximate_kl, clipped_policy_loss, normalize_advantage, value_loss
+from lit_rl.ops.gradients import clip_gradients, gradient_norm
+from lit_rl.ops.losses import approximate_kl, clip_fraction, clipped_policy_loss, normalize_advantage, value_loss
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.streams import Stream, generator
@@ -65,6 +68,8 @@ class PPO(RLModule):
         use_sde: generalised state-dependent exploration instead of independent noise (Box actions).
         sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a rollout.
         target_kl: end an update once the policy has moved 1.5 times this far; `null` for no bound.
+        max_bad_updates: minibatches whose loss or gradient is not finite are skipped; after so many in a row the run
+            stops.
         policy_kwargs: keyword arguments of the policy, as in SB3; classes by their import path.
         total_timesteps: the run's target.
         seed: the run's seed.
@@ -91,6 +96,7 @@ class PPO(RLModule):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         target_kl: float | None = None,
+        max_bad_updates: int = 10,
         policy_kwargs: dict | None = None,  # type: ignore[type-arg]
         total_timesteps: int = 1_000_000,
         seed: int = 0,
@@ -115,12 +121,13 @@ class PPO(RLModule):
         self.use_sde = use_sde
         self.sde_sample_freq = sde_sample_freq
         self.target_kl = target_kl
+        self.max_bad_updates = max_bad_updates
         self._check_settings()
         self._net: ActorCritic | None = None
         self._storage: RolloutStorage | None = None
 
     def _check_settings(self) -> None:
-        for name in ("n_steps", "batch_size", "n_epochs"):
+        for name in ("n_steps", "batch_size", "n_epochs", "max_bad_updates"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1.")
         if self.n_steps * self.env_config.n_envs < 2:
@@ -190,8 +197,10 @@ class PPO(RLModule):
             space = self.normalizer.policy_space(self.observation_space)
             self._storage = RolloutStorage(self.n_steps, envs.n_envs, space, self.action_space)
         storage = self._storage
-        noise = self._action_noise(envs.offset, envs.n_envs)
+        noise = self._action_noise(envs.offset, envs.n_envs).unbind()
         device = self.device
+        actions: list[Tensor] = []
+        rewards = np.empty((self.n_steps, envs.n_envs))
         truncated: list[tuple[int, int]] = []
         final_obs: list[Any] = []
         episodes = []
@@ -199,20 +208,22 @@ class PPO(RLModule):
             _write(storage.obs_np, t, self._policy_obs)
             head, latent = net.actor(_step_obs(storage.obs, t, device))
             action = net.distribution.sample(head, net.log_std, latent, noise[self._noise_row(t)])
-            storage.action[t] = action
+            actions.append(action)
             result = envs.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
             check_step(result, envs.offset, self.counters.timesteps + t * self.env_config.n_envs)
             done = result.terminated | result.truncated
             self._obs = result.obs
             self.normalizer.update_obs(result.obs)
             self._policy_obs = self.normalizer.normalize_obs(result.obs)
-            storage.reward[t] = self.normalizer.step_reward(result.reward, done)
+            rewards[t] = result.reward
             storage.done[t] = done
             for row, final in result.finals:
                 if not result.terminated[row]:
                     truncated.append((t, row))
                     final_obs.append(self.normalizer.normalize_obs(final))
             episodes += result.episodes
+        storage.action.copy_(torch.stack(actions))
+        storage.reward[:] = self.normalizer.scale_rewards(rewards, storage.done)
         batch = self._evaluate(storage, truncated, final_obs)
         self.finish_rollout(self.n_steps, episodes)
         return batch
@@ -294,58 +305,81 @@ class PPO(RLModule):
         rng = generator(self.seed, Stream.MINIBATCHES, self.counters.iterations)
         parameters = list(self.policy.parameters())
         backward = self.backward_function()
-        steps: list[Tensor] = []
-        kl_of_epoch: list[Tensor] = []
+        seen = _Seen()
         going_on = True
         for _ in range(self.n_epochs):
-            kl_of_epoch = []
+            seen.last_epoch = len(seen.losses)
             order = torch.from_numpy(rng.permutation(len(rollout))).to(self.device)
             for minibatch in rollout.minibatches(order, self.batch_size):
-                loss, numbers = self._loss(minibatch, clip_range, clip_range_vf)
-                kl_of_epoch.append(numbers[-1])
-                steps.append(numbers)
-                if self.target_kl is not None and float(numbers[-1]) > 1.5 * self.target_kl:
+                loss, losses, log_ratio = self._loss(minibatch, clip_range, clip_range_vf)
+                if self.target_kl is not None and float(approximate_kl(log_ratio)) > 1.5 * self.target_kl:
+                    seen.add(losses, log_ratio)
                     going_on = False
                     break
-                optimizer.zero_grad(set_to_none=True)
+                for parameter in parameters:
+                    parameter.grad = None
                 backward(loss)
-                nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+                gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+                # here the gradients are whole and not yet clipped
+                norm = gradient_norm(gradients)
+                if not (math.isfinite(norm) and math.isfinite(float(losses[-1]))):
+                    self._skip_bad_update()
+                    continue
+                clip_gradients(gradients, norm, self.max_grad_norm)
                 optimizer.step()
+                seen.add(losses, log_ratio)
                 self.counters.gradient_steps += 1
+                self.counters.bad_updates_in_a_row = 0
             self.counters.updates += 1
             if not going_on:
                 break
-        return self._update_metrics(rollout, torch.stack(steps), torch.stack(kl_of_epoch), clip_range, clip_range_vf)
+        return self._update_metrics(rollout, seen, clip_range, clip_range_vf)
 
-    def _loss(self, batch: Batch, clip_range: float, clip_range_vf: float | None) -> tuple[Tensor, Tensor]:
-        """The loss of a minibatch, and its numbers: policy, value, entropy loss, clip fraction, loss, KL."""
+    def _skip_bad_update(self) -> None:
+        """Count a minibatch whose loss or gradient is not finite; weights and optimizer stay as they are.
+
+        Raises:
+            Diverged: it is the last of `max_bad_updates` in a row.
+        """
+        counters = self.counters
+        counters.bad_updates += 1
+        counters.bad_updates_in_a_row += 1
+        if counters.bad_updates_in_a_row >= self.max_bad_updates:
+            raise Diverged(
+                f"loss or gradient was not finite in {counters.bad_updates_in_a_row} minibatches in a row "
+                f"(model.max_bad_updates), the last at timestep {counters.timesteps}; the last checkpoint stands. "
+                "Try a lower model.learning_rate or model.max_grad_norm, or env.normalize for observations and rewards."
+            )
+
+    def _loss(
+        self, batch: Batch, clip_range: float, clip_range_vf: float | None
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The loss of a minibatch; for the log, the policy's, value's, entropy's and whole loss; log-ratios [B]."""
         net = self.net
         head, latent, value = net.actor_critic(batch.obs)
         log_prob, entropy = net.distribution.log_prob_entropy(head, net.log_std, latent, batch.action)
         advantage = normalize_advantage(batch.advantage) if self.normalize_advantage else batch.advantage
         log_ratio = log_prob - batch.log_prob
-        ratio = torch.exp(log_ratio)
-        policy_loss = clipped_policy_loss(advantage, ratio, clip_range)
+        policy_loss = clipped_policy_loss(advantage, torch.exp(log_ratio), clip_range)
         v_loss = value_loss(value, batch.value, batch.ret, clip_range_vf)
         entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
-        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * v_loss
-        with torch.no_grad():
-            clipped = (torch.abs(ratio - 1.0) > clip_range).float().mean()
-            numbers = torch.stack([policy_loss, v_loss, entropy_loss, clipped, loss, approximate_kl(log_ratio)])
-        return loss, numbers
+        loss = policy_loss + self.vf_coef * v_loss
+        if self.ent_coef != 0.0:  # most often it is: a term that costs time and changes nothing
+            loss = loss + self.ent_coef * entropy_loss
+        return loss, [part.detach() for part in (policy_loss, v_loss, entropy_loss, loss)], log_ratio.detach()
 
     def _update_metrics(
-        self, rollout: Batch, steps: Tensor, kl: Tensor, clip_range: float, clip_range_vf: float | None
+        self, rollout: Batch, seen: _Seen, clip_range: float, clip_range_vf: float | None
     ) -> dict[str, float]:
-        policy_loss, v_loss, entropy_loss, clipped, _, _ = steps.mean(dim=0).tolist()
+        policy_loss, v_loss, entropy_loss, last_loss = seen.loss_metrics()
         metrics = {
-            "train/approx_kl": float(kl.mean()),
-            "train/clip_fraction": clipped,
+            "train/approx_kl": seen.approx_kl(),
+            "train/clip_fraction": seen.clip_fraction(clip_range),
             "train/clip_range": clip_range,
             "train/entropy_loss": entropy_loss,
             "train/explained_variance": explained_variance(rollout.value, rollout.ret),
             "train/learning_rate": float(self.lr_schedulers().get_last_lr()[0]),  # type: ignore[union-attr]
-            "train/loss": float(steps[-1, 4]),
+            "train/loss": last_loss,
             "train/n_updates": self.counters.updates,
             "train/policy_gradient_loss": policy_loss,
             "train/value_loss": v_loss,
@@ -354,7 +388,45 @@ class PPO(RLModule):
             metrics["train/clip_range_vf"] = clip_range_vf
         if self.net.log_std is not None:
             metrics["train/std"] = float(self.net.log_std.detach().exp().mean())
+        if self.counters.bad_updates:
+            metrics["train/bad_updates"] = self.counters.bad_updates
         return metrics
+
+
+@dataclass
+class _Seen:
+    """What the minibatches of an update leave for the log. Skipped ones leave nothing; of nothing, a mean is NaN.
+
+    Args:
+        losses: of every minibatch, as `PPO._loss` gives them.
+        log_ratios: of every minibatch.
+        last_epoch: index of the first minibatch of the last epoch.
+    """
+
+    losses: list[list[Tensor]] = field(default_factory=list)
+    log_ratios: list[Tensor] = field(default_factory=list)
+    last_epoch: int = 0
+
+    def add(self, losses: list[Tensor], log_ratio: Tensor) -> None:
+        self.losses.append(losses)
+        self.log_ratios.append(log_ratio)
+
+    def loss_metrics(self) -> tuple[float, float, float, float]:
+        """Means of the policy's, the value's and the entropy's loss, and the whole loss of the last minibatch."""
+        if not self.losses:
+            return (math.nan,) * 4
+        losses = torch.stack([part for parts in self.losses for part in parts]).view(len(self.losses), -1)
+        policy_loss, v_loss, entropy_loss, _ = losses.mean(dim=0).tolist()
+        return policy_loss, v_loss, entropy_loss, float(losses[-1, -1])
+
+    def approx_kl(self) -> float:
+        """Mean over the last epoch's minibatches, as SB3 reports it."""
+        last = self.log_ratios[self.last_epoch :]
+        return float(torch.stack([approximate_kl(log_ratio) for log_ratio in last]).mean()) if last else math.nan
+
+    def clip_fraction(self, clip_range: float) -> float:
+        """Mean over all minibatches."""
+        return float(clip_fraction(self.log_ratios, clip_range)) if self.log_ratios else math.nan
 
 
 def _policy_class(policy: str | type[ActorCriticPolicy]) -> type[ActorCriticPolicy]:

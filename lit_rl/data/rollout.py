@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,17 +48,26 @@ class Batch:
     def __len__(self) -> int:
         return int(self.log_prob.shape[0])
 
-    def _each(self, function: Any) -> Batch:
-        return Batch(*(tree_map(function, getattr(self, field.name)) for field in fields(self)))
-
     def minibatches(self, order: Tensor, size: int) -> Iterator[Batch]:
         """Minibatches of `size` in the given order [B]; the last may be smaller, as in SB3.
 
         The whole batch is put in order once, so that a minibatch is a slice.
         """
-        shuffled = self._each(lambda leaf: leaf.index_select(0, order))
-        for start in range(0, len(self), size):
-            yield shuffled._each(lambda leaf, start=start: leaf[start : start + size])
+        parts = (self.obs, self.action, self.log_prob, self.value, self.advantage, self.ret)
+        yield from map(
+            Batch, *(_split(tree_map(lambda leaf: leaf.index_select(0, order), part), size) for part in parts)
+        )
+
+
+def _split(tree: Any, size: int) -> Iterable[Any]:
+    """Pieces of `size` rows, one after the other."""
+    if isinstance(tree, dict):
+        return (
+            dict(zip(tree, pieces, strict=True))
+            for pieces in zip(*(_split(x, size) for x in tree.values()), strict=True)
+        )
+    pieces: tuple[Tensor, ...] = tree.split(size)
+    return pieces
 
 
 class RolloutStorage:

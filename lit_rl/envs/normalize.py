@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lit_rl.envs.config import NormalizeConfig
 from lit_rl.envs.images import is_image
 from lit_rl.errors import ConfigError, did_you_mean
-from lit_rl.ops.moments import INITIAL_COUNT, update_moments
+from lit_rl.ops.moments import INITIAL_COUNT, update_moments, update_moments_of_steps
 from lit_rl.ops.tree import Obs
 
 
@@ -45,10 +45,14 @@ class Moments(nn.Module):
         """Fold [N, *shape] samples in."""
         update_moments(self.mean.numpy(), self.var.numpy(), self.count.numpy(), batch)
 
+    def update_steps(self, batch: np.ndarray) -> np.ndarray:
+        """Fold [T, N] numbers in, step by step; returns the variance after each step, [T]."""
+        return update_moments_of_steps(self.mean.numpy(), self.var.numpy(), self.count.numpy(), batch)
+
     def normalized(self, value: np.ndarray, epsilon: float, clip: float) -> np.ndarray:
         """``clip((value - mean) / sqrt(var + epsilon), -clip, clip)`` as float32."""
         scaled = (value - self.mean.numpy()) / np.sqrt(self.var.numpy() + epsilon)
-        result: np.ndarray = np.clip(scaled, -clip, clip).astype(np.float32)
+        result: np.ndarray = np.minimum(np.maximum(scaled, -clip), clip).astype(np.float32)  # np.clip takes longer
         return result
 
 
@@ -100,15 +104,24 @@ class Normalizer(nn.Module):
             for key, part in obs.items()
         }
 
-    def step_reward(self, reward: np.ndarray, done: np.ndarray) -> np.ndarray:
-        """Rewards of one step, [N], scaled by the running deviation of the discounted return, clipped."""
+    def scale_rewards(self, reward: np.ndarray, done: np.ndarray) -> np.ndarray:
+        """Rewards of T steps, [T, N], each scaled by the running deviation of the discounted return then, clipped.
+
+        Rewards steer nothing while a rollout is played, so all its steps are done at once afterwards.
+
+        Args:
+            reward: float64 [T, N], as the environments gave them.
+            done: bool [T, N], whether the episode ended with the step.
+        """
         if self.reward is None:
             return reward
-        self.returns = self.returns * self.gamma + reward
-        self.reward.update(self.returns)
-        scaled = reward / np.sqrt(self.reward.var.numpy() + self.config.epsilon)
-        self.returns[done] = 0.0
-        clipped: np.ndarray = np.clip(scaled, -self.config.clip_reward, self.config.clip_reward)
+        discounted, returns = np.empty_like(reward), self.returns
+        for t in range(len(reward)):
+            returns = discounted[t] = returns * self.gamma + reward[t]
+            returns[done[t]] = 0.0
+        self.returns = returns
+        deviation = np.sqrt(self.reward.update_steps(discounted) + self.config.epsilon)
+        clipped: np.ndarray = np.clip(reward / deviation[:, None], -self.config.clip_reward, self.config.clip_reward)
         return clipped
 
     def policy_space(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
