@@ -191,12 +191,13 @@ class PPO(RLModule):
         The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
         the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
         """
-        envs, net, policy = self.build_envs(), self.net, self.policy
+        envs, net, policy, normalizer = self.build_envs(), self.net, self.policy, self.normalizer
+        distribution, log_std = net.distribution, net.log_std
         policy.eval()
         if self._storage is None:
             space = self.normalizer.policy_space(self.observation_space)
             self._storage = RolloutStorage(self.n_steps, envs.n_envs, space, self.action_space)
-        storage = self._storage
+        storage, obs = self._storage, self._policy_obs
         noise = self._action_noise(envs.offset, envs.n_envs).unbind()
         device = self.device
         actions: list[Tensor] = []
@@ -205,25 +206,25 @@ class PPO(RLModule):
         final_obs: list[Any] = []
         episodes = []
         for t in range(self.n_steps):
-            _write(storage.obs_np, t, self._policy_obs)
+            _write(storage.obs_np, t, obs)
             head, latent = net.actor(_step_obs(storage.obs, t, device))
-            action = net.distribution.sample(head, net.log_std, latent, noise[self._noise_row(t)])
+            action = distribution.sample(head, log_std, latent, noise[self._noise_row(t)])
             actions.append(action)
             result = envs.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
             check_step(result, envs.offset, self.counters.timesteps + t * self.env_config.n_envs)
             done = result.terminated | result.truncated
-            self._obs = result.obs
-            self.normalizer.update_obs(result.obs)
-            self._policy_obs = self.normalizer.normalize_obs(result.obs)
+            normalizer.update_obs(result.obs)
+            obs = normalizer.normalize_obs(result.obs)
             rewards[t] = result.reward
             storage.done[t] = done
             for row, final in result.finals:
                 if not result.terminated[row]:
                     truncated.append((t, row))
-                    final_obs.append(self.normalizer.normalize_obs(final))
+                    final_obs.append(normalizer.normalize_obs(final))
             episodes += result.episodes
         storage.action.copy_(torch.stack(actions))
-        storage.reward[:] = self.normalizer.scale_rewards(rewards, storage.done)
+        storage.reward[:] = normalizer.scale_rewards(rewards, storage.done)
+        self._obs, self._policy_obs = result.obs, obs
         batch = self._evaluate(storage, truncated, final_obs)
         self.finish_rollout(self.n_steps, episodes)
         return batch

@@ -41,17 +41,23 @@ class Moments(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Moments:
         return self  # float64 on the CPU, whatever the module is cast or moved to
 
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, variance and count, views of the buffers' memory."""
+        buffers: dict[str, Any] = self._buffers  # what an attribute of a module is looked up in last
+        return buffers["mean"].numpy(), buffers["var"].numpy(), buffers["count"].numpy()
+
     def update(self, batch: np.ndarray) -> None:
         """Fold [N, *shape] samples in."""
-        update_moments(self.mean.numpy(), self.var.numpy(), self.count.numpy(), batch)
+        update_moments(*self._arrays(), batch)
 
     def update_steps(self, batch: np.ndarray) -> np.ndarray:
         """Fold [T, N] numbers in, step by step; returns the variance after each step, [T]."""
-        return update_moments_of_steps(self.mean.numpy(), self.var.numpy(), self.count.numpy(), batch)
+        return update_moments_of_steps(*self._arrays(), batch)
 
     def normalized(self, value: np.ndarray, epsilon: float, clip: float) -> np.ndarray:
         """``clip((value - mean) / sqrt(var + epsilon), -clip, clip)`` as float32."""
-        scaled = (value - self.mean.numpy()) / np.sqrt(self.var.numpy() + epsilon)
+        mean, var, _ = self._arrays()
+        scaled = (value - mean) / np.sqrt(var + epsilon)
         result: np.ndarray = np.minimum(np.maximum(scaled, -clip), clip).astype(np.float32)  # np.clip takes longer
         return result
 
