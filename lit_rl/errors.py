@@ -41,6 +41,10 @@ class DataError(LitRLError):
     exit_code = EXIT_DATA
 
 
+class Diverged(LitRLError):
+    """The loss or its gradient was not finite too many times in a row."""
+
+
 class StorageError(LitRLError):
     """The disk said no: full, read-only, gone."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from abc import abstractmethod
@@ -13,7 +14,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from lightning.pytorch import LightningModule
-from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
 from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
@@ -188,11 +188,15 @@ class RLModule(LightningModule):
         """Make this rank's environments, once."""
         if self.envs is None:
             rows = self.ranks.rows(self.env_config.n_envs)
+            self.check_ranks()
             self.envs = make_vector(self.env_config, self.seed, rows, self.levels, self.ranks.local_size)
             if self._spaces is not None:
                 self.check_spaces(*self._spaces, of="this environment")
             self._spaces = (self.envs.observation_space, self.envs.action_space)
         return self.envs
+
+    def check_ranks(self) -> None:
+        """Refuse a number of ranks that the settings do not fit."""
 
     def build_evaluation_envs(self) -> VectorEnv:
         """Make environments for evaluation in this process, with episode seeds of their own, once."""
@@ -210,7 +214,8 @@ class RLModule(LightningModule):
             self.observation_space,
             self.gamma,
             len(self.ranks.rows(self.env_config.n_envs)),
-            gather=self.ranks.gather_rows if self.in_step else None,
+            gather=None if self.ranks.alone else self.ranks.gather_rows,
+            in_step=self.in_step,
         )
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, Stream.WEIGHTS).integers(2**63)))
@@ -476,13 +481,23 @@ class RLModule(LightningModule):
         self._policy_obs = self.normalizer.normalize_obs(self._obs)
 
     def backward_function(self) -> Callable[[Tensor], Any]:
-        """How to backpropagate a loss: torch's own way where the Trainer's would come to the same.
+        """How to backpropagate a loss.
 
-        The Trainer's way costs as much as a tenth of a small minibatch. It is needed where precision or strategy take
-        part in the backward pass.
+        Not Lightning's `manual_backward`: it costs as much as a tenth of a small minibatch, and the buckets of
+        DistributedDataParallel are laid out anew after its first backward pass, so that a resumed run would add in
+        another order.
         """
-        plain = type(self.trainer.precision_plugin) is Precision and self.trainer.world_size == 1
-        return Tensor.backward if plain else self.manual_backward
+        scaler = self.scaler
+        return Tensor.backward if scaler is None else lambda loss: torch.autograd.backward(scaler.scale(loss))
+
+    def full_precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Where the Trainer's mixed precision has no part: environments are acted in with whole numbers."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Scales losses in half precision; its state lies in Lightning's part of a checkpoint."""
+        return getattr(self._trainer.precision_plugin, "scaler", None) if self._trainer is not None else None
 
     @property
     def learning_rate_now(self) -> float:

@@ -21,6 +21,8 @@ from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
 from lit_rl.ops.tree import tree_map
 
+_pack_float = struct.Struct("<d").pack
+
 
 @dataclass
 class SlotState:
@@ -215,7 +217,7 @@ class Slot:
         self._actions.append(action)
         obs, reward, terminated, truncated, _ = self.env.step(action)
         value = float(reward)
-        self._trace = zlib.crc32(struct.pack("<d", value), _checksum(obs, self._trace))
+        self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:
             final = tree_map(np.array, obs)  # a copy: the reset may write into the same array
             return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
@@ -290,8 +292,7 @@ def _checksum(obs: Any, value: int) -> int:
         for part in obs.values():
             value = _checksum(part, value)
         return value
-    array = np.asarray(obs)
-    return zlib.crc32(np.ascontiguousarray(array).data, value)
+    return zlib.crc32(np.ascontiguousarray(obs).data, value)
 
 
 def _action_spaces(env: gym.Env[Any, Any]) -> list[gym.Space[Any]]:

@@ -7,7 +7,14 @@ from typing import Any
 
 from lit_rl.curriculum import Curriculum, differences, read_levels
 
-FREE = ("total_timesteps", "env.backend", "env.n_workers", "env.step_timeout", "evaluation.stop_on_reward")
+FREE = (
+    "total_timesteps",
+    "env.backend",
+    "env.n_workers",
+    "env.step_timeout",
+    "evaluation.stop_on_reward",
+    "max_bad_updates",
+)
 """May change freely: they do not change what is learned."""
 EVALUATION = "evaluation."
 """Keys that may change freely, unless a rule of the curriculum waits for evaluations."""
