@@ -240,7 +240,7 @@ class PPO(RLModule):
             for t in range(self.n_steps):
                 _write(storage.obs_np, t, obs)
                 now, drawn = _step_obs(storage.obs, t, device), noise[self._noise_row(t)]
-                if len(groups) == 1:
+                if not self.deterministic_reduction:
                     action = act(net, now, drawn)
                 else:
                     action = torch.cat([act(net, _rows(now, group), drawn[group].clone()) for group in groups])
