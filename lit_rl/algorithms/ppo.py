@@ -476,7 +476,7 @@ class PPO(RLModule):
         policy_loss = clipped_policy_loss(piece.advantage, torch.exp(log_ratio), clip_range)
         v_loss = value_loss(value, batch.value, batch.ret, clip_range_vf)
         entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
-        loss = policy_loss + self.vf_coef * v_loss
+        loss = torch.add(policy_loss, v_loss, alpha=self.vf_coef)  # a sum and a product in one operation
         if self.ent_coef != 0.0:  # most often it is: a term that costs time and changes nothing
             loss = loss + self.ent_coef * entropy_loss
         return loss, [part.detach() for part in (policy_loss, v_loss, entropy_loss, loss)], log_ratio.detach()
