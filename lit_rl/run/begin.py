@@ -203,6 +203,12 @@ class Run:
         if not self.ranks.alone:
             share = module.env_config.n_envs // self.ranks.size
             lines.append(f"ranks: {self.ranks.size}, with {share} environment{'s' if share > 1 else ''} each")
+        if plan.checkpoint is not None and plan.checkpoint.manifest.world_size != self.ranks.size:
+            equal = "to the bit" if module.in_step else "to float tolerance (model.deterministic_reduction: to the bit)"
+            lines.append(
+                f"ranks before: {plan.checkpoint.manifest.world_size}; environments are dealt out anew, and from here "
+                f"on the run equals one that went on with that number {equal}"
+            )
         if plan.mode == "resume":
             parts = [
                 "policy",
