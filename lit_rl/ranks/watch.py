@@ -102,9 +102,19 @@ class Watch:
                 self._store.set("failure", failure)
 
     def why(self) -> dict[str, Any] | None:
-        """What is known of a failure; waits for word of it."""
-        self._known.wait(2 * BEAT_S)
+        """What is known of a failure, once a connection has broken: word of it, or a heart that has stopped beating."""
+        if not self._known.wait(2 * BEAT_S):
+            with contextlib.suppress(Exception):  # the store is gone: the heartbeat finds out
+                before = self._beats()
+                time.sleep(2.5 * BEAT_S)
+                gone = [peer for peer, beats in enumerate(self._beats()) if beats == before[peer] and peer != self._rank]
+                if gone:
+                    self.fail(gone[0], "is gone", 1)
+            self._known.wait(2 * BEAT_S)
         return self.failure
+
+    def _beats(self) -> list[int]:
+        return [self._store.add(f"beat {peer}", 0) for peer in range(len(self._names))]
 
     def name(self, rank: int) -> str:
         """A rank as messages call it."""

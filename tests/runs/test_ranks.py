@@ -152,7 +152,7 @@ def test_a_signal_to_one_rank_stops_all(tmp_path: Path, straight: Path, name: st
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert out.count(f"stopped by {name}") == 1
-    assert not is_alive(other)
+    wait_for(lambda: not is_alive(other), 10)
     run = run_directory(tmp_path)
     newest = checkpoints(run)[-1].manifest
     assert (newest.world_size, newest.timesteps) == (2, lineage(run)["segments"][-1]["to_timesteps"])
