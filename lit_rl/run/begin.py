@@ -13,7 +13,7 @@ from lit_rl.algorithms.base import RLModule
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.stopping import Stopper, StopRequest
-from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
+from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory
 from lit_rl.run.drift import table
@@ -85,7 +85,7 @@ class Run:
         self.lineage.write(self.directory)
         if config_text is not None:
             replace_durably(self.directory / CONFIG, config_text.encode())
-        store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last)
+        store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
         debris = store.clear_debris()
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
@@ -125,8 +125,13 @@ class Run:
             cause = f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             self.module.teardown("fit")
         self.lineage.end_segment(self.module.counters.timesteps, cause)
-        self.lineage.write(self.directory)
-        self._until_exit.close()
+        try:
+            self.lineage.write(self.directory)
+        except StorageError:
+            if error is None:
+                raise  # else the first error is the one to show
+        finally:
+            self._until_exit.close()
 
     def summary(self) -> str:
         """What happened at the end, in two lines."""
@@ -283,7 +288,9 @@ def begin(
         if plan.nothing_to_do:
             print(f"run: {plan.directory}\n{plan.why_nothing()}")
             return None
-        return Run(module, plan, name, root, checkpoint or CheckpointConfig(), resume, config_text, pause_at)
+        checkpoint = checkpoint or CheckpointConfig()
+        checkpoint.check(module)
+        return Run(module, plan, name, root, checkpoint, resume, config_text, pause_at)
     except BaseException:
         module.teardown("fit")
         raise

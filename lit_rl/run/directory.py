@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from lit_rl.errors import ConfigError, StorageError
+from lit_rl.state.files import make_directory, sync_directory
 from lit_rl.state.store import CheckpointStore
 
 CHECKPOINTS = "checkpoints"
@@ -33,12 +34,14 @@ def new_directory(root: Path, name: str) -> Path:
         newest = versions_of(root, name)
         number = int(newest[0].name.removeprefix("version_")) + 1 if newest else 0
         path = root / name / f"version_{number}"
+        make_directory(path.parent)
         try:
-            path.mkdir(parents=True)
+            path.mkdir()
         except FileExistsError:
             continue
         except OSError as error:
             raise StorageError(f"cannot make the run directory {path}: {error.strerror}.") from error
+        sync_directory(path.parent)
         return path
 
 
