@@ -56,12 +56,19 @@ def memory_named(path: Path) -> Iterator[None]:
     """Turn a lack of memory while `path` is made into one line."""
     try:
         yield
-    except MemoryError as error:
-        raise StorageError(f"not enough memory to save {path}; older checkpoints are untouched.") from error
-    except RuntimeError as error:  # the way torch says it
-        if "allocate memory" not in str(error):
+    except Exception as error:
+        if not _lacks_memory(error):
             raise
         raise StorageError(f"not enough memory to save {path}; older checkpoints are untouched.") from error
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether it began with a lack of memory, which torch says in a way of its own, or hides behind a later error."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def sync_directory(path: Path) -> None:
