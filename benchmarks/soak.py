@@ -196,7 +196,7 @@ class Round:
         """An attempt with a fault at a system call of one of its saves; says whether it struck."""
         lineage = Lineage.read(self.directory) if self.newest() and self.directory else None
         segment = 1 if lineage is None else len(lineage.segments) + 1
-        iteration = self.chance.randint(self.newest() // STEPS + 1, ITERATIONS)
+        iteration = self.chance.randint(min(self.newest() // STEPS + 1, ITERATIONS), ITERATIONS)
         child, go, said = self.start(wait_for_tracer=True)
         # A fresh run makes the next version.
         versions = len(list(self.root.glob("soak/version_*")))
@@ -431,7 +431,8 @@ def _print(tallies: dict[str, Tally], rounds: int, attempts: int, lost: int, dif
     total = [sum(getattr(t, name) for t in tallies.values()) for name in ("faults", "landed", "inside_save")]
     print(f"| all | {total[0]} | {total[1]} | {total[2]} | |")
     print(
-        f"\n{rounds} runs, {attempts} process lifetimes, {seconds / 60:.0f} minutes: {lost} lost, {different} different."
+        f"\n{rounds} runs, {attempts} process lifetimes, {seconds / 60:.0f} minutes: "
+        f"{lost} lost, {different} different."
     )
     print(json.dumps({"rounds": rounds, "faults": total[0], "lost": lost, "different": different}))
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,11 @@ def can_trace() -> bool:
 needs_strace = pytest.mark.skipif(not can_trace(), reason="needs strace, and leave to trace")
 
 
-def traced(work: Callable[[], None], directory: Path, *inject: str) -> Outcome:
-    """Do `work` in a process of its own under `strace`, with faults such as `fsync:error=EIO:when=2`."""
+def traced(work: Callable[[], None], directory: Path, *inject: str, paths: Sequence[Path] = ()) -> Outcome:
+    """Do `work` in a process of its own under `strace`, with faults such as `fsync:error=EIO:when=2`.
+
+    With `paths`, only calls on them are seen, counted and failed.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     out, error, trace = directory / "out", directory / "error", directory / "trace"
     ready, go = os.pipe()
@@ -69,6 +72,7 @@ def traced(work: Callable[[], None], directory: Path, *inject: str) -> Outcome:
     if child == 0:
         os._exit(_child(work, ready, out, error))
     words = [word for fault in inject for word in ("-e", f"inject={fault}")]
+    words += [word for path in paths for word in ("-P", str(path))]
     command = ["strace", "-f", "-o", str(trace), "-e", f"trace=?{',?'.join(CALLS)}", *words, "-p", str(child)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
@@ -93,6 +97,8 @@ def _child(work: Callable[[], None], ready: int, out: Path, error: Path) -> int:
     except LitRLError as caught:
         code, text = caught.exit_code, str(caught)
         error.write_text(text)
+    except SystemExit as caught:
+        code = int(caught.code or 0)
     except BaseException:
         code = 1
         error.write_text(traceback.format_exc())
