@@ -183,10 +183,26 @@ class Round:
     # -- the faults -------------------------------------------------------------------------------------------------
 
     def signalled(self, number: signal.Signals) -> Attempt:
+        iteration = self.chance.randint(self.newest() // STEPS, ITERATIONS - 1)
         child, go, said = self.start()
-        time.sleep(self.chance.uniform(0.1, self._remaining()))
+        if self.chance.random() < 0.2 or iteration == 0:
+            time.sleep(self.chance.uniform(0.0, self._remaining()))
+        else:
+            end = time.monotonic() + LIMIT_S
+            while self._alive(child) and not self._reached(iteration) and time.monotonic() < end:
+                time.sleep(0.001)
+            time.sleep(self.chance.uniform(0.0, self._duration / ITERATIONS))
         os.kill(child, number)
         return self.wait(child, go, said)
+
+    @staticmethod
+    def _alive(child: int) -> bool:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def _reached(self, iteration: int) -> bool:
+        """Whether the newest segment has saved after this iteration."""
+        found = self.store.directory.glob(f"t{iteration * STEPS:010d}-s*") if self.store.directory.is_dir() else ()
+        return any(found)
 
     def _remaining(self) -> float:
         share = 1.0 - self.newest() / (ITERATIONS * STEPS)
@@ -272,7 +288,8 @@ class Round:
             attempt = self.signalled(signal.SIGKILL)
             struck = attempt.code == -signal.SIGKILL
         elif kind == "SIGKILL in a save":
-            weighted = [call for call, count in self._calls.items() for _ in range(min(count, 6))]
+            often = {"mkdir": 3, "write": 3, "fsync": 3, "rename": 3}  # most others are in reading it back
+            weighted = [call for call, count in self._calls.items() for _ in range(min(count, 6) * often.get(call, 1))]
             call = self.chance.choice([*weighted, *[LINKS] * 3])
             most = self._calls.get(call, 2 * (ITERATIONS - before // STEPS))
             attempt, struck = self.traced("signal=KILL", call, str(self.chance.randint(1, most)))

@@ -11,7 +11,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.algorithms.base import RLModule
-from lit_rl.errors import ConfigError, DataError, DiskFull
+from lit_rl.errors import ConfigError, DataError, DiskFull, NotFinite
 from lit_rl.state.checkpoint import (
     LIGHTNING_FILE,
     REASONS,
@@ -97,7 +97,10 @@ class PlainCheckpointIO(CheckpointIO):
         self.written: dict[str, bytes] = {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        check_finite(checkpoint)
+        try:
+            check_finite(checkpoint)
+        except NotFinite as error:
+            raise NotFinite(f"not saved: {error} Older checkpoints are untouched.") from None
         data = dumps(checkpoint)
         write_durably(Path(path), data)
         self.written = {Path(path).name: data}

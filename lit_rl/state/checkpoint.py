@@ -262,6 +262,12 @@ def _read_file(file: Path, most: int) -> bytes:
     return file.read_bytes()
 
 
+def missing_files(manifest: Manifest) -> list[str]:
+    """Files that a checkpoint must have and its manifest does not list."""
+    needed = {LIGHTNING_FILE, *(rank_file(rank) for rank in range(manifest.world_size))}
+    return sorted(needed - manifest.files.keys())
+
+
 def verify(path: Path) -> Checkpoint:
     """Check every file of a checkpoint against its manifest.
 
@@ -269,8 +275,7 @@ def verify(path: Path) -> Checkpoint:
         DataError: a file is missing, has another size or another digest; names it.
     """
     manifest = read_manifest(path)
-    needed = {LIGHTNING_FILE, *(rank_file(rank) for rank in range(manifest.world_size))}
-    missing = sorted(needed - manifest.files.keys())
+    missing = missing_files(manifest)
     if missing:
         raise DataError(f"{path} does not list {', '.join(missing)}.")
     for name, entry in manifest.files.items():
@@ -286,7 +291,7 @@ def read_back(checkpoint: Checkpoint) -> None:
     """
     read_manifest(checkpoint.path)
     for name in checkpoint.manifest.files:
-        _load(checkpoint, name)
+        open_file(checkpoint, name)
 
 
 def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
@@ -310,15 +315,16 @@ def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
 
 def load_lightning(checkpoint: Checkpoint) -> dict[str, Any]:
     """Lightning's dictionary with ours inside, checked."""
-    return _load(checkpoint, LIGHTNING_FILE)
+    return open_file(checkpoint, LIGHTNING_FILE)
 
 
 def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
     """A rank's own state, checked."""
-    return _load(checkpoint, rank_file(rank))
+    return open_file(checkpoint, rank_file(rank))
 
 
-def _load(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """The state in one file of the manifest, checked."""
     entry = checkpoint.manifest.files[name]
     state: dict[str, Any] = loads(read_verified(checkpoint.path, name, entry), checkpoint.path / name)
     return state

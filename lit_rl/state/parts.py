@@ -83,8 +83,8 @@ def check_finite(lightning: dict[str, Any]) -> None:
     )
     if place:
         raise NotFinite(
-            f"not saved: {place} is not finite, so training has gone wrong; older checkpoints are untouched. "
-            "Lower the learning rate, or look at rewards and observations."
+            f"{place} is not finite, so training has gone wrong. Lower the learning rate, or look at rewards and "
+            "observations."
         )
 
 
