@@ -15,7 +15,7 @@ from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.stopping import Stopper, StopRequest
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory, tidy
 from lit_rl.run.drift import table
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
@@ -86,7 +86,7 @@ class Run:
         if config_text is not None:
             replace_durably(self.directory / CONFIG, config_text.encode())
         store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
-        debris = store.clear_debris()
+        debris = store.tidy()
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
@@ -286,6 +286,8 @@ def begin(
     try:
         plan = make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig())
         if plan.nothing_to_do:
+            assert plan.directory is not None
+            tidy(plan.directory)
             print(f"run: {plan.directory}\n{plan.why_nothing()}")
             return None
         checkpoint = checkpoint or CheckpointConfig()

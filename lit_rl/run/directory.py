@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ import socket
 from pathlib import Path
 
 from lit_rl.errors import ConfigError, StorageError
-from lit_rl.state.files import make_directory, sync_directory
+from lit_rl.state.files import make_directory, named, sync_directory
 from lit_rl.state.store import CheckpointStore
 
 CHECKPOINTS = "checkpoints"
@@ -66,10 +67,12 @@ class RunLock:
 
     Raises:
         ConfigError: another process holds it; names the process.
+        StorageError: the directory cannot be written to.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file = open(directory / ".lock", "a+")  # noqa: SIM115  held for the life of the run
+        with named(directory / ".lock"):
+            self._file = open(directory / ".lock", "a+")  # noqa: SIM115  held for the life of the run
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,3 +98,13 @@ class RunLock:
     def release(self) -> None:
         """Let the run go."""
         self._file.close()
+
+
+def tidy(directory: Path) -> None:
+    """Put right what a kill left behind in a finished run, unless another process has it or it is not ours to write."""
+    with contextlib.suppress(ConfigError, StorageError):
+        lock = RunLock(directory)
+        try:
+            CheckpointStore(directory / CHECKPOINTS).tidy()
+        finally:
+            lock.release()

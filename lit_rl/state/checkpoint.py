@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from lit_rl import __version__
-from lit_rl.errors import DataError, StorageError
+from lit_rl.errors import ConfigError, DataError, StorageError
 from lit_rl.state.files import named, sync_directory, write_durably
 from lit_rl.state.plain import to_plain
 from lit_rl.state.tensors import Numbers, load_tensors
@@ -328,6 +328,19 @@ def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
     entry = checkpoint.manifest.files[name]
     state: dict[str, Any] = loads(read_verified(checkpoint.path, name, entry), checkpoint.path / name)
     return state
+
+
+def local_path(path: Any) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: it is an address, or nothing is there.
+    """
+    if "://" in str(path):
+        raise ConfigError(f"'{path}' is a remote address; copy it to a local directory first.")
+    if not Path(path).exists():
+        raise ConfigError(f"'{path}' is not there.")
+    return Path(path)
 
 
 def load_bare(path: Path) -> dict[str, Any]:

@@ -114,6 +114,8 @@ def point_link(link: Path, target: str) -> None:
     """Make `link` a relative symbolic link to `target`, replacing what it was."""
     staged = link.with_name(f".{link.name}.staged")
     with named(link):
+        if link.is_symlink() and os.readlink(link) == target:
+            return
         staged.unlink(missing_ok=True)
         os.symlink(target, staged)
         os.replace(staged, link)

@@ -148,12 +148,20 @@ class CheckpointStore:
     def settle(self) -> None:
         """After a save: point `last` and `best` at their checkpoints and delete what retention lets go."""
         inventory = self.inventory()
-        if not inventory.checkpoints:
-            return
-        newest, best = inventory.checkpoints[0], inventory.best() or inventory.checkpoints[0]
-        point_link(self.directory / "last", newest.path.name)
-        point_link(self.directory / "best", best.path.name)
+        self._link(inventory)
         self._prune(inventory, self.keep_last)
+
+    def tidy(self) -> list[str]:
+        """Put right what a killed save left behind: debris, of which the names are returned, and links."""
+        debris = self.clear_debris()
+        self._link(self.inventory())
+        return debris
+
+    def _link(self, inventory: Inventory) -> None:
+        if inventory.checkpoints:
+            newest, best = inventory.checkpoints[0], inventory.best() or inventory.checkpoints[0]
+            point_link(self.directory / "last", newest.path.name)
+            point_link(self.directory / "best", best.path.name)
 
     def make_room(self) -> list[str]:
         """On a full disk: delete what retention will let go after the next save; returns the names.

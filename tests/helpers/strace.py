@@ -1,4 +1,4 @@
-"""Faults at the system calls of a process: kills, errors and short writes, by `strace`.
+"""Faults at the system calls of a process: kills, errors and short writes, by `strace`; and work under limits.
 
 The process is a fork of the test's own, so that it costs no imports.
 """
@@ -65,12 +65,8 @@ def traced(work: Callable[[], None], directory: Path, *inject: str, paths: Seque
 
     With `paths`, only calls on them are seen, counted and failed.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    out, error, trace = directory / "out", directory / "error", directory / "trace"
-    ready, go = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os._exit(_child(work, ready, out, error))
+    trace = directory / "trace"
+    child, go = _fork(work, directory)
     words = [word for fault in inject for word in ("-e", f"inject={fault}")]
     words += [word for path in paths for word in ("-P", str(path))]
     command = ["strace", "-f", "-o", str(trace), "-e", f"trace=?{',?'.join(CALLS)}", *words, "-p", str(child)]
@@ -78,13 +74,34 @@ def traced(work: Callable[[], None], directory: Path, *inject: str, paths: Seque
     assert tracer.stderr is not None
     line = tracer.stderr.readline()
     assert "attached" in line, line
-    os.write(go, b"x")
-    _, status = os.waitpid(child, 0)
+    outcome = _ended(child, go, directory)
     tracer.communicate()
+    outcome.trace = trace.read_text().splitlines()
+    return outcome
+
+
+def forked(work: Callable[[], None], directory: Path) -> Outcome:
+    """Do `work` in a process of its own, without `strace`: for limits that would hit the test too."""
+    return _ended(*_fork(work, directory), directory)
+
+
+def _fork(work: Callable[[], None], directory: Path) -> tuple[int, int]:
+    """The new process, which waits for a byte in the pipe that is returned."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os._exit(_child(work, ready, directory / "out", directory / "error"))
     os.close(ready)
+    return child, go
+
+
+def _ended(child: int, go: int, directory: Path) -> Outcome:
+    os.write(go, b"x")
     os.close(go)
-    texts = [path.read_text() if path.exists() else "" for path in (error, out, trace)]
-    return Outcome(os.waitstatus_to_exitcode(status), texts[0], texts[1], texts[2].splitlines())
+    _, status = os.waitpid(child, 0)
+    error, out = (path.read_text() if path.exists() else "" for path in (directory / "error", directory / "out"))
+    return Outcome(os.waitstatus_to_exitcode(status), error, out, [])
 
 
 def _child(work: Callable[[], None], ready: int, out: Path, error: Path) -> int:

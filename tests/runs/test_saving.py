@@ -126,6 +126,37 @@ def test_mistakes_name_the_key(cli: Cli, over: dict[str, Any], text: str) -> Non
     assert text in cli.error("fit", "--config", cli.config({"checkpoint": over}))
 
 
+def test_a_kill_after_the_last_save_is_put_right_by_the_next_start(cli: Cli) -> None:
+    """Rows 1 and 30: the run is finished, so that there is nothing else to do. Found by `benchmarks/soak.py`."""
+    config = cli.config()
+    cli("fit", "--config", config)
+    directory = cli.run() / "checkpoints"
+    (directory / ".staging-removed-t0000000128-s001").mkdir()
+    (directory / "last").unlink()
+    (directory / "last").symlink_to("t0000000256-s001")
+    (directory / "best").unlink()
+    assert "nothing to do" in cli("fit", "--config", config, "--mode", "resume").out
+    assert (directory / "last").resolve().name == "t0000000512-s001"
+    assert (directory / "best").exists()
+    assert not [path.name for path in directory.iterdir() if path.name.startswith(".")]
+
+
+def test_a_moved_run_directory_without_its_links_goes_on(cli: Cli) -> None:
+    """Row 30."""
+    config = cli.config()
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--pause_at", 256, expect=75)
+    (cli.run() / "checkpoints" / "last").unlink()
+    elsewhere = cli.cwd / "elsewhere"
+    shutil.copytree(cli.run(), cli.cwd / "copy", symlinks=True)
+    shutil.move(cli.run(), elsewhere)
+    for place in (elsewhere, cli.cwd / "copy"):
+        cli("show", place)
+        cli("fit", "--config", config, "--ckpt_path", place)
+        assert_same_state(place, cli.run("straight"))
+        assert (place / "checkpoints" / "last").resolve() == checkpoints(place)[-1].path
+
+
 # -- the disk says no ----------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ import torch
 from lit_rl.errors import EXIT_IO, DiskFull, NotFinite
 from lit_rl.state.store import CheckpointStore
 from tests.helpers.saving import assert_whole, lightning_state, save
-from tests.helpers.strace import CALLS, Outcome, needs_strace, traced
+from tests.helpers.strace import CALLS, Outcome, forked, needs_strace, traced
 
 KILLED = -9
 
@@ -40,13 +40,20 @@ class Attempts:
     def __init__(self, before: Path, scratch: Path) -> None:
         self._before, self._scratch = before, scratch
         self.directory = scratch / "checkpoints"
-        self.work: Callable[[], None] = lambda: save(self.directory, 3)
 
     def __call__(self, *inject: str) -> Outcome:
+        self._begin()
+        return traced(lambda: save(self.directory, 3), self._scratch / "trace", *inject)
+
+    def limited(self, work: Callable[[], None]) -> Outcome:
+        """Do `work` in a process of its own, which may set itself limits."""
+        self._begin()
+        return forked(work, self._scratch / "trace")
+
+    def _begin(self) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir()
         shutil.copytree(self._before, self.directory, symlinks=True)
-        return traced(self.work, self._scratch / "trace", *inject)
 
     def newest(self) -> int:
         """Timestep of the newest good checkpoint, which must be whole, and found without a complaint."""
@@ -159,10 +166,6 @@ def test_a_full_disk_is_pruned_once_and_tried_once_more(attempt: Attempts) -> No
 
 @needs_strace
 def test_a_disk_that_stays_full_stops_with_74(attempt: Attempts) -> None:
-    def work() -> None:
-        save(attempt.directory, 3)
-
-    attempt.work = work
     outcome = attempt("fsync:error=ENOSPC:when=1+")
     assert outcome.code == EXIT_IO
     assert "No space left on device" in outcome.error
@@ -176,7 +179,7 @@ def test_a_limit_on_file_size_names_path_and_bytes(attempt: Attempts) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
         save(attempt.directory, 3)
 
-    outcome = _forked(attempt, work)
+    outcome = attempt.limited(work)
     assert outcome.code == EXIT_IO
     assert "lightning.ckpt: File too large, " in outcome.error
     assert "bytes needed" in outcome.error
@@ -235,16 +238,11 @@ def test_out_of_memory(attempt: Attempts) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20),) * 2)
         save(attempt.directory, 3, state=state)
 
-    outcome = _forked(attempt, work)
+    outcome = attempt.limited(work)
     assert outcome.code == EXIT_IO, outcome.error
     assert "not enough memory to save" in outcome.error
     assert attempt.names() == UNTOUCHED
     assert attempt.newest() == 2
-
-
-def _forked(attempt: Attempts, work: Callable[[], None]) -> Outcome:
-    attempt.work = work
-    return attempt()
 
 
 @pytest.mark.parametrize(
