@@ -51,6 +51,14 @@ class StorageError(LitRLError):
     exit_code = EXIT_IO
 
 
+class DiskFull(StorageError):
+    """There is no room: deleting something may help."""
+
+
+class NotFinite(LitRLError):
+    """The state of a run holds NaN or infinity: training has gone wrong."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest of `known`, or an empty string when none is near."""
     near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)

@@ -14,6 +14,7 @@ COMMANDS = {
     "test": "evaluate a checkpoint over some episodes",
     "show": "say what a checkpoint or a run is",
     "verify": "prove that a run of this configuration resumes exactly",
+    "verify-checkpoint": "check that a checkpoint, or every one of a run, is whole",
     "import-sb3": "write a run.yaml that warm-starts from a stable-baselines3 agent",
     "import-zoo": "write a run.yaml with settings of the RL Zoo",
     "export-sb3": "write a checkpoint as a stable-baselines3 agent",
@@ -64,6 +65,10 @@ def _runner(command: str) -> Callable[[list[str]], int]:
         from lit_rl.cli.verify import verify
 
         return verify
+    if command == "verify-checkpoint":
+        from lit_rl.cli.verify_checkpoint import verify_checkpoint
+
+        return verify_checkpoint
     if command in ("import-sb3", "import-zoo", "export-sb3"):
         from lit_rl.cli import interop
 
@@ -80,7 +85,7 @@ def _meant(rest: list[str]) -> str:
 
 def _overview() -> str:
     lines = ["usage: lit-rl COMMAND [options]        (or: python -m lit_rl COMMAND [options])", ""]
-    lines += [f"  {name:<11} {text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:<17} {text}" for name, text in COMMANDS.items()]
     lines += [
         "",
         "lit-rl fit --config run.yaml            train",

@@ -23,6 +23,14 @@ T = TypeVar("T")
 class PeerFailed(LitRLError):
     """Another rank has failed, and this one leaves with it."""
 
+    kind: type[LitRLError] = LitRLError
+    """What kind of error the other has."""
+
+
+def caused_by(error: LitRLError, kind: type[LitRLError]) -> bool:
+    """Whether an error is of a kind, here or on the rank that failed."""
+    return isinstance(error, kind) or (isinstance(error, PeerFailed) and issubclass(error.kind, kind))
+
 
 class Ranks:
     """The ranks of one run, seen from one of them.
@@ -142,14 +150,15 @@ class Ranks:
             result = work()
         except LitRLError as error:
             own = error
-        failures = self.gather(None if own is None else (str(own), own.exit_code))
-        first = next((rank for rank, failure in enumerate(failures) if failure is not None), None)
-        if first is None:
+        failures = self.gather(None if own is None else (str(own), own.exit_code, type(own)))
+        told = next(((rank, *failure) for rank, failure in enumerate(failures) if failure is not None), None)
+        if told is None:
             return result  # type: ignore[return-value]
+        first, text, code, kind = told
         if own is None:
-            own = PeerFailed(f"rank {first}: {failures[first][0]}")  # type: ignore[index]
-        own.exit_code = failures[first][1]  # type: ignore[index]
-        own.told = first != self.rank
+            own = PeerFailed(f"rank {first}: {text}")
+            own.kind = kind
+        own.exit_code, own.told = code, first != self.rank
         raise own
 
     def first(self, work: Callable[[], T]) -> T:

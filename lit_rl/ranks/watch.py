@@ -107,7 +107,9 @@ class Watch:
             with contextlib.suppress(Exception):  # the store is gone: the heartbeat finds out
                 before = self._beats()
                 time.sleep(2.5 * BEAT_S)
-                gone = [peer for peer, beats in enumerate(self._beats()) if beats == before[peer] and peer != self._rank]
+                gone = [
+                    peer for peer, beats in enumerate(self._beats()) if beats == before[peer] and peer != self._rank
+                ]
                 if gone:
                     self.fail(gone[0], "is gone", 1)
             self._known.wait(2 * BEAT_S)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from lit_rl.errors import DataError
-from lit_rl.state.plain import to_plain
+from lit_rl.errors import DataError, NotFinite
+from lit_rl.state.plain import first_not_finite, to_plain
 
 
 class Stateful(Protocol):
@@ -70,6 +70,22 @@ def restore(parts: dict[str, Stateful], names: dict[str, str], state: dict[str, 
         raise DataError(f"the checkpoint has no part '{missing[0]}': it was written by an earlier version of lit_rl.")
     for name in names:
         parts[name].load_state_dict(state[name])
+
+
+def check_finite(lightning: dict[str, Any]) -> None:
+    """Look at weights, moments and optimizer tensors of Lightning's dictionary.
+
+    Raises:
+        NotFinite: one holds NaN or infinity; names it.
+    """
+    place = first_not_finite(lightning.get("state_dict", {})) or first_not_finite(
+        lightning.get("optimizer_states", []), "optimizer"
+    )
+    if place:
+        raise NotFinite(
+            f"{place} is not finite, so training has gone wrong. Lower the learning rate, or look at rewards and "
+            "observations."
+        )
 
 
 def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str, Any]:
