@@ -174,7 +174,8 @@ class Round:
                 raise Lost(f"an attempt hung for {LIMIT_S} s: {said}")
             time.sleep(0.002)
         os.close(go)
-        return Attempt(os.waitstatus_to_exitcode(status), said.read_text(errors="replace"))
+        text = said.read_text(errors="replace") if said.exists() else ""  # killed before it could say anything
+        return Attempt(os.waitstatus_to_exitcode(status), text)
 
     def run(self) -> Attempt:
         """One undisturbed attempt."""
