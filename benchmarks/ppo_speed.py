@@ -1,8 +1,11 @@
 """Timesteps a second of PPO: through the Trainer, in a bare loop over the same module, and in stable-baselines3.
 
-The three do the same work in turn, round after round, in one process, so that a machine whose speed wanders is fair.
+The three do the same work in turn, round after round, in one process, each round beginning with another of them, so
+that a machine whose speed wanders is fair. A contender's clock runs from the end of its first iteration to the end of
+its last: what a run pays once (building, the first line of a log, the last checkpoint) is not in it, what it pays every
+iteration (lit_rl's log files, the Trainer's loop) is.
 
-    python benchmarks/ppo_speed.py --env HalfCheetah-v5 --rounds 5
+    python benchmarks/ppo_speed.py --env HalfCheetah-v5 --rounds 5 --iterations 20
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 import torch
 from lightning.pytorch import Callback, Trainer
 from stable_baselines3 import PPO as Sb3PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -47,18 +51,32 @@ def make(env: str, work: dict[str, Any], target: int, device: str) -> PPO:
 
 
 class Stopwatch(Callback):
-    """Time from the first iteration's start to the last one's end, with logging and saving between them."""
+    """When each iteration ended."""
 
     def __init__(self) -> None:
-        self.start: float | None = None
-        self.end = 0.0
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        if self.start is None:
-            self.start = time.perf_counter()
+        self.ends: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.end = time.perf_counter()
+        self.ends.append(time.perf_counter())
+
+
+class Sb3Stopwatch(BaseCallback):
+    """When each iteration began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starts: list[float] = []
+
+    def _on_rollout_start(self) -> None:
+        self.starts.append(time.perf_counter())
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def speed(work: dict[str, Any], ends: list[float]) -> float:
+    """Timesteps a second, from the ends of all iterations."""
+    return (len(ends) - 1) * work["n_envs"] * work["n_steps"] / (ends[-1] - ends[0])
 
 
 def through_the_trainer(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
@@ -77,8 +95,8 @@ def through_the_trainer(env: str, work: dict[str, Any], iterations: int, acceler
                 trainer.fit(module, weights_only=True)
         finally:
             sys.stdout = out
-    assert watch.start is not None
-    return steps / (watch.end - watch.start)
+    assert len(watch.ends) == iterations
+    return speed(work, watch.ends)
 
 
 def bare_loop(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
@@ -94,13 +112,13 @@ def bare_loop(env: str, work: dict[str, Any], iterations: int, accelerator: str)
     module._obs = envs.reset()
     module.normalizer.update_obs(module._obs)
     module._policy_obs = module.normalizer.normalize_obs(module._obs)
-    start = time.perf_counter()
+    ends = []
     for _ in range(iterations):
         module.update(module.collect())
         module.counters.iterations += 1
-    elapsed = time.perf_counter() - start
+        ends.append(time.perf_counter())
     envs.close()
-    return steps / elapsed
+    return speed(work, ends)
 
 
 def stable_baselines3(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
@@ -112,11 +130,10 @@ def stable_baselines3(env: str, work: dict[str, Any], iterations: int, accelerat
         "MlpPolicy", envs, n_steps=work["n_steps"], batch_size=work["batch_size"], n_epochs=work["n_epochs"], seed=1,
         device="cuda" if accelerator == "cuda" else "cpu",
     )  # fmt: skip
-    start = time.perf_counter()
-    model.learn(steps)
-    elapsed = time.perf_counter() - start
+    watch = Sb3Stopwatch()
+    model.learn(steps, callback=watch)
     envs.close()
-    return steps / elapsed
+    return speed(work, [*watch.starts[1:], time.perf_counter()])
 
 
 CONTENDERS = {"lit_rl fit": through_the_trainer, "lit_rl bare loop": bare_loop, "stable-baselines3": stable_baselines3}
@@ -126,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", choices=WORK, default="HalfCheetah-v5")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--iterations", type=int, default=20, help="of each contender in a round")
+    parser.add_argument("--iterations", type=int, default=20, help="of each contender in a round, at least 2")
     parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
     quiet()
@@ -137,8 +154,9 @@ def main() -> None:
     for run in CONTENDERS.values():
         run(arguments.env, work, 2, arguments.accelerator)  # warm up
     for i in range(arguments.rounds):
-        for name, run in CONTENDERS.items():
-            speeds[name].append(run(arguments.env, work, arguments.iterations, arguments.accelerator))
+        names = list(CONTENDERS)
+        for name in names[i % 3 :] + names[: i % 3]:
+            speeds[name].append(CONTENDERS[name](arguments.env, work, arguments.iterations, arguments.accelerator))
         line = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items())
         print(f"round {i + 1}: {line}", flush=True)
     print(f"\n{arguments.env}, {work}, {arguments.accelerator}")
@@ -146,9 +164,12 @@ def main() -> None:
     for name, values in speeds.items():
         print(f"  {name:<18} {statistics.median(values):>9,.0f}   ({min(values):,.0f} to {max(values):,.0f})")
     fit, bare, sb3 = speeds.values()
-    over_bare = statistics.median(b / a for a, b in zip(fit, bare, strict=True))
-    over_sb3 = statistics.median(a / b for a, b in zip(fit, sb3, strict=True))
-    print(f"  time of fit over the bare loop: {over_bare:.3f}; speed of fit over stable-baselines3: {over_sb3:.2f}")
+    print("ratio in a round, median and range")
+    for what, ratios in (
+        ("time of fit / bare loop", [b / a for a, b in zip(fit, bare, strict=True)]),
+        ("speed of fit / stable-baselines3", [a / b for a, b in zip(fit, sb3, strict=True)]),
+    ):
+        print(f"  {what:<33} {statistics.median(ratios):.3f}   ({min(ratios):.3f} to {max(ratios):.3f})")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class LitRLError(Exception):
     """An error with a cause the user can mend; `exit_code` is what the process leaves with."""
 
     exit_code = 1
+    told = False
+    """Whether another rank tells it, so that it is said once."""
 
 
 class ConfigError(LitRLError):
@@ -37,6 +39,10 @@ class DataError(LitRLError):
     """A file that is damaged, or that we refuse to read."""
 
     exit_code = EXIT_DATA
+
+
+class Diverged(LitRLError):
+    """The loss or its gradient was not finite too many times in a row."""
 
 
 class StorageError(LitRLError):

@@ -10,7 +10,7 @@ import lit_rl
 ROOT = Path(lit_rl.__file__).parent
 LEVEL = {
     "errors": 0, "__init__": 0,
-    "ops": 1, "data": 1,
+    "ops": 1, "data": 1, "ranks": 1,
     "curriculum": 2, "envs": 3,
     "state": 4,
     "algorithms": 5,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from lightning.pytorch import LightningModule
-from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
 from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
@@ -29,6 +29,7 @@ from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
 from lit_rl.ops.tree import Obs
+from lit_rl.ranks.group import Ranks
 from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare, local_path
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
 from lit_rl.state.plain import to_plain, with_arrays
@@ -37,6 +38,7 @@ from lit_rl.state.space import describe, space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams
 
 STATE_FORMAT = 1
+T = TypeVar("T")
 
 
 class Journal(Protocol):
@@ -82,6 +84,8 @@ class RLModule(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.ranks = Ranks()
+        """The processes that train this run; `begin` sets it before anything is built."""
         self.env_config = EnvConfig.from_plain(env) if isinstance(env, dict) else env
         if total_timesteps < 1:
             raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
@@ -123,6 +127,8 @@ class RLModule(LightningModule):
         self._obs: Obs | None = None
         self._policy_obs: Any = None
         self._resumed_rank: dict[str, Any] | None = None
+        self.boundary: dict[str, Any] | None = None
+        """This rank's state at the last iteration boundary, once an error has left the environments in the middle."""
         self._segment_start: tuple[float, int, float] | None = None
 
     # -- what an algorithm defines ------------------------------------------------------------------------------
@@ -180,11 +186,16 @@ class RLModule(LightningModule):
     def build_envs(self) -> VectorEnv:
         """Make this rank's environments, once."""
         if self.envs is None:
-            self.envs = make_vector(self.env_config, self.seed, range(self.env_config.n_envs), self.levels)
+            rows = self.ranks.rows(self.env_config.n_envs)
+            self.check_ranks()
+            self.envs = make_vector(self.env_config, self.seed, rows, self.levels, self.ranks.local_size)
             if self._spaces is not None:
                 self.check_spaces(*self._spaces, of="this environment")
             self._spaces = (self.envs.observation_space, self.envs.action_space)
         return self.envs
+
+    def check_ranks(self) -> None:
+        """Refuse a number of ranks that the settings do not fit."""
 
     def build_evaluation_envs(self) -> VectorEnv:
         """Make environments for evaluation in this process, with episode seeds of their own, once."""
@@ -198,7 +209,12 @@ class RLModule(LightningModule):
         if hasattr(self, "policy"):
             return
         self.normalizer = Normalizer(
-            self.env_config.normalize, self.observation_space, self.gamma, self.env_config.n_envs
+            self.env_config.normalize,
+            self.observation_space,
+            self.gamma,
+            len(self.ranks.rows(self.env_config.n_envs)),
+            gather=None if self.ranks.alone else self.ranks.gather_rows,
+            in_step=self.in_step,
         )
         with torch.random.fork_rng():
             torch.manual_seed(int(generator(self.seed, Stream.WEIGHTS).integers(2**63)))
@@ -226,11 +242,20 @@ class RLModule(LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             check_trainer(self.trainer)
+            if self.trainer.world_size != self.ranks.size:
+                raise ConfigError(
+                    f"the Trainer has {self.trainer.world_size} processes, and the run began in one; give the Trainer "
+                    "to begin(module, trainer=trainer, ...)."
+                )
             self.build_envs()
 
     def configure_model(self) -> None:
         if self._spaces is not None:
             self.build_networks()
+            # Moments lie on the CPU, agree by themselves, and are none of DistributedDataParallel's business.
+            self._ddp_params_and_buffers_to_ignore = [
+                name for name, _ in self.named_buffers() if name.startswith("normalizer.")
+            ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lit_rl"] = {
@@ -267,10 +292,14 @@ class RLModule(LightningModule):
         envs = self.build_envs()
         if self.curriculum is not None:
             envs.set_level(self.curriculum.level)
+        if self._moments_apart:
+            self.normalizer.begin_own()
         if self._resumed_rank is None:
             self._obs = envs.reset()
             check_obs(self._obs, envs.offset, self.counters.timesteps)
             self.normalizer.update_obs(self._obs)
+            if self._moments_apart:
+                self.normalizer.merge(self.ranks.gather(self.normalizer.own))
         else:
             restore(self.rank_parts(), RANK_PARTS, self._resumed_rank)
             self._resumed_rank = None
@@ -304,7 +333,7 @@ class RLModule(LightningModule):
         if not config.due(before, now):
             return {}
         level = 0 if self.curriculum is None else self.curriculum.level
-        found = evaluate_beside(self, config, self.levels, level, now)
+        found = self.ranks.first(lambda: evaluate_beside(self, config, self.levels, level, now))
         metrics = found.logged(self.levels, each=config.level == "all")
         self.evaluated_now = found
         self.evaluated = Evaluated(now, metrics["eval/mean_reward"], level if config.level == "current" else 0)
@@ -396,9 +425,14 @@ class RLModule(LightningModule):
         """Parts of this rank alone, in the order in which they have to be loaded."""
         return {"environments": _Environments(self), "streams": GlobalStreams()}
 
+    def rank_now(self) -> dict[str, Any]:
+        """State of this rank at this moment, which lies between two iterations."""
+        return {name: part.state_dict() for name, part in self.rank_parts().items()}
+
     def capture_rank(self) -> dict[str, Any]:
         """State of this rank, for its file in the checkpoint."""
-        return capture(self.rank_parts(), RANK_PARTS)
+        state = self.rank_now() if self.boundary is None else self.boundary
+        return {name: to_plain(state[name], f"[{name!r}]") for name in RANK_PARTS}
 
     def resume_rank(self, state: dict[str, Any]) -> None:
         """Take this rank's state; it is put in place when training starts."""
@@ -406,21 +440,63 @@ class RLModule(LightningModule):
 
     # -- for the algorithms -------------------------------------------------------------------------------------
 
-    def finish_rollout(self, steps: int, episodes: list[Episode]) -> None:
-        """Count `steps` vector steps and the episodes that ended in them, in the order (step, environment)."""
+    def finish_rollout(self, steps: int, episodes: list[tuple[int, Episode]], told: T) -> list[T]:
+        """What all ranks have collected: counted, in the order (step, environment), and moments agreed on.
+
+        Args:
+            steps: of every environment in this rollout.
+            episodes: those of this rank that ended in it, each with its step.
+            told: what else this rank tells the others.
+
+        Returns:
+            what each rank has told, in rank order.
+        """
+        of_all = self.ranks.gather((episodes, self._own_moments(), told))
+        ended = [each for episodes, _, _ in of_all for each in episodes]
+        self.ended = [episode for _, episode in sorted(ended, key=lambda each: (each[0], each[1].env_index))]
         self.counters.timesteps += steps * self.env_config.n_envs
-        self.counters.episodes += len(episodes)
-        self.episodes.extend(episodes)
-        self.ended = episodes
+        self.counters.episodes += len(self.ended)
+        self.episodes.extend(self.ended)
+        if self._moments_apart:
+            self._agree_on_moments([own for _, own, _ in of_all])
+        return [told for _, _, told in of_all]
+
+    @property
+    def in_step(self) -> bool:
+        """Whether all ranks do each step of the environments together, so that any number of them gives the same."""
+        return False
+
+    @property
+    def _moments_apart(self) -> bool:
+        """Whether each rank's moments go their own way during a rollout."""
+        return not (self.ranks.alone or self.in_step)
+
+    def _own_moments(self) -> Any:
+        return self.normalizer.own if self._moments_apart else None
+
+    def _agree_on_moments(self, of_all: list[Any]) -> None:
+        """Fold in what every rank has seen; then the policy sees the current observations in another light."""
+        self.normalizer.merge(of_all)
+        self._policy_obs = self.normalizer.normalize_obs(self._obs)
 
     def backward_function(self) -> Callable[[Tensor], Any]:
-        """How to backpropagate a loss: torch's own way where the Trainer's would come to the same.
+        """How to backpropagate a loss.
 
-        The Trainer's way costs as much as a tenth of a small minibatch. It is needed where precision or strategy take
-        part in the backward pass.
+        Not Lightning's `manual_backward`: it costs as much as a tenth of a small minibatch, and the buckets of
+        DistributedDataParallel are laid out anew after its first backward pass, so that a resumed run would add in
+        another order.
         """
-        plain = type(self.trainer.precision_plugin) is Precision and self.trainer.world_size == 1
-        return Tensor.backward if plain else self.manual_backward
+        scaler = self.scaler
+        return Tensor.backward if scaler is None else lambda loss: torch.autograd.backward(scaler.scale(loss))
+
+    def full_precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Where the Trainer's mixed precision has no part: environments are acted in with whole numbers."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Scales losses in half precision; its state lies in Lightning's part of a checkpoint."""
+        return getattr(self._trainer.precision_plugin, "scaler", None) if self._trainer is not None else None
 
     @property
     def learning_rate_now(self) -> float:

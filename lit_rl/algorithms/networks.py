@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import FlattenExtractor
-from torch import Tensor
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+from torch import Tensor, nn
 
 from lit_rl.errors import ConfigError
 from lit_rl.ops.distributions import ActionDistribution, StateDependentNoise, for_action_space
@@ -50,6 +51,7 @@ class ActorCritic:
             and policy.share_features_extractor
             and type(policy).extract_features is ActorCriticPolicy.extract_features
         )
+        self._mlp = type(policy.mlp_extractor) is MlpExtractor
 
     @property
     def log_std(self) -> Tensor | None:
@@ -66,20 +68,42 @@ class ActorCritic:
 
     def actor(self, obs: Any) -> tuple[Tensor, Tensor]:
         """Head and latent [B, H] for a batch of observations."""
-        latent: Tensor = self.policy.mlp_extractor.forward_actor(self._features(obs)[0])
-        return self.policy.action_net(latent), latent
+        return self._actor(self._features(obs)[0])
 
     def critic(self, obs: Any) -> Tensor:
         """Values [B]."""
-        value: Tensor = self.policy.value_net(self.policy.mlp_extractor.forward_critic(self._features(obs)[1]))
-        return value.flatten()
+        return self._critic(self._features(obs)[1])
 
     def actor_critic(self, obs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Head, latent [B, H] and values [B], the features computed once."""
         pi_features, vf_features = self._features(obs)
-        latent: Tensor = self.policy.mlp_extractor.forward_actor(pi_features)
-        value: Tensor = self.policy.value_net(self.policy.mlp_extractor.forward_critic(vf_features))
-        return self.policy.action_net(latent), latent, value.flatten()
+        head, latent = self._actor(pi_features)
+        return head, latent, self._critic(vf_features)
+
+    def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        extractor = self.policy.mlp_extractor
+        latent = through(extractor.policy_net, features) if self._mlp else extractor.forward_actor(features)
+        return call(self.policy.action_net, latent).float(), latent.float()  # losses are computed in whole numbers
+
+    def _critic(self, features: Tensor) -> Tensor:
+        extractor = self.policy.mlp_extractor
+        latent = through(extractor.value_net, features) if self._mlp else extractor.forward_critic(features)
+        return call(self.policy.value_net, latent).flatten().float()
+
+
+def through(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """`x` passed through layer after layer."""
+    for layer in layers._modules.values():
+        assert layer is not None
+        x = call(layer, x)
+    return x
+
+
+def call(layer: nn.Module, x: Tensor) -> Tensor:
+    """``layer(x)``, by its `forward` where it has no hooks: for a small layer a module's call costs as much again."""
+    hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    result: Tensor = layer(x) if hooked else layer.forward(x)
+    return result
 
 
 def action_distribution(policy: ActorCriticPolicy) -> ActionDistribution:
@@ -110,7 +134,7 @@ def to_env(action: Any, policy: ActorCriticPolicy) -> Any:
         action = action.reshape((-1, *space.shape))
         if policy.squash_output:
             action = policy.unscale_action(action)
-        return action.clip(space.low, space.high)
+        return np.minimum(np.maximum(action, space.low), space.high)  # clip() takes longer
     if isinstance(space, spaces.MultiBinary):
         return action.reshape((-1, *space.shape))
     return action

@@ -6,6 +6,8 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,19 @@ from torch import Tensor, nn
 
 from lit_rl.algorithms.base import RLModule
 from lit_rl.algorithms.evaluation import EvalConfig
+from lit_rl.algorithms.minibatches import Numbers, Seen
 from lit_rl.algorithms.networks import ActorCritic, as_tensor, to_env
 from lit_rl.algorithms.settings import resolve_policy_kwargs
+from lit_rl.algorithms.sharing import Piece, Sharing, check_pieces, gradient_row, spread_gradient
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.rollout import Batch, RolloutStorage
+from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.guard import check_step
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError, Diverged, did_you_mean
 from lit_rl.ops.distributions import StateDependentNoise
-from lit_rl.ops.losses import approximate_kl, clipped_policy_loss, normalize_advantage, value_loss
+from lit_rl.ops.gradients import clip_gradients, gradient_norm
+from lit_rl.ops.losses import approximate_kl, clip_fraction, clipped_policy_loss, normalize_advantage, value_loss
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.streams import Stream, generator
@@ -65,6 +70,12 @@ class PPO(RLModule):
         use_sde: generalised state-dependent exploration instead of independent noise (Box actions).
         sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a rollout.
         target_kl: end an update once the policy has moved 1.5 times this far; `null` for no bound.
+        max_bad_updates: minibatches whose loss or gradient is not finite are skipped; after so many in a row the run
+            stops.
+        deterministic_reduction: compute in fixed pieces and add them in a fixed order, so that any number of ranks
+            gives the same bits. Slower; on the CPU with one thread.
+        reduction_pieces: how many groups of environments these pieces belong to; every number of ranks that divides it
+            gives the same.
         policy_kwargs: keyword arguments of the policy, as in SB3; classes by their import path.
         total_timesteps: the run's target.
         seed: the run's seed.
@@ -91,6 +102,9 @@ class PPO(RLModule):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         target_kl: float | None = None,
+        max_bad_updates: int = 10,
+        deterministic_reduction: bool = False,
+        reduction_pieces: int = 4,
         policy_kwargs: dict | None = None,  # type: ignore[type-arg]
         total_timesteps: int = 1_000_000,
         seed: int = 0,
@@ -115,12 +129,16 @@ class PPO(RLModule):
         self.use_sde = use_sde
         self.sde_sample_freq = sde_sample_freq
         self.target_kl = target_kl
+        self.max_bad_updates = max_bad_updates
+        self.deterministic_reduction = deterministic_reduction
+        self.reduction_pieces = reduction_pieces
         self._check_settings()
         self._net: ActorCritic | None = None
         self._storage: RolloutStorage | None = None
+        self._sharing: Sharing | None = None
 
     def _check_settings(self) -> None:
-        for name in ("n_steps", "batch_size", "n_epochs"):
+        for name in ("n_steps", "batch_size", "n_epochs", "max_bad_updates", "reduction_pieces"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} is {getattr(self, name)}; it must be at least 1.")
         if self.n_steps * self.env_config.n_envs < 2:
@@ -164,6 +182,26 @@ class PPO(RLModule):
         assert self._net is not None
         return self._net
 
+    def check_ranks(self) -> None:
+        if self.deterministic_reduction:
+            check_pieces(self.reduction_pieces, self.ranks, self.env_config.n_envs)
+
+    def on_fit_start(self) -> None:
+        if self.deterministic_reduction:
+            torch.set_num_threads(1)  # how work falls to threads depends on how many ranks share the cores
+
+    @property
+    def in_step(self) -> bool:
+        return self.deterministic_reduction
+
+    @property
+    def sharing(self) -> Sharing:
+        """How the ranks share an update."""
+        if self._sharing is None:
+            n_envs = self.env_config.n_envs
+            self._sharing = Sharing(self.ranks, n_envs, self.reduction_pieces if self.deterministic_reduction else None)
+        return self._sharing
+
     def configure_optimizers(self) -> Any:
         policy: Any = self.policy
         kwargs = dict(policy.optimizer_kwargs)
@@ -178,44 +216,68 @@ class PPO(RLModule):
     # -- rollout -----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def collect(self) -> Batch:
+    def collect(self) -> Rollout:
         """Play T steps in every environment.
 
         The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
         the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
         """
-        envs, net, policy = self.build_envs(), self.net, self.policy
+        envs, net, policy, normalizer = self.build_envs(), self.net, self.policy, self.normalizer
+        act, groups = self._act, self.sharing.groups
         policy.eval()
         if self._storage is None:
             space = self.normalizer.policy_space(self.observation_space)
             self._storage = RolloutStorage(self.n_steps, envs.n_envs, space, self.action_space)
-        storage = self._storage
-        noise = self._action_noise(envs.offset, envs.n_envs)
+        storage, obs = self._storage, self._policy_obs
+        noise = self._action_noise(envs.offset, envs.n_envs).unbind()
         device = self.device
+        actions: list[Tensor] = []
+        rewards = np.empty((self.n_steps, envs.n_envs))
         truncated: list[tuple[int, int]] = []
         final_obs: list[Any] = []
         episodes = []
-        for t in range(self.n_steps):
-            _write(storage.obs_np, t, self._policy_obs)
-            head, latent = net.actor(_step_obs(storage.obs, t, device))
-            action = net.distribution.sample(head, net.log_std, latent, noise[self._noise_row(t)])
-            storage.action[t] = action
-            result = envs.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
-            check_step(result, envs.offset, self.counters.timesteps + t * self.env_config.n_envs)
-            done = result.terminated | result.truncated
-            self._obs = result.obs
-            self.normalizer.update_obs(result.obs)
-            self._policy_obs = self.normalizer.normalize_obs(result.obs)
-            storage.reward[t] = self.normalizer.step_reward(result.reward, done)
-            storage.done[t] = done
-            for row, final in result.finals:
-                if not result.terminated[row]:
-                    truncated.append((t, row))
-                    final_obs.append(self.normalizer.normalize_obs(final))
-            episodes += result.episodes
-        batch = self._evaluate(storage, truncated, final_obs)
-        self.finish_rollout(self.n_steps, episodes)
-        return batch
+        with self.full_precision():
+            for t in range(self.n_steps):
+                _write(storage.obs_np, t, obs)
+                now, drawn = _step_obs(storage.obs, t, device), noise[self._noise_row(t)]
+                if not self.deterministic_reduction:
+                    action = act(net, now, drawn)
+                else:
+                    action = torch.cat([act(net, _rows(now, group), drawn[group].clone()) for group in groups])
+                actions.append(action)
+                result = envs.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
+                check_step(result, envs.offset, self.counters.timesteps + t * self.env_config.n_envs)
+                done = result.terminated | result.truncated
+                normalizer.update_obs(result.obs)
+                obs = normalizer.normalize_obs(result.obs)
+                rewards[t] = result.reward
+                storage.done[t] = done
+                for row, final in result.finals:
+                    if not result.terminated[row]:
+                        truncated.append((t, row))
+                        final_obs.append(normalizer.normalize_obs(final))
+                episodes += [(t, episode) for episode in result.episodes]
+        storage.action.copy_(torch.stack(actions))
+        storage.reward[:] = normalizer.scale_rewards(rewards, storage.done)
+        self._obs, self._policy_obs = result.obs, obs
+        own = self._evaluate(storage, truncated, final_obs)
+        if self.ranks.alone:
+            self.finish_rollout(self.n_steps, episodes, None)
+            return Rollout(**vars(own), all_value=own.value, all_advantage=own.advantage, all_ret=own.ret)
+        told = self.finish_rollout(self.n_steps, episodes, self._told(own))
+        everywhere = torch.from_numpy(np.concatenate(told, axis=2)).flatten(1).to(device)  # [3, T, N] to [3, B]
+        return Rollout(**vars(own), **dict(zip(("all_value", "all_advantage", "all_ret"), everywhere, strict=True)))
+
+    @staticmethod
+    def _act(net: ActorCritic, obs: Any, noise: Tensor) -> Tensor:
+        """Actions [N, ...] for one step, drawn with noise [N, ...]."""
+        head, latent = net.actor(obs)
+        return net.distribution.sample(head, net.log_std, latent, noise)
+
+    def _told(self, own: Batch) -> np.ndarray:
+        """What the other ranks need of this one's rollout: values, advantages and returns, [3, T, N]."""
+        numbers = torch.stack([own.value, own.advantage, own.ret])
+        return numbers.view(3, self.n_steps, -1).cpu().numpy()
 
     @torch.no_grad()
     def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -249,40 +311,45 @@ class PPO(RLModule):
         return t // self._sde_every if self.use_sde else t
 
     def _evaluate(self, storage: RolloutStorage, truncated: list[tuple[int, int]], final_obs: list[Any]) -> Batch:
-        """Values, log-probabilities, advantages and returns of a full storage."""
-        net, (steps, n_envs) = self.net, storage.reward.shape
-        obs, action = as_tensor(storage.flat_obs(), self.device), storage.flat_action().to(self.device)
-        values, log_probs = [], []
-        for start in range(0, steps * n_envs, _EVALUATE_CHUNK):
+        """Values, log-probabilities, advantages and returns of a full storage.
+
+        Groups of environments that are computed together are computed apart from the others.
+        """
+        steps, device = len(storage.reward), self.device
+        value, log_prob = torch.empty_like(storage.log_prob), storage.log_prob
+        last_value = np.empty(storage.reward.shape[1], dtype=np.float32)
+        current = as_tensor(self._policy_obs, device)
+        for group in self.sharing.groups:
+            values, log_probs = self._values_and_log_probs(storage.flat_obs(group), storage.flat_action(group))
+            value[:, group], log_prob[:, group] = values.view(steps, -1), log_probs.view(steps, -1)
+            last_value[group] = self.net.critic(_rows(current, group)).float().cpu().numpy()
+            ends = [i for i, (_, row) in enumerate(truncated) if group.start <= row < group.stop]
+            if ends:
+                final = as_tensor(_stack([final_obs[i] for i in ends]), device)
+                for i, v in zip(ends, self.net.critic(final).float().cpu().numpy(), strict=True):
+                    storage.reward[truncated[i]] += self.gamma * v
+        advantage, ret = gae(storage.reward, value.numpy(), storage.done, last_value, self.gamma, self.gae_lambda)
+        flat = (log_prob, value, torch.from_numpy(advantage), torch.from_numpy(ret))
+        return Batch(
+            as_tensor(storage.flat_obs(), device),
+            storage.flat_action().to(device),
+            *(numbers.reshape(-1).to(device, copy=True) for numbers in flat),
+        )
+
+    def _values_and_log_probs(self, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and log-probabilities, [B], of actions [B, ...] taken for observations [B, ...]."""
+        net, values, log_probs = self.net, [], []
+        obs, action = as_tensor(obs, self.device), action.to(self.device)
+        for start in range(0, len(action), _EVALUATE_CHUNK):
             piece = slice(start, start + _EVALUATE_CHUNK)
             head, latent, value = net.actor_critic(_slice(obs, piece))
             values.append(value)
             log_probs.append(net.distribution.log_prob_entropy(head, net.log_std, latent, action[piece])[0])
-        value, log_prob = torch.cat(values), torch.cat(log_probs)
-        last_value = net.critic(as_tensor(self._policy_obs, self.device)).cpu().numpy()
-        if truncated:
-            final_value = net.critic(as_tensor(_stack(final_obs), self.device)).cpu().numpy()
-            for (t, row), v in zip(truncated, final_value, strict=True):
-                storage.reward[t, row] += self.gamma * v
-        advantage, ret = gae(
-            storage.reward,
-            value.cpu().numpy().reshape(steps, n_envs),
-            storage.done,
-            last_value,
-            self.gamma,
-            self.gae_lambda,
-        )
-        return Batch(
-            obs,
-            action,
-            log_prob,
-            value,
-            *(torch.from_numpy(x.reshape(-1)).to(self.device) for x in (advantage, ret)),
-        )
+        return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()
 
     # -- update ------------------------------------------------------------------------------------------------
 
-    def update(self, rollout: Batch) -> dict[str, float]:
+    def update(self, rollout: Rollout) -> dict[str, float]:
         """Several epochs of minibatch steps on one rollout; metrics as SB3 logs them."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         scheduler: Any = self.lr_schedulers()
@@ -293,59 +360,139 @@ class PPO(RLModule):
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(progress)
         rng = generator(self.seed, Stream.MINIBATCHES, self.counters.iterations)
         parameters = list(self.policy.parameters())
-        backward = self.backward_function()
-        steps: list[Tensor] = []
-        kl_of_epoch: list[Tensor] = []
+        backward, scaler = self.backward_function(), self.scaler
+        seen = Seen()
         going_on = True
         for _ in range(self.n_epochs):
-            kl_of_epoch = []
-            order = torch.from_numpy(rng.permutation(len(rollout))).to(self.device)
-            for minibatch in rollout.minibatches(order, self.batch_size):
-                loss, numbers = self._loss(minibatch, clip_range, clip_range_vf)
-                kl_of_epoch.append(numbers[-1])
-                steps.append(numbers)
-                if self.target_kl is not None and float(numbers[-1]) > 1.5 * self.target_kl:
+            seen.last_epoch = len(seen.minibatches)
+            for pieces in self._minibatches(rollout, rng.permutation(len(rollout.all_value))):
+                numbers = self._gradient(pieces, parameters, backward, clip_range, clip_range_vf)
+                if self.target_kl is not None and float(numbers.kl()) > 1.5 * self.target_kl:
+                    seen.add(numbers)
                     going_on = False
                     break
-                optimizer.zero_grad(set_to_none=True)
-                backward(loss)
-                nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-                optimizer.step()
+                if scaler is not None:
+                    scaler.unscale_(optimizer)
+                gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+                norm = gradient_norm(gradients)
+                if not (math.isfinite(norm) and math.isfinite(float(numbers.losses[-1]))):
+                    self._skip_bad_update(scaler)
+                    continue
+                clip_gradients(gradients, norm, self.max_grad_norm)
+                if scaler is None:
+                    optimizer.step()
+                else:
+                    scaler.step(optimizer)
+                    scaler.update()
+                seen.add(numbers)
                 self.counters.gradient_steps += 1
+                self.counters.bad_updates_in_a_row = 0
             self.counters.updates += 1
             if not going_on:
                 break
-        return self._update_metrics(rollout, torch.stack(steps), torch.stack(kl_of_epoch), clip_range, clip_range_vf)
+        return self._update_metrics(rollout, seen, clip_range, clip_range_vf)
 
-    def _loss(self, batch: Batch, clip_range: float, clip_range_vf: float | None) -> tuple[Tensor, Tensor]:
-        """The loss of a minibatch, and its numbers: policy, value, entropy loss, clip fraction, loss, KL."""
-        net = self.net
+    def _minibatches(self, rollout: Rollout, order: np.ndarray) -> Iterator[list[Piece]]:
+        """One epoch's minibatches, each as the pieces of it that this rank computes.
+
+        Args:
+            rollout: of this rank.
+            order: of the transitions of all ranks.
+        """
+        scale = normalize_advantage if self.normalize_advantage else lambda advantage: advantage
+        if self.sharing.whole:
+            for batch in rollout.minibatches(torch.from_numpy(order).to(self.device), self.batch_size):
+                yield [Piece(batch, scale(batch.advantage), 1.0)]
+            return
+        for start in range(0, len(order), self.batch_size):
+            chunk = order[start : start + self.batch_size]
+            advantage = scale(rollout.all_advantage[torch.from_numpy(chunk).to(self.device)])
+            yield [
+                Piece(
+                    rollout.select(torch.from_numpy(own).to(self.device)),
+                    advantage[torch.from_numpy(where).to(self.device)],
+                    len(own) / len(chunk),
+                )
+                for where, own in self.sharing.pieces(chunk)
+            ]
+
+    def _gradient(
+        self,
+        pieces: list[Piece],
+        parameters: list[nn.Parameter],
+        backward: Callable[[Tensor], Any],
+        clip_range: float,
+        clip_range_vf: float | None,
+    ) -> Numbers:
+        """Leave the gradient of a minibatch in the parameters, whole and not yet clipped."""
+        rows = []
+        for piece in pieces:
+            for parameter in parameters:
+                parameter.grad = None
+            numbers = torch.zeros(6, device=self.device)
+            if len(piece.batch):
+                loss, losses, log_ratio = self._loss(piece, clip_range, clip_range_vf)
+                if self.sharing.whole:
+                    backward(loss)
+                    return Numbers(losses, log_ratio)
+                backward(loss * piece.weight)
+                clipped = clip_fraction([log_ratio], clip_range)
+                numbers = torch.stack([*losses, approximate_kl(log_ratio), clipped]) * piece.weight
+            rows.append(gradient_row(parameters, numbers))
+        numbers = spread_gradient(self.sharing.total(torch.stack(rows)), parameters)
+        return Numbers(list(numbers[:4]), shared_kl=numbers[4], shared_clipped=numbers[5])
+
+    def _skip_bad_update(self, scaler: torch.amp.GradScaler | None) -> None:
+        """Count a minibatch whose loss or gradient is not finite; weights and optimizer stay as they are.
+
+        A gradient that overflows in half precision is what the scaler is there for, and counts once it cannot scale
+        lower.
+
+        Raises:
+            Diverged: it is the last of `max_bad_updates` in a row.
+        """
+        counters = self.counters
+        if scaler is not None:
+            scaler.update()
+            if scaler.get_scale() >= 1.0:
+                return
+        counters.bad_updates += 1
+        counters.bad_updates_in_a_row += 1
+        if counters.bad_updates_in_a_row >= self.max_bad_updates:
+            raise Diverged(
+                f"loss or gradient was not finite in {counters.bad_updates_in_a_row} minibatches in a row "
+                f"(model.max_bad_updates), the last at timestep {counters.timesteps}; the last checkpoint stands. "
+                "Try a lower model.learning_rate or model.max_grad_norm, or env.normalize for observations and rewards."
+            )
+
+    def _loss(
+        self, piece: Piece, clip_range: float, clip_range_vf: float | None
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """The mean loss of a piece; for the log, the policy's, value's, entropy's and whole loss; log-ratios [B]."""
+        net, batch = self.net, piece.batch
         head, latent, value = net.actor_critic(batch.obs)
         log_prob, entropy = net.distribution.log_prob_entropy(head, net.log_std, latent, batch.action)
-        advantage = normalize_advantage(batch.advantage) if self.normalize_advantage else batch.advantage
         log_ratio = log_prob - batch.log_prob
-        ratio = torch.exp(log_ratio)
-        policy_loss = clipped_policy_loss(advantage, ratio, clip_range)
+        policy_loss = clipped_policy_loss(piece.advantage, torch.exp(log_ratio), clip_range)
         v_loss = value_loss(value, batch.value, batch.ret, clip_range_vf)
         entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
-        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * v_loss
-        with torch.no_grad():
-            clipped = (torch.abs(ratio - 1.0) > clip_range).float().mean()
-            numbers = torch.stack([policy_loss, v_loss, entropy_loss, clipped, loss, approximate_kl(log_ratio)])
-        return loss, numbers
+        loss = torch.add(policy_loss, v_loss, alpha=self.vf_coef)  # a sum and a product in one operation
+        if self.ent_coef != 0.0:  # most often it is: a term that costs time and changes nothing
+            loss = loss + self.ent_coef * entropy_loss
+        return loss, [part.detach() for part in (policy_loss, v_loss, entropy_loss, loss)], log_ratio.detach()
 
     def _update_metrics(
-        self, rollout: Batch, steps: Tensor, kl: Tensor, clip_range: float, clip_range_vf: float | None
+        self, rollout: Rollout, seen: Seen, clip_range: float, clip_range_vf: float | None
     ) -> dict[str, float]:
-        policy_loss, v_loss, entropy_loss, clipped, _, _ = steps.mean(dim=0).tolist()
+        policy_loss, v_loss, entropy_loss, last_loss = seen.loss_metrics()
         metrics = {
-            "train/approx_kl": float(kl.mean()),
-            "train/clip_fraction": clipped,
+            "train/approx_kl": seen.approx_kl(),
+            "train/clip_fraction": seen.clip_fraction(clip_range),
             "train/clip_range": clip_range,
             "train/entropy_loss": entropy_loss,
-            "train/explained_variance": explained_variance(rollout.value, rollout.ret),
+            "train/explained_variance": explained_variance(rollout.all_value, rollout.all_ret),
             "train/learning_rate": float(self.lr_schedulers().get_last_lr()[0]),  # type: ignore[union-attr]
-            "train/loss": float(steps[-1, 4]),
+            "train/loss": last_loss,
             "train/n_updates": self.counters.updates,
             "train/policy_gradient_loss": policy_loss,
             "train/value_loss": v_loss,
@@ -354,6 +501,8 @@ class PPO(RLModule):
             metrics["train/clip_range_vf"] = clip_range_vf
         if self.net.log_std is not None:
             metrics["train/std"] = float(self.net.log_std.detach().exp().mean())
+        if self.counters.bad_updates:
+            metrics["train/bad_updates"] = self.counters.bad_updates
         return metrics
 
 
@@ -383,6 +532,11 @@ def _step_obs(obs: Any, t: int, device: torch.device) -> Any:
     if isinstance(obs, dict):
         return {key: part[t].to(device) for key, part in obs.items()}
     return obs[t].to(device)
+
+
+def _rows(obs: Any, rows: slice) -> Any:
+    """Some rows of a batch, in memory of their own: where an array begins may change the last bits of a product."""
+    return {key: part[rows].clone() for key, part in obs.items()} if isinstance(obs, dict) else obs[rows].clone()
 
 
 def _slice(obs: Any, piece: slice) -> Any:

@@ -11,7 +11,8 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.algorithms.base import RLModule
-from lit_rl.errors import ConfigError, DataError, DiskFull, NotFinite
+from lit_rl.errors import ConfigError, DataError, DiskFull, LitRLError, NotFinite
+from lit_rl.ranks.group import caused_by
 from lit_rl.state.checkpoint import (
     LIGHTNING_FILE,
     REASONS,
@@ -95,14 +96,22 @@ class PlainCheckpointIO(CheckpointIO):
 
     def __init__(self) -> None:
         self.written: dict[str, bytes] = {}
+        self.refused: LitRLError | None = None
+        """Why the last file could not be written. It is not raised at once: the other ranks wait in a barrier then."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        self.written, self.refused = {}, None
         try:
             check_finite(checkpoint)
         except NotFinite as error:
-            raise NotFinite(f"not saved: {error} Older checkpoints are untouched.") from None
+            self.refused = NotFinite(f"not saved: {error} Older checkpoints are untouched.")
+            return
         data = dumps(checkpoint)
-        write_durably(Path(path), data)
+        try:
+            write_durably(Path(path), data)
+        except LitRLError as error:
+            self.refused = error
+            return
         self.written = {Path(path).name: data}
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -159,7 +168,7 @@ class Checkpointer(Callback):
         before, self._before = self._before, Moment.of(module)
         due = self._config.passed(before, self._before)
         if self._config.every_minutes is not None:
-            due = trainer.strategy.broadcast(due)  # clocks differ from rank to rank
+            due = module.ranks.broadcast(due)  # clocks differ from rank to rank
         change = module.level_change
         holds = {
             "promotion": self._config.before_promotion and change is not None and change.new > change.old,
@@ -168,7 +177,7 @@ class Checkpointer(Callback):
             "stop": trainer.should_stop,
             "interval": due,
         }
-        return next((reason for reason in REASONS if holds[reason]), None)
+        return next((reason for reason in REASONS if holds.get(reason)), None)
 
     def save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
         """Save the state of this moment, which must lie between two iterations. All ranks call it together.
@@ -186,7 +195,9 @@ class Checkpointer(Callback):
             return
         try:
             self._save(trainer, module, reason)
-        except DiskFull as error:
+        except LitRLError as error:
+            if not caused_by(error, DiskFull):
+                raise
             if trainer.is_global_zero:
                 gone = self._store.make_room()
                 print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
@@ -206,7 +217,14 @@ class Checkpointer(Callback):
             self._io.written = {}
 
     def _stage_and_commit(self, trainer: Trainer, module: RLModule, reason: str) -> None:
-        counters = module.counters
+        ranks, final = module.ranks, self._store.place(module.counters.timesteps, self._segment)
+        ranks.first(lambda: self._stage(trainer, module))
+        trainer.save_checkpoint(staging_path(final) / LIGHTNING_FILE, weights_only=False)
+        ranks.together(lambda: self._write_rank(staging_path(final), module))
+        ranks.first(lambda: self._commit(final, module, reason))
+
+    def _stage(self, trainer: Trainer, module: RLModule) -> None:
+        """Write what the logs hold, and make the place where the checkpoint is put together."""
         with named(self._store.directory.parent):
             for logger in trainer.loggers:
                 logger.save()
@@ -215,29 +233,30 @@ class Checkpointer(Callback):
             for log in [*trainer.loggers, *module.journals]
             if hasattr(log, "position")
         }
-        if trainer.is_global_zero:
-            self._store.stage(counters.timesteps, self._segment)
-        trainer.strategy.barrier("lit_rl staged")
-        final = self._store.place(counters.timesteps, self._segment)
-        staging = staging_path(final)
-        trainer.save_checkpoint(staging / LIGHTNING_FILE, weights_only=False)
-        own = rank_file(trainer.global_rank)
+        self._store.stage(module.counters.timesteps, self._segment)
+
+    def _write_rank(self, staging: Path, module: RLModule) -> None:
+        """This rank's own file, beside those of the others."""
+        if self._io.refused is not None:
+            raise self._io.refused
+        own = rank_file(module.ranks.rank)
         self._io.written[own] = dumps(module.capture_rank())
         write_durably(staging / own, self._io.written[own])
-        trainer.strategy.barrier("lit_rl written")
-        if trainer.is_global_zero:
-            fields = manifest_fields(
-                self._run_id,
-                self._segment,
-                counters.timesteps,
-                counters.iterations,
-                trainer.world_size,
-                module.score,
-                module.score_level,
-                reason,
-            )
-            self._store.accept(commit(staging, final, fields, self._io.written))
-        trainer.strategy.barrier("lit_rl committed")
+
+    def _commit(self, final: Path, module: RLModule, reason: str) -> None:
+        """Make a whole of what all ranks have written."""
+        counters = module.counters
+        fields = manifest_fields(
+            self._run_id,
+            self._segment,
+            counters.timesteps,
+            counters.iterations,
+            module.ranks.size,
+            module.score,
+            module.score_level,
+            reason,
+        )
+        self._store.accept(commit(staging_path(final), final, fields, self._io.written))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)

@@ -62,6 +62,11 @@ class Stopper(Callback):
         self.cause: str | None = None
         """Why training was stopped before its target; `None` if it was not."""
 
+    @property
+    def by_signal(self) -> bool:
+        """Whether a signal ended training."""
+        return self.cause in {number.name for number in STOP_SIGNALS}
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._request.install()  # Lightning has put its own handlers in by now
         self._look(trainer, pl_module)
@@ -75,8 +80,11 @@ class Stopper(Callback):
         assert isinstance(module, RLModule)
         if module.finished:
             trainer.should_stop = True
-        elif self._request.signal is not None:
-            self.cause = self._request.signal.name
+            return
+        asked = module.ranks.gather(None if self._request.signal is None else self._request.signal.name)
+        cause = next((name for name in asked if name is not None), None)
+        if cause is not None:  # whichever rank it came to, all stop at this iteration
+            self.cause = cause
             trainer.should_stop = True
         elif self._pause_at is not None and module.counters.timesteps >= self._pause_at:
             self.cause = "pause_at"

@@ -44,7 +44,7 @@ BLOCKS = {
 }
 """Top-level keys that hold a record."""
 
-_SCALARS = ("mode", "name", "total_timesteps", "seed_everything", "pause_at", "ckpt_path")
+_SCALARS = ("mode", "name", "total_timesteps", "seed_everything", "pause_at", "requeue", "ckpt_path")
 
 
 class _Loader(yaml.SafeLoader):

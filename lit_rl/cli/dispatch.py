@@ -26,6 +26,8 @@ def run_command(argv: list[str]) -> int:
     try:
         return _command(argv)
     except LitRLError as error:
+        if error.told:
+            return error.exit_code
         print(f"error: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", []):
             print(note, file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms.base import RLModule
@@ -22,6 +22,7 @@ from lit_rl.cli.quiet import quiet
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
+from lit_rl.ranks.launch import launched_rank
 from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.plan import prepare_evaluation
@@ -144,6 +145,12 @@ class RunCLI(LightningCLI):
             default=None,
             help="End this segment at the first iteration boundary at or past this timestep, with exit code 75.",
         )
+        parser.add_argument(
+            "--requeue",
+            type=bool,
+            default=False,
+            help="Go on with the newest run of this name if it has begun; mode says how it begins if it has not.",
+        )
         parser.add_class_arguments(ResumeConfig, "resume")
         parser.add_class_arguments(WarmstartConfig, "warmstart")
         parser.add_class_arguments(EnvConfig, "env")
@@ -180,6 +187,7 @@ class RunCLI(LightningCLI):
         self._say_what_is_ignored(mode)
         self.run = begin(
             self.model,
+            trainer=self.trainer,
             mode=mode,
             name=self._get(self.config, "name"),
             root=self._root(),
@@ -188,11 +196,8 @@ class RunCLI(LightningCLI):
             checkpoint=self._get(self.config_init, "checkpoint"),
             config_text=self._resolved_config(),
             pause_at=self._get(self.config, "pause_at"),
+            requeue=self._get(self.config, "requeue"),
         )
-        if self.run is not None:
-            callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-            callbacks[:0] = self.run.callbacks
-            self.trainer.loggers = [*self.run.loggers, *self.trainer.loggers]
 
     def _root(self) -> Path:
         return Path(self._get(self.config_init, "trainer").get("default_root_dir") or DEFAULT_ROOT)
@@ -204,7 +209,7 @@ class RunCLI(LightningCLI):
             for block in ("resume", "warmstart")
             if block != mode and self._get(self.config, block) != defaults.get(block)
         ]
-        if ignored:
+        if ignored and launched_rank() == 0:
             print(f"mode is {mode}: the {' and '.join(ignored)} block is ignored")
 
     def _resolved_config(self) -> str:
@@ -214,6 +219,8 @@ class RunCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         try:
+            if self.subcommand != "fit":  # a run of many ranks is evaluated by one
+                kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
@@ -225,7 +232,8 @@ class RunCLI(LightningCLI):
             with self.run:
                 self.trainer.fit(self.model, ckpt_path=self.run.ckpt_path, weights_only=True)
             self.exit_code = self.run.exit_code
-            print(self.run.summary())
+            if self.run.ranks.is_first:
+                print(self.run.summary())
 
     def _evaluate(self, subcommand: str) -> None:
         episodes = self._get(self.config, "episodes")

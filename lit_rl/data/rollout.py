@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,17 +48,44 @@ class Batch:
     def __len__(self) -> int:
         return int(self.log_prob.shape[0])
 
-    def _each(self, function: Any) -> Batch:
-        return Batch(*(tree_map(function, getattr(self, field.name)) for field in fields(self)))
-
     def minibatches(self, order: Tensor, size: int) -> Iterator[Batch]:
         """Minibatches of `size` in the given order [B]; the last may be smaller, as in SB3.
 
         The whole batch is put in order once, so that a minibatch is a slice.
         """
-        shuffled = self._each(lambda leaf: leaf.index_select(0, order))
-        for start in range(0, len(self), size):
-            yield shuffled._each(lambda leaf, start=start: leaf[start : start + size])
+        parts = (self.obs, self.action, self.log_prob, self.value, self.advantage, self.ret)
+        yield from map(
+            Batch, *(_split(tree_map(lambda leaf: leaf.index_select(0, order), part), size) for part in parts)
+        )
+
+    def select(self, rows: Tensor) -> Batch:
+        """The transitions of these rows, in memory of their own."""
+        parts = (self.obs, self.action, self.log_prob, self.value, self.advantage, self.ret)
+        return Batch(*(tree_map(lambda leaf: leaf.index_select(0, rows), part) for part in parts))
+
+
+@dataclass
+class Rollout(Batch):
+    """This rank's transitions, and the few numbers of all ranks' that an update needs.
+
+    Args:
+        all_value, all_advantage, all_ret: [B] of all ranks, in the order (time, environment).
+    """
+
+    all_value: Tensor
+    all_advantage: Tensor
+    all_ret: Tensor
+
+
+def _split(tree: Any, size: int) -> Iterable[Any]:
+    """Pieces of `size` rows, one after the other."""
+    if isinstance(tree, dict):
+        return (
+            dict(zip(tree, pieces, strict=True))
+            for pieces in zip(*(_split(x, size) for x in tree.values()), strict=True)
+        )
+    pieces: tuple[Tensor, ...] = tree.split(size)
+    return pieces
 
 
 class RolloutStorage:
@@ -76,16 +103,17 @@ class RolloutStorage:
         discrete = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
         shape = () if isinstance(action_space, spaces.Discrete) else (int(np.prod(action_space.shape or ())),)
         self.action = torch.zeros((n_steps, n_envs, *shape), dtype=torch.int64 if discrete else torch.float32)
+        self.log_prob = torch.zeros((n_steps, n_envs))
         self.reward = np.zeros((n_steps, n_envs), dtype=np.float32)
         self.done = np.zeros((n_steps, n_envs), dtype=np.bool_)
 
-    def flat_obs(self) -> Any:
-        """All observations, [B, ...], a view."""
-        return tree_map(lambda leaf: leaf.flatten(0, 1), self.obs)
+    def flat_obs(self, rows: slice = slice(None)) -> Any:
+        """All observations of some environments, [B, ...]; a view where it can be."""
+        return tree_map(lambda leaf: leaf[:, rows].flatten(0, 1), self.obs)
 
-    def flat_action(self) -> Tensor:
-        """All actions, [B, ...], a view."""
-        return self.action.flatten(0, 1)
+    def flat_action(self, rows: slice = slice(None)) -> Tensor:
+        """All actions of some environments, [B, ...]; a view where it can be."""
+        return self.action[:, rows].flatten(0, 1)
 
     def nbytes(self) -> int:
         """Memory held, in bytes."""

@@ -34,7 +34,7 @@ def check_obs(obs: Obs, offset: int, timesteps: int) -> None:
 
 
 def _check(what: str, array: np.ndarray, offset: int, timesteps: int) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+    if array.dtype.kind != "f" or np.logical_and.reduce(np.isfinite(array), axis=None):
         return
     bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
     row = int(np.flatnonzero(bad)[0])

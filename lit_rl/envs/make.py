@@ -138,11 +138,14 @@ def random_action(space: spaces.Space[Any], rng: np.random.Generator) -> Any:
     return rng.uniform(low, high).astype(space.dtype)
 
 
-def make_vector(config: EnvConfig, run_seed: int, rows: range, levels: Sequence[Level] = ()) -> VectorEnv:
+def make_vector(
+    config: EnvConfig, run_seed: int, rows: range, levels: Sequence[Level] = (), sharing: int = 1
+) -> VectorEnv:
     """The environments `rows` (global indices) of the run, with the levels of its curriculum, if it has one.
 
     `auto` takes worker processes where a step of all environments is dear and there is more than one core, and steps
-    them in this process otherwise. Both resume exactly and neither changes what is learned.
+    them in this process otherwise. Both resume exactly and neither changes what is learned. `sharing` is how many ranks
+    share this machine's cores.
     """
     if config.backend == "native":
         if levels:
@@ -155,6 +158,7 @@ def make_vector(config: EnvConfig, run_seed: int, rows: range, levels: Sequence[
         return NativeVectorEnv(config, run_seed, rows)
     looked = probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(cores // sharing, 1)
     n_workers = min(config.n_workers or cores, len(rows))
     backend = config.backend
     if backend == "auto":

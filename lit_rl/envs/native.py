@@ -58,15 +58,18 @@ class SameStepCartPole(CartPoleVectorEnv):
             obs = self.state.T.astype(np.float32)
         return obs, reward, terminated, truncated, info
 
-    def get_state(self) -> dict[str, Any]:
-        """Everything a step depends on."""
-        return {"state": np.array(self.state), "steps": self.steps.copy(), "episode": self.episode.copy()}
+    def get_states(self) -> list[dict[str, Any]]:
+        """Everything a step depends on, environment by environment."""
+        return [
+            {"state": self.state[:, i].copy(), "steps": int(self.steps[i]), "episode": int(self.episode[i])}
+            for i in range(self.num_envs)
+        ]
 
-    def set_state(self, state: dict[str, Any]) -> Any:
-        """The inverse of `get_state`; returns the current observations."""
-        self.state = np.asarray(state["state"]).copy()
-        self.steps = np.asarray(state["steps"]).copy()
-        self.episode = np.asarray(state["episode"]).copy()
+    def set_states(self, states: list[dict[str, Any]]) -> Any:
+        """The inverse of `get_states`; returns the current observations."""
+        self.state = np.stack([np.asarray(each["state"]) for each in states], axis=1)
+        self.steps = np.array([each["steps"] for each in states], dtype=self.steps.dtype)
+        self.episode = np.array([each["episode"] for each in states])
         self.prev_done[:] = False
         return self.state.T.astype(np.float32)
 
@@ -74,8 +77,8 @@ class SameStepCartPole(CartPoleVectorEnv):
 class NativeVectorEnv:
     """A gymnasium `VectorEnv` with same-step autoreset.
 
-    The grade is `exact` if it has ``get_state()`` (plain values and arrays) and ``set_state(state) -> obs``, otherwise
-    `boundary`: a resumed run then begins new episodes.
+    The grade is `exact` if it has ``get_states()`` (a dictionary of plain values and arrays for each environment) and
+    ``set_states(states) -> obs``, otherwise `boundary`: a resumed run then begins new episodes.
     """
 
     def __init__(self, config: EnvConfig, run_seed: int, rows: range) -> None:
@@ -90,7 +93,7 @@ class NativeVectorEnv:
             )
         if isinstance(self._env, SameStepCartPole):
             self._env.seeds = [EpisodeSeeds(run_seed, index) for index in rows]
-        self._exact = hasattr(self._env, "get_state") and hasattr(self._env, "set_state")
+        self._exact = hasattr(self._env, "get_states") and hasattr(self._env, "set_states")
         self.grade: Grade = "exact" if self._exact else "boundary"
         self.observation_space: spaces.Space[Any] = self._env.single_observation_space
         self.action_space: spaces.Space[Any] = self._env.single_action_space
@@ -121,17 +124,19 @@ class NativeVectorEnv:
         return StepResult(obs, np.asarray(reward, dtype=np.float64), terminated, truncated, finals, episodes)
 
     def capture(self) -> list[dict[str, Any]]:
-        own = self._env.get_state() if self._exact else {}
-        state = {"start": self._start, "ret": self._ret.copy(), "length": self._length.copy(), "own": own}
-        return [state] + [{} for _ in range(self.n_envs - 1)]
+        own = self._env.get_states() if self._exact else [{} for _ in range(self.n_envs)]
+        return [
+            {"start": self._start, "ret": float(self._ret[i]), "length": int(self._length[i]), "own": own[i]}
+            for i in range(self.n_envs)
+        ]
 
     def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
-        state = states[0]
-        self._start = int(state["start"])
-        if not self._exact:
+        self._start = max(int(state.get("start", -1)) for state in states)
+        if not self._exact or any("own" not in state for state in states):  # or another kind of backend wrote them
             return self.reset(), list(range(self.n_envs))
-        obs: Obs = self._env.set_state(state["own"])
-        self._ret, self._length = np.asarray(state["ret"]).copy(), np.asarray(state["length"]).copy()
+        obs: Obs = self._env.set_states([state["own"] for state in states])
+        self._ret = np.array([state["ret"] for state in states])
+        self._length = np.array([state["length"] for state in states], dtype=np.int64)
         return obs, []
 
     def close(self) -> None:

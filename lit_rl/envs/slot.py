@@ -21,6 +21,8 @@ from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.ops.streams import EpisodeSeeds, Stream
 from lit_rl.ops.tree import tree_map
 
+_pack_float = struct.Struct("<d").pack
+
 
 @dataclass
 class SlotState:
@@ -79,6 +81,35 @@ class Transition(NamedTuple):
     final: Any | None
 
 
+class ActionLog:
+    """Actions since an environment was truly reset, in one array that grows."""
+
+    def __init__(self) -> None:
+        self._rows: np.ndarray | None = None
+        self._count = 0
+
+    def append(self, action: Any) -> None:
+        """Keep a copy of an action."""
+        if self._rows is None or self._count == len(self._rows):
+            self._grow(np.asarray(action))
+        self._rows[self._count] = action  # type: ignore[index]
+        self._count += 1
+
+    def _grow(self, action: np.ndarray) -> None:
+        grown = np.empty((max(2 * self._count, 64), *action.shape), dtype=action.dtype)
+        if self._rows is not None:
+            grown[: self._count] = self._rows
+        self._rows = grown
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._count = 0
+
+    def array(self) -> np.ndarray:
+        """A copy, [steps, ...]."""
+        return np.zeros(0) if self._rows is None or self._count == 0 else self._rows[: self._count].copy()
+
+
 class Slot:
     """One environment with same-step autoreset, whose every episode starts from its own seed.
 
@@ -113,7 +144,7 @@ class Slot:
         self._is_new = False
         self.episode = -1
         self._first_episode = 0
-        self._actions: list[Any] = []
+        self._actions = ActionLog()
         self._tokens: list[bytes] = []
         self._trace = 0
         self._make(0)
@@ -175,21 +206,18 @@ class Slot:
         if self._monitor.began:
             self._monitor.began = False
             self._first_episode = self.episode
-            self._actions = []
+            self._actions.clear()
             self._tokens, self._monitor.tokens = self._monitor.tokens, []
             self._trace = 0
         self._trace = _checksum(obs, self._trace)
         return obs
 
     def step(self, action: Any) -> Transition:
-        """Take one step, and begin the next episode where this one ends.
-
-        `action` must not be changed afterwards: it goes into the log.
-        """
+        """Take one step, and begin the next episode where this one ends."""
         self._actions.append(action)
         obs, reward, terminated, truncated, _ = self.env.step(action)
         value = float(reward)
-        self._trace = zlib.crc32(struct.pack("<d", value), _checksum(obs, self._trace))
+        self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:
             final = tree_map(np.array, obs)  # a copy: the reset may write into the same array
             return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
@@ -211,7 +239,7 @@ class Slot:
         """All that is needed to come back to this very step."""
         level = self._levels[self._monitor.level].name if self._levels else None
         return SlotState(
-            self._first_episode, self.episode, np.array(self._actions), self._trace, list(self._tokens), level
+            self._first_episode, self.episode, self._actions.array(), self._trace, list(self._tokens), level
         )
 
     def restore(self, state: SlotState) -> tuple[Any, bool]:
@@ -230,6 +258,12 @@ class Slot:
         obs = self._begin()
         self.take_finished()
         return obs, False
+
+    def restore_plain(self, plain: dict[str, Any]) -> tuple[Any, bool]:
+        """`restore` from a checkpoint's plain values. What another kind of backend has written brings nothing back."""
+        if "first_episode" not in plain:
+            return self.begin(), False
+        return self.restore(SlotState.from_plain(plain))
 
     def _replay(self, state: SlotState) -> Any | None:
         names: list[str | None] = [level.name for level in self._levels] or [None]
@@ -258,8 +292,7 @@ def _checksum(obs: Any, value: int) -> int:
         for part in obs.values():
             value = _checksum(part, value)
         return value
-    array = np.asarray(obs)
-    return zlib.crc32(np.ascontiguousarray(array).data, value)
+    return zlib.crc32(np.ascontiguousarray(obs).data, value)
 
 
 def _action_spaces(env: gym.Env[Any, Any]) -> list[gym.Space[Any]]:

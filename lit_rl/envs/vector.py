@@ -13,7 +13,7 @@ from gymnasium import spaces
 from lit_rl.curriculum.levels import Level
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.slot import Slot, SlotState
+from lit_rl.envs.slot import Slot
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import Stream
 from lit_rl.ops.tree import Obs
@@ -162,7 +162,7 @@ class SyncVectorEnv:
     def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
         lost = []
         for row, (slot, state) in enumerate(zip(self._slots, states, strict=True)):
-            obs, exact = slot.restore(SlotState.from_plain(state))
+            obs, exact = slot.restore_plain(state)
             write_row(self._obs, row, obs)
             if not exact:
                 lost.append(row)

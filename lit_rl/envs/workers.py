@@ -28,7 +28,7 @@ from gymnasium import spaces
 from lit_rl.curriculum.levels import Level
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.slot import Slot, SlotState
+from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import EnvironmentFailed, Grade, StepResult, write_row
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import Stream
@@ -164,7 +164,7 @@ def _serve(
                 events = []
                 for row, state in zip(rows, pickle.loads(payload), strict=True):  # from our own parent process
                     index = row
-                    obs, exact = slots[row].restore(SlotState.from_plain(state))
+                    obs, exact = slots[row].restore_plain(state)
                     write_row(arrays.obs, row, obs)
                     if not exact:
                         events.append(row)

@@ -158,7 +158,7 @@ class DiagonalGaussian:
         assert extra is not None
         z = (action - head) * torch.exp(-extra)
         log_std_sum = extra.sum()
-        log_prob = -0.5 * z.square().sum(dim=1) - (log_std_sum + 0.5 * LOG_2PI * self.dim)
+        log_prob = torch.add(-0.5 * LOG_2PI * self.dim - log_std_sum, z.square().sum(dim=1), alpha=-0.5)
         entropy = log_std_sum + 0.5 * (1.0 + LOG_2PI) * self.dim
         return log_prob, entropy.expand(head.shape[0])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -33,3 +35,10 @@ def value_loss(value_B: Tensor, old_value_B: Tensor, return_B: Tensor, clip_rang
 def approximate_kl(log_ratio_B: Tensor) -> Tensor:
     """Unbiased, low-variance estimate of KL(old || new): ``mean(exp(x) - 1 - x)`` (Schulman 2020, k3)."""
     return (torch.expm1(log_ratio_B) - log_ratio_B).mean()
+
+
+def clip_fraction(log_ratio_KB: Sequence[Tensor], clip_range: float) -> Tensor:
+    """Share of ratios further than `clip_range` from 1, as the mean over K minibatches of any sizes."""
+    clipped = (torch.abs(torch.exp(torch.cat(list(log_ratio_KB))) - 1.0) > clip_range).float()
+    parts = torch.split(clipped, [len(log_ratio_B) for log_ratio_B in log_ratio_KB])
+    return torch.stack([part.mean() for part in parts]).mean()

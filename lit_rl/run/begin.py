@@ -12,8 +12,11 @@ from lightning.pytorch.loggers.logger import Logger
 from lit_rl.algorithms.base import RLModule
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
+from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
+from lit_rl.ranks.group import Ranks
+from lit_rl.ranks.launch import launch
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory, tidy
 from lit_rl.run.drift import table
@@ -21,9 +24,13 @@ from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
 from lit_rl.run.plan import Plan, make_plan
+from lit_rl.run.requeue import claim_name
+from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.weights import part_of
-from lit_rl.state.checkpoint import load_rank
+from lit_rl.state.checkpoint import Checkpoint, load_rank
+from lit_rl.state.deal import deal
 from lit_rl.state.files import replace_durably
+from lit_rl.state.parts import RUN_PARTS, capture, restore
 from lit_rl.state.store import CheckpointStore
 
 DEFAULT_ROOT = Path("lightning_logs")
@@ -38,6 +45,9 @@ class Run:
         trainer = Trainer(callbacks=run.callbacks, logger=run.loggers, max_epochs=-1)
         with run:
             trainer.fit(module, ckpt_path=run.ckpt_path, weights_only=True)
+
+    A `Trainer` with several processes has to be there first: `begin(module, trainer=trainer)` starts them, and gives it
+    the callbacks and loggers itself.
     """
 
     def __init__(
@@ -51,8 +61,10 @@ class Run:
         config_text: str | None,
         pause_at: int | None,
     ) -> None:
-        self.module, self.plan, self._resume = module, plan, resume
+        self.module, self.plan, self._resume, self.ranks = module, plan, resume, module.ranks
         self.request = StopRequest()
+        self.restarted: list[int] = []
+        """Environments whose episode in flight could not be brought back, on all ranks."""
         with contextlib.ExitStack() as stack:
             # From the first thing written on, a signal waits for the end of an iteration.
             stack.enter_context(self.request.listening())
@@ -69,36 +81,54 @@ class Run:
         stack: contextlib.ExitStack,
     ) -> None:
         plan = self.plan
-        self.directory = plan.directory if plan.directory is not None else new_directory(root, name)
-        stack.callback(RunLock(self.directory).release)
-        if plan.mode == "resume":
-            self.lineage = Lineage.read(self.directory)
-        else:
-            self.lineage = Lineage.new(name, plan.mode, plan.parents)
-        segment = self.lineage.begin_segment(
-            plan.mode,
-            plan.timesteps,
-            plan.target,
-            plan.checkpoint.path.name if plan.checkpoint else None,
-            [str(change) for change in plan.changed],
-        )
-        self.lineage.write(self.directory)
-        if config_text is not None:
-            replace_durably(self.directory / CONFIG, config_text.encode())
+        self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, stack))
         store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
-        debris = store.tidy()
+        debris = store.tidy() if self.ranks.is_first else []
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
-        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment.number)
+        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, len(self.lineage.segments))
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
-        self.callbacks: list[Callback] = [_Opening(self), self._stopper, self._checkpointer, Progress()]
+        self._rescue = Rescue(self._checkpointer)
+        self.callbacks: list[Callback] = [
+            _Opening(self),
+            self._rescue,
+            self._stopper,
+            self._checkpointer,
+            Progress(),
+        ]
         self.module.journals = [
             MonitorCsv(self.directory, self.module.env_config.name),
             EvaluationsNpz(self.directory),
         ]
         self.loggers: list[Logger] = [MetricsCsv(self.directory), RunTensorBoard(self.directory)]
+
+    def _write(
+        self, name: str, root: Path, config_text: str | None, stack: contextlib.ExitStack
+    ) -> tuple[Path, Lineage]:
+        """Make or take the run directory, and write down that a segment begins; rank 0 alone does so."""
+        plan = self.plan
+        if plan.requeued is not None:
+            stack.callback(claim_name(root, name, plan.requeued.newest).release)
+        directory = plan.directory if plan.directory is not None else new_directory(root, name)
+        stack.callback(RunLock(directory).release)
+        if plan.mode == "resume":
+            lineage = Lineage.read(directory)
+        else:
+            lineage = Lineage.new(name, plan.mode, plan.parents)
+        lineage.begin_segment(
+            plan.mode,
+            plan.timesteps,
+            plan.target,
+            plan.checkpoint.path.name if plan.checkpoint else None,
+            [str(change) for change in plan.changed],
+            None if plan.requeued is None else plan.requeued.order,
+        )
+        lineage.write(directory)
+        if config_text is not None:
+            replace_durably(directory / CONFIG, config_text.encode())
+        return directory, lineage
 
     @property
     def ckpt_path(self) -> str | None:
@@ -122,16 +152,25 @@ class Run:
         if error is None:
             cause = self._cause
         else:
+            self.ranks.fail(error)
             cause = f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             self.module.teardown("fit")
-        self.lineage.end_segment(self.module.counters.timesteps, cause)
         try:
-            self.lineage.write(self.directory)
+            if self.ranks.is_first:
+                self.lineage.end_segment(self.module.counters.timesteps, cause)
+                self.lineage.write(self.directory)
         except StorageError:
             if error is None:
                 raise  # else the first error is the one to show
         finally:
             self._until_exit.close()
+        if error is None:
+            if self.ranks.is_first and self.plan.requeued is not None and self._stopper.by_signal:
+                ask_for_requeue()
+            self.ranks.barrier()  # nobody leaves before all has been written
+            self.ranks.close()
+        else:
+            self.ranks.explain(error)
 
     def summary(self) -> str:
         """What happened at the end, in two lines."""
@@ -166,6 +205,15 @@ class Run:
             lines.append(f"level: {module.curriculum.describe()}")
         lines.append(f"learning rate: {module.learning_rate_now:.4g}{self._schedule_note()}")
         lines.append(f"environments: {module.env_config.n_envs} x {module.env_config.name}, {self._environments()}")
+        if not self.ranks.alone:
+            share = module.env_config.n_envs // self.ranks.size
+            lines.append(f"ranks: {self.ranks.size}, with {share} environment{'s' if share > 1 else ''} each")
+        if plan.checkpoint is not None and plan.checkpoint.manifest.world_size != self.ranks.size:
+            equal = "to the bit" if module.in_step else "to float tolerance (model.deterministic_reduction: to the bit)"
+            lines.append(
+                f"ranks before: {plan.checkpoint.manifest.world_size}; environments are dealt out anew, and from here "
+                f"on the run equals one that went on with that number {equal}"
+            )
         if plan.mode == "resume":
             parts = [
                 "policy",
@@ -208,10 +256,10 @@ class Run:
             text = f"{kind}, resume grade boundary (an environment carries state across resets{hint})"
         else:
             text = f"{kind}, resume grade exact"
-        lost = module.restarted_envs
-        if lost:
+        if self.restarted:
             text += (
-                f"; {len(lost)} of {module.envs.n_envs} episodes in flight could not be brought back and were restarted"
+                f"; {len(self.restarted)} of {module.env_config.n_envs} episodes in flight could not be brought back "
+                "and were restarted"
             )
         return text
 
@@ -226,7 +274,7 @@ class _Opening(Callback):
         run, plan = self._run, self._run.plan
         if plan.checkpoint is None:
             return
-        run.module.resume_rank(load_rank(plan.checkpoint, trainer.global_rank))
+        run.module.resume_rank(self._rank_state(plan.checkpoint))
         if plan.moved:
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
         marks = run.module.log_book.marks
@@ -237,23 +285,38 @@ class _Opening(Callback):
             if type(journal).__name__ in marks:
                 journal.cut_to(marks[type(journal).__name__])
 
+    def _rank_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """This rank's part of a checkpoint, whatever number of ranks wrote it."""
+        ranks, written = self._run.ranks, checkpoint.manifest.world_size
+        if written == ranks.size:
+            return load_rank(checkpoint, ranks.rank)
+        states = [load_rank(checkpoint, rank) for rank in range(written)]
+        return deal(states, ranks.rank, ranks.rows(self._run.module.env_config.n_envs))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._run.module.on_ready = self._announce
 
     def _announce(self) -> None:
-        run = self._run
-        if run.module.restarted_envs and run._resume.require == "exact":
-            raise ConfigError(
-                f"resume.require is exact, but environments {run.module.restarted_envs} could not be brought back to "
+        run, module = self._run, self._run.module
+        assert module.envs is not None
+        own = [module.envs.offset + row for row in module.restarted_envs]
+        run.restarted = [index for of_rank in run.ranks.gather(own) for index in of_rank]
+        if run.restarted and run._resume.require == "exact":
+            error = ConfigError(
+                f"resume.require is exact, but environments {run.restarted} could not be brought back to "
                 "the step they were in; use resume.require: boundary to restart their episodes."
             )
-        if run.module.trainer.is_global_zero:
+            error.told = not run.ranks.is_first
+            raise error
+        run._rescue.take(module.trainer, module)
+        if run.ranks.is_first:
             print(run.banner(), flush=True)
 
 
 def begin(
     module: RLModule,
     *,
+    trainer: Trainer | None = None,
     mode: Mode = "fresh",
     name: str = "run",
     root: str | Path = DEFAULT_ROOT,
@@ -262,11 +325,14 @@ def begin(
     checkpoint: CheckpointConfig | None = None,
     config_text: str | None = None,
     pause_at: int | None = None,
+    requeue: bool = False,
 ) -> Run | None:
     """Begin a run, or go on with one.
 
     Args:
         module: a new module; its environments and networks are built here.
+        trainer: needed where it has several processes: they are started here, and all begin the same run. It is given
+            the run's callbacks and loggers.
         mode: `fresh`, `resume` or `warmstart`.
         name: the run's name; runs lie in ``<root>/<name>/version_N``.
         root: where runs lie.
@@ -275,6 +341,8 @@ def begin(
         checkpoint: when to save.
         config_text: the resolved configuration, kept in the run directory.
         pause_at: end this segment at the first iteration boundary at or past this timestep.
+        requeue: go on with the newest run of this name if it has begun; `mode` says how it begins if it has not. Under
+            SLURM, a run that is stopped by a signal asks to be started again once its state is saved.
 
     Returns:
         the run, or `None` if it is at its target already and there is nothing to do.
@@ -283,16 +351,43 @@ def begin(
         ConfigError: the mode cannot be carried out; nothing has been written.
     """
     resume, root = resume or ResumeConfig(), Path(root)
+    ranks = module.ranks = Ranks() if trainer is None else launch(trainer)
     try:
-        plan = make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig())
+        plan = ranks.first(lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue))
         if plan.nothing_to_do:
-            assert plan.directory is not None
-            tidy(plan.directory)
-            print(f"run: {plan.directory}\n{plan.why_nothing()}")
+            if ranks.is_first:
+                assert plan.directory is not None
+                tidy(plan.directory)
+                print(f"run: {plan.directory}\n{plan.why_nothing()}")
+            ranks.close()
             return None
+        _same_everywhere(module)
         checkpoint = checkpoint or CheckpointConfig()
         checkpoint.check(module)
-        return Run(module, plan, name, root, checkpoint, resume, config_text, pause_at)
-    except BaseException:
+        run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at)
+    except BaseException as error:
+        ranks.fail(error)
         module.teardown("fit")
         raise
+    if trainer is not None:
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks[:0] = run.callbacks
+        trainer.loggers = [*run.loggers, *trainer.loggers]
+    return run
+
+
+def _same_everywhere(module: RLModule) -> None:
+    """The other ranks build what rank 0 has built, and take its weights, its moments and its level."""
+    ranks = module.ranks
+    if ranks.alone:
+        return
+
+    def build() -> None:
+        module.build_envs()
+        module.build_networks()
+
+    ranks.together(build)
+    state = {"tensors": module.state_dict(), "run": capture(module.run_parts(), RUN_PARTS)} if ranks.is_first else {}
+    state = ranks.broadcast(state)
+    module.load_state_dict(state["tensors"])
+    restore(module.run_parts(), RUN_PARTS, state["run"])

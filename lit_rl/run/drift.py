@@ -7,7 +7,14 @@ from typing import Any
 
 from lit_rl.curriculum import Curriculum, differences, read_levels
 
-FREE = ("total_timesteps", "env.backend", "env.n_workers", "env.step_timeout", "evaluation.stop_on_reward")
+FREE = (
+    "total_timesteps",
+    "env.backend",
+    "env.n_workers",
+    "env.step_timeout",
+    "evaluation.stop_on_reward",
+    "max_bad_updates",
+)
 """May change freely: they do not change what is learned."""
 EVALUATION = "evaluation."
 """Keys that may change freely, unless a rule of the curriculum waits for evaluations."""
@@ -29,6 +36,8 @@ class Change:
 
     @property
     def free(self) -> bool:
+        if self.key == "env.backend" and "native" in (self.old, self.new):
+            return False  # its environments are others, and episodes in flight do not go from one to the other
         return self.key in FREE or (self.key.startswith(EVALUATION) and not self.evaluation_counts)
 
     @property

@@ -39,6 +39,7 @@ class Segment:
         end: UTC time; `None` while it lasts, and for good if the process was killed.
         to_timesteps: the run's timestep at its end.
         cause: why it ended: `finished`, `stop_on_reward`, `pause_at`, a signal's name, `error: ...`, or `killed`.
+        requeue: what a command with `requeue: true` asked for, so that its next start knows its own run.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Segment:
     end: str | None = None
     to_timesteps: int | None = None
     cause: str | None = None
+    requeue: str | None = None
 
 
 @dataclass
@@ -100,7 +102,13 @@ class Lineage:
         write_json(directory / LINEAGE, asdict(self))
 
     def begin_segment(
-        self, mode: str, from_timesteps: int, target: int, checkpoint: str | None, config_changes: list[str]
+        self,
+        mode: str,
+        from_timesteps: int,
+        target: int,
+        checkpoint: str | None,
+        config_changes: list[str],
+        requeue: str | None = None,
     ) -> Segment:
         """Add a segment; one before it that has no end was killed."""
         for segment in self.segments:
@@ -116,6 +124,7 @@ class Lineage:
             host=socket.gethostname(),
             versions=library_versions(),
             config_changes=config_changes,
+            requeue=requeue,
         )
         self.segments.append(segment)
         return segment

@@ -20,6 +20,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.drift import Change, changes, table
 from lit_rl.run.lineage import Lineage
+from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
 from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
 from lit_rl.state.checkpoint import Checkpoint
@@ -44,6 +45,7 @@ class Plan:
         changed: settings that differ from the run's.
         notes: lines for the banner.
         reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
+        requeued: what a command with `requeue: true` has found.
     """
 
     mode: Mode
@@ -57,6 +59,7 @@ class Plan:
     changed: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reached: float | None = None
+    requeued: Requeued | None = None
 
     @property
     def nothing_to_do(self) -> bool:
@@ -81,6 +84,7 @@ def make_plan(
     root: Path,
     resume: ResumeConfig,
     warmstart_from: WarmstartConfig,
+    requeue: bool = False,
 ) -> Plan:
     """Decide how the run begins. Builds the module's environments and networks, and loads a warmstart's weights.
 
@@ -88,6 +92,13 @@ def make_plan(
         ConfigError: the mode cannot be carried out as asked.
         DataError: a checkpoint is damaged.
     """
+    if requeue:
+        own = look_for_own(mode, name, root, resume)
+        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from)
+        plan.requeued = own
+        if own.note is not None:
+            plan.notes.insert(0, own.note)
+        return plan
     if mode == "resume":
         source = find(resume.checkpoint, root, name, resume.strict, "resume.checkpoint")
         return _plan_resume(module, source, resume)

@@ -88,6 +88,14 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     raise DataError(f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}).")
 
 
+def run_of(wanted: str, root: Path, name: str) -> Path | None:
+    """The run directory that `wanted` (as for `find`) lies in; `None` if there is none."""
+    if wanted in ("last", "best"):
+        return next((run for run in versions_of(root, name) if has_checkpoint(run)), None)
+    path = Path(wanted).resolve()
+    return next((each for each in (path, *path.parents[:3]) if (each / LINEAGE).is_file()), None)
+
+
 def _from_run(run: Path, which: str, strict: bool) -> Source:
     store = CheckpointStore(run / CHECKPOINTS)
     if which == "best":

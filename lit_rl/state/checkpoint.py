@@ -31,7 +31,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 LIGHTNING_FILE = "lightning.ckpt"
 STAGING_PREFIX = ".staging-"
-REASONS = ("promotion", "best", "finish", "stop", "interval")
+REASONS = ("promotion", "best", "finish", "stop", "interval", "error")
 """Why a checkpoint is saved; where several hold, the first of them."""
 
 _MANIFEST_BYTES = 1 << 24

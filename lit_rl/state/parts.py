@@ -24,7 +24,7 @@ class Stateful(Protocol):
 
 
 RUN_PARTS = {
-    "counters": "timesteps, iterations, episodes, updates, gradient steps",
+    "counters": "timesteps, iterations, episodes, updates, gradient steps, skipped minibatches",
     "clock": "target and horizon of every schedule",
     "episodes": "window of finished episodes behind rollout/ep_rew_mean",
     "curriculum": "level, its counts, windows and history",

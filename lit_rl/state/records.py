@@ -24,6 +24,8 @@ class Counters:
         episodes: finished episodes.
         updates: passes over a rollout (SB3's `n_updates`).
         gradient_steps: steps of the optimizer.
+        bad_updates: minibatches that were skipped because their loss or gradient was not finite.
+        bad_updates_in_a_row: how many of these were the last ones.
     """
 
     timesteps: int = 0
@@ -31,6 +33,8 @@ class Counters:
     episodes: int = 0
     updates: int = 0
     gradient_steps: int = 0
+    bad_updates: int = 0
+    bad_updates_in_a_row: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

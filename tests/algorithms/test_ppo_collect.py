@@ -244,6 +244,17 @@ def test_dropout_is_off_while_playing_and_on_while_updating_as_in_sb3():
     assert not any(modes)
 
 
+def test_a_hook_on_a_small_layer_is_called():
+    ppo, _ = collected("BoxWalk", {})
+    calls = []
+    layers = [ppo.policy.mlp_extractor.policy_net[0], ppo.policy.action_net, ppo.policy.value_net]
+    for layer in layers:
+        layer.register_forward_hook(lambda module, *_: calls.append(module))
+    ppo.collect()
+    # once a step and once for the rollout; values: of the rollout, of what follows it, of truncated episodes' ends
+    assert [calls.count(layer) for layer in layers] == [T + 1, T + 1, 3]
+
+
 def test_the_choice_of_backend_changes_nothing():
     results = []
     for settings in ({"backend": "sync"}, {"backend": "async", "n_workers": 2}):

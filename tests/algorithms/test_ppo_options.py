@@ -62,6 +62,8 @@ def trained(settings, env=ENV):
 def test_every_option_is_in_the_list():
     options = set(inspect.signature(PPO.__init__).parameters) - {"self", "env"}
     options -= {"curriculum", "evaluation"}  # tests/runs/test_levels.py, test_evaluation_beside.py
+    options -= {"deterministic_reduction", "reduction_pieces"}  # test_ppo_sharing.py
+    options -= {"max_bad_updates"}  # test_ppo_diverges.py
     assert options == set(CHANGES)
 
 
@@ -178,6 +180,7 @@ def test_a_policys_own_features_are_used():
         ({"n_steps": 0}, r"model\.n_steps is 0"),
         ({"batch_size": 0}, r"model\.batch_size is 0"),
         ({"n_epochs": 0}, r"model\.n_epochs is 0"),
+        ({"max_bad_updates": 0}, r"model\.max_bad_updates is 0"),
         ({"total_timesteps": 0}, r"total_timesteps is 0"),
         ({"sde_sample_freq": 4}, r"model\.sde_sample_freq needs model\.use_sde"),
         ({"policy_kwargs": {"squash_output": True}}, r"squash_output needs model\.use_sde"),

@@ -33,7 +33,7 @@ def play(name, settings, theirs_settings):
         done = result.terminated | result.truncated
         normalizer.update_obs(result.obs)
         obs = normalizer.normalize_obs(result.obs)
-        reward = normalizer.step_reward(result.reward, done)
+        reward = normalizer.scale_rewards(result.reward[None], done[None])[0]
         their_obs, their_reward, their_done, infos = theirs.step(action)
         np.testing.assert_array_equal(done, their_done)
         yield "observation", obs, their_obs
@@ -94,10 +94,10 @@ def test_an_own_gamma_goes_before_the_algorithms():
 
 def test_off_changes_nothing():
     normalizer = Normalizer(NormalizeConfig(), spaces.Box(-1, 1, (2,)), 0.9, 2)
-    obs, reward = np.ones((2, 2), np.float32), np.array([3.0, 4.0])
+    obs, reward = np.ones((2, 2), np.float32), np.array([[3.0, 4.0]])
     normalizer.update_obs(obs)
     assert normalizer.normalize_obs(obs) is obs
-    assert normalizer.step_reward(reward, np.array([False, True])) is reward
+    assert normalizer.scale_rewards(reward, np.array([[False, True]])) is reward
     assert list(normalizer.state_dict()) == []
 
 
@@ -117,12 +117,24 @@ def test_moments_stay_float64_wherever_the_module_goes():
     assert {buffer.dtype for buffer in normalizer.buffers()} == {torch.float64}
 
 
+def test_a_rollouts_rewards_are_scaled_as_its_steps_one_by_one():
+    rng = np.random.default_rng(3)
+    reward, done = rng.normal(size=(50, 2)), rng.random((50, 2)) < 0.2
+    at_once, one_by_one = (Normalizer(NormalizeConfig(reward=True), spaces.Box(-1, 1, (2,)), 0.9, 2) for _ in range(2))
+    scaled = np.concatenate(
+        [at_once.scale_rewards(reward[:30], done[:30]), at_once.scale_rewards(reward[30:], done[30:])]
+    )
+    steps = [one_by_one.scale_rewards(reward[t : t + 1], done[t : t + 1])[0] for t in range(50)]
+    np.testing.assert_allclose(scaled, steps, rtol=1e-12)
+    np.testing.assert_array_equal(at_once.returns, one_by_one.returns)
+
+
 def test_moments_come_back_from_a_state_dict():
     first, second = (
         Normalizer(NormalizeConfig(obs=True, reward=True), spaces.Box(-1, 1, (2,)), 0.9, 1) for _ in range(2)
     )
     first.update_obs(np.random.default_rng(0).normal(size=(10, 2)))
-    first.step_reward(np.array([2.0]), np.array([False]))
+    first.scale_rewards(np.array([[2.0]]), np.array([[False]]))
     second.load_state_dict(first.state_dict())
     obs = np.array([[0.3, -0.2]])
     np.testing.assert_array_equal(first.normalize_obs(obs), second.normalize_obs(obs))

@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,33 @@ def start(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
         start_new_session=True,
     )  # fmt: skip
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    return [
+        int(status.parent.name) for status in Path("/proc").glob("[0-9]*/status") if f"PPid:\t{pid}\n" in _read(status)
+    ]
+
+
+def is_alive(pid: int) -> bool:
+    text = _read(Path(f"/proc/{pid}/status"))
+    return bool(text) and "State:\tZ" not in text
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lit_rl.ops.losses import approximate_kl, clipped_policy_loss, normalize_advantage, value_loss
+from lit_rl.ops.losses import approximate_kl, clip_fraction, clipped_policy_loss, normalize_advantage, value_loss
 
 
 def test_normalized_advantage_by_hand():
@@ -68,3 +68,8 @@ def test_approximate_kl_estimates_the_divergence():
     x = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
     log_ratio = 0.5 * x**2 - 0.5 * (x - 0.3) ** 2
     assert float(approximate_kl(log_ratio)) == pytest.approx(0.045, rel=0.02)
+
+
+def test_clip_fraction_is_the_mean_over_minibatches():
+    minibatches = [torch.tensor([0.0, 0.5, -0.5, 0.05]), torch.tensor([1.0])]  # 2 of 4, 1 of 1
+    assert float(clip_fraction(minibatches, 0.1)) == pytest.approx(0.75)

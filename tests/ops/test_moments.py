@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from lit_rl.ops.moments import INITIAL_COUNT, update_moments
+from lit_rl.ops.moments import INITIAL_COUNT, update_moments, update_moments_of_steps
 
 
 def fresh(shape):
@@ -42,3 +42,16 @@ def test_the_batch_is_left_as_it_was():
     batch = np.arange(6.0).reshape(3, 2)
     update_moments(*fresh((2,)), batch)
     np.testing.assert_array_equal(batch, np.arange(6.0).reshape(3, 2))
+
+
+def test_many_steps_at_once_equal_sb3_step_by_step():
+    rng = np.random.default_rng(3)
+    theirs, (mean, var, count) = RunningMeanStd(shape=()), fresh(())
+    for steps in (1, 40, 7):
+        batch = rng.normal(5.0, 3.0, (steps, 8))
+        expected = []
+        for row in batch:
+            theirs.update(row)
+            expected.append(float(theirs.var))
+        np.testing.assert_allclose(update_moments_of_steps(mean, var, count, batch), expected, rtol=1e-12)
+    np.testing.assert_allclose([mean, var, count], [theirs.mean, theirs.var, theirs.count], rtol=1e-12)

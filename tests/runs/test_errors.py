@@ -34,8 +34,14 @@ from tests.runs.conftest import Cli
         ({"model": {"init_args": {"n_steps": 0}}}, "model.n_steps is 0"),
         ({"model": {"init_args": {"use_sde": True}}}, "model.use_sde is for Box actions"),
         ({"trainer": {"device": 1}}, "'trainer.device'. Did you mean 'devices'?"),
-        ({"trainer": {"devices": 2, "accelerator": "cpu"}}, "this version trains in one. Set trainer.devices: 1."),
-        ({"trainer": {"precision": "bf16-mixed"}}, "trainer.precision: bf16-mixed is not supported"),
+        (
+            {"trainer": {"devices": 2, "accelerator": "cpu", "strategy": "ddp_spawn"}},
+            "ddp_spawn is not supported; use ddp",
+        ),
+        (
+            {"trainer": {"precision": "bf16-true"}},
+            "trainer.precision: bf16-true is not supported; use 32-true, bf16-mixed",
+        ),
         ({"trainer": {"gradient_clip_val": 1.0}}, "set model.max_grad_norm instead"),
         ({"trainer": {"accelerator": "gpuu"}}, "trainer: "),
         ({"env": {"id": "CartPol-v1"}}, "Did you mean 'CartPole-v1'?"),

@@ -1,0 +1,1 @@
+"""The processes that train one run together: launched by Lightning's strategies, over torch.distributed."""

@@ -1,0 +1,198 @@
+"""What ranks say to each other. Everything is told in rank order, so that all ranks come to the same bits."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lit_rl.errors import LitRLError
+from lit_rl.ranks.share import rows_of
+from lit_rl.ranks.watch import RESUMABLE, Watch, open_store
+
+T = TypeVar("T")
+
+
+class PeerFailed(LitRLError):
+    """Another rank has failed, and this one leaves with it."""
+
+    kind: type[LitRLError] = LitRLError
+    """What kind of error the other has."""
+
+
+def caused_by(error: LitRLError, kind: type[LitRLError]) -> bool:
+    """Whether an error is of a kind, here or on the rank that failed."""
+    return isinstance(error, kind) or (isinstance(error, PeerFailed) and issubclass(error.kind, kind))
+
+
+class Ranks:
+    """The ranks of one run, seen from one of them.
+
+    Host data (numbers, arrays, records) goes over gloo, whatever device the networks are on; gradients go over the
+    strategy's own process group. A rank that is alone says nothing to anybody, at no cost.
+
+    Args:
+        rank: of this process.
+        size: how many there are.
+        local_size: how many of them are on this machine.
+        on_loss: called before this process is ended because another is lost.
+    """
+
+    def __init__(
+        self, rank: int = 0, size: int = 1, local_size: int = 1, on_loss: Callable[[], None] = lambda: None
+    ) -> None:
+        self.rank, self.size, self.local_size = rank, size, local_size
+        self._host: Any = None
+        self._watch: Watch | None = None
+        if size > 1:
+            self._host = dist.new_group(backend="gloo")
+            self._start_watch(on_loss)
+
+    def _start_watch(self, on_loss: Callable[[], None]) -> None:
+        name = f"process {os.getpid()} on {socket.gethostname()}"
+        host = os.environ.get("MASTER_ADDR", "127.0.0.1")
+        store = open_store(host, 0, serve=True) if self.is_first else None
+        port = self.broadcast(0 if store is None else store.port)
+        self._watch = Watch(store or open_store(host, port, serve=False), self.gather(name), self.rank, on_loss)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0: the one that writes, logs and prints."""
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether one process trains the run."""
+        return self.size == 1
+
+    def rows(self, n_envs: int) -> range:
+        """Global indices of this rank's environments."""
+        return rows_of(self.rank, self.size, n_envs)
+
+    # -- host data -----------------------------------------------------------------------------------------------
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value, in rank order, on all ranks."""
+        if self.alone:
+            return [value]
+        data = np.frombuffer(pickle.dumps(value), dtype=np.uint8)
+        lengths = [int(n[0]) for n in self._gather_tensors(torch.tensor([len(data)]))]
+        padded = torch.zeros(max(lengths), dtype=torch.uint8)
+        padded[: len(data)] = torch.from_numpy(data.copy())
+        pieces = self._gather_tensors(padded)
+        # From our own ranks, over their own connection.
+        return [pickle.loads(piece[:n].numpy().tobytes()) for piece, n in zip(pieces, lengths, strict=True)]
+
+    def gather_rows(self, array_N: np.ndarray) -> np.ndarray:
+        """Arrays of equal shape [N, ...] from all ranks as one [size * N, ...], in rank order."""
+        if self.alone:
+            return array_N
+        return torch.cat(self._gather_tensors(torch.from_numpy(np.ascontiguousarray(array_N)))).numpy()
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's value, on all ranks."""
+        return self.gather([value] if self.is_first else [])[0][0]
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.gather(None)
+
+    def _gather_tensors(self, tensor: Tensor) -> list[Tensor]:
+        pieces = [torch.empty_like(tensor) for _ in range(self.size)]
+        try:
+            dist.all_gather(pieces, tensor, group=self._host)
+        except RuntimeError as error:
+            raise self._lost(error) from None
+        return pieces
+
+    # -- device data ---------------------------------------------------------------------------------------------
+
+    def sum_in_place(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over all ranks, the same to the bit on all."""
+        if self.alone:
+            return
+        try:
+            dist.all_reduce(tensor)
+        except RuntimeError as error:
+            raise self._lost(error) from None
+
+    def gather_tensor(self, tensor: Tensor) -> Tensor:
+        """Tensors of equal shape from all ranks, stacked in rank order: [size, ...]."""
+        if self.alone:
+            return tensor[None]
+        pieces = [torch.empty_like(tensor) for _ in range(self.size)]
+        try:
+            dist.all_gather(pieces, tensor)
+        except RuntimeError as error:
+            raise self._lost(error) from None
+        return torch.stack(pieces)
+
+    # -- failures ------------------------------------------------------------------------------------------------
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do `work` on every rank; if it is refused on any, it fails on all, with the same exit code.
+
+        Raises:
+            LitRLError: this rank's own, or `PeerFailed` for that of the first other rank. One rank tells it.
+        """
+        if self.alone:
+            return work()
+        result: T | None = None
+        own: LitRLError | None = None
+        try:
+            result = work()
+        except LitRLError as error:
+            own = error
+        failures = self.gather(None if own is None else (str(own), own.exit_code, type(own)))
+        told = next(((rank, *failure) for rank, failure in enumerate(failures) if failure is not None), None)
+        if told is None:
+            return result  # type: ignore[return-value]
+        first, text, code, kind = told
+        if own is None:
+            own = PeerFailed(f"rank {first}: {text}")
+            own.kind = kind
+        own.exit_code, own.told = code, first != self.rank
+        raise own
+
+    def first(self, work: Callable[[], T]) -> T:
+        """Do `work` on rank 0 alone, and give its result to all; if it is refused, it fails on all."""
+        done: list[T] = self.together(lambda: [work()] if self.is_first else [])
+        return self.gather(done)[0][0]
+
+    def _lost(self, error: RuntimeError) -> LitRLError:
+        """Another rank is gone: what is known about it, as an error that one rank tells."""
+        failure = None if self._watch is None else self._watch.why()
+        if failure is None or self._watch is None:
+            lost = PeerFailed(f"another rank is gone ({str(error).splitlines()[0]}); all ranks leave. {RESUMABLE}")
+            lost.exit_code = 1
+            return lost
+        peer = self._watch.name(failure["rank"])
+        lost = PeerFailed(f"{peer} {failure['text']}; all ranks leave. {RESUMABLE}")
+        lost.exit_code = failure["code"]
+        lost.told = self.rank != min({0, 1} - {failure["rank"]})
+        return lost
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others that this rank leaves with an error, before it does."""
+        if self._watch is not None and not isinstance(error, PeerFailed):
+            text = str(error).splitlines()[0] if str(error) else ""
+            code = error.exit_code if isinstance(error, LitRLError) else 1
+            self._watch.fail(self.rank, f"failed: {type(error).__name__}: {text}".rstrip(": "), code)
+
+    def explain(self, error: BaseException) -> None:
+        """Raise what is known of a failure elsewhere in place of what the network says of it, if that is what it is."""
+        known = None if self._watch is None else self._watch.failure
+        if known is not None and known["rank"] != self.rank and type(error) is RuntimeError:
+            raise self._lost(error) from None
+
+    def close(self) -> None:
+        """Nothing more will be said."""
+        if self._watch is not None:
+            self._watch.stop()

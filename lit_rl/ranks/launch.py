@@ -1,0 +1,74 @@
+"""From a Trainer to its ranks: the processes are started and connected before the run decides how it begins.
+
+Lightning would do so inside `fit`: every process would make its own plan, its own run directory and its own errors.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from lit_rl.errors import ConfigError
+from lit_rl.ranks.group import Ranks
+
+
+def launched_rank() -> int:
+    """This process's rank by what its launcher has set, before anything is connected."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def check_strategy(trainer: Trainer) -> None:
+    """Refuse strategies whose processes cannot carry a run.
+
+    Raises:
+        ConfigError: names the strategy and the one to use.
+    """
+    strategy: Any = trainer.strategy
+    launcher = strategy.launcher
+    if isinstance(strategy, SingleDeviceStrategy):
+        return
+    scripts = launcher is None or isinstance(launcher, _SubprocessScriptLauncher)
+    if type(strategy) is not DDPStrategy or not scripts:
+        method = getattr(strategy, "_start_method", None)
+        name = type(strategy).__name__ if method in (None, "popen") else f"ddp_{method}"
+        raise ConfigError(
+            f"trainer.strategy: {name} is not supported; use ddp (processes of their own) for several ranks, or auto "
+            "for one."
+        )
+
+
+def launch(trainer: Trainer) -> Ranks:
+    """Start the Trainer's processes, unless something else has, and connect them.
+
+    Returns:
+        this process among them; alone, where the Trainer has one.
+    """
+    check_strategy(trainer)
+    # Signals are the run's: Lightning's handlers save at any moment, or talk to other ranks from inside a handler.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    if trainer.world_size == 1:
+        return Ranks()
+    strategy: Any = trainer.strategy
+    launcher: Any = strategy.launcher
+    children: list[Any] = []
+    if launcher is not None:
+        environment = launcher.cluster_environment
+        environment.validate_settings(num_devices=launcher.num_processes, num_nodes=launcher.num_nodes)
+        if not environment.creates_processes_externally:
+            # Not launcher.launch(): that one's observer kills this process as soon as a child leaves with 75.
+            launcher._call_children_scripts()
+            children = launcher.procs
+    strategy.setup_environment()
+
+    def end_children() -> None:
+        for child in children:
+            child.kill()
+
+    return Ranks(trainer.global_rank, trainer.world_size, strategy.num_processes, end_children)
