@@ -106,8 +106,9 @@ class PlainCheckpointIO(CheckpointIO):
         except NotFinite as error:
             self.refused = NotFinite(f"not saved: {error} Older checkpoints are untouched.")
             return
-        data = dumps(checkpoint)
         try:
+            with memory_named(Path(path)):
+                data = dumps(checkpoint)
             write_durably(Path(path), data)
         except LitRLError as error:
             self.refused = error
@@ -207,8 +208,7 @@ class Checkpointer(Callback):
     def _save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
         counters = module.counters
         try:
-            with memory_named(self._store.place(counters.timesteps, self._segment)):
-                self._stage_and_commit(trainer, module, reason)
+            self._stage_and_commit(trainer, module, reason)
         except Exception:
             if trainer.is_global_zero:
                 self._store.discard(counters.timesteps, self._segment)
@@ -239,9 +239,10 @@ class Checkpointer(Callback):
         """This rank's own file, beside those of the others."""
         if self._io.refused is not None:
             raise self._io.refused
-        own = rank_file(module.ranks.rank)
-        self._io.written[own] = dumps(module.capture_rank())
-        write_durably(staging / own, self._io.written[own])
+        own = staging / rank_file(module.ranks.rank)
+        with memory_named(own):
+            self._io.written[own.name] = dumps(module.capture_rank())
+        write_durably(own, self._io.written[own.name])
 
     def _commit(self, final: Path, module: RLModule, reason: str) -> None:
         """Make a whole of what all ranks have written."""
@@ -256,7 +257,8 @@ class Checkpointer(Callback):
             module.score_level,
             reason,
         )
-        self._store.accept(commit(staging_path(final), final, fields, self._io.written))
+        with memory_named(final):
+            self._store.accept(commit(staging_path(final), final, fields, self._io.written))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
