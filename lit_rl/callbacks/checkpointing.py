@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,8 @@ class Checkpointer(Callback):
                 raise
             if trainer.is_global_zero:
                 gone = self._store.make_room()
-                print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
+                with contextlib.suppress(OSError):  # standard output may go to the same disk
+                    print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
             self._save(trainer, module, reason)
         self.saved_at = module.counters.timesteps
 
