@@ -184,7 +184,7 @@ class Round:
     # -- the faults -------------------------------------------------------------------------------------------------
 
     def signalled(self, number: signal.Signals) -> Attempt:
-        iteration = self.chance.randint(self.newest() // STEPS, ITERATIONS - 1)
+        iteration = self.chance.randint(min(self.newest() // STEPS, ITERATIONS - 1), ITERATIONS - 1)
         child, go, said = self.start()
         if self.chance.random() < 0.2 or iteration == 0:
             time.sleep(self.chance.uniform(0.0, self._remaining()))
