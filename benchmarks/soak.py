@@ -174,7 +174,8 @@ class Round:
                 raise Lost(f"an attempt hung for {LIMIT_S} s: {said}")
             time.sleep(0.002)
         os.close(go)
-        return Attempt(os.waitstatus_to_exitcode(status), said.read_text(errors="replace"))
+        text = said.read_text(errors="replace") if said.exists() else ""  # killed before it could say anything
+        return Attempt(os.waitstatus_to_exitcode(status), text)
 
     def run(self) -> Attempt:
         """One undisturbed attempt."""
@@ -183,7 +184,7 @@ class Round:
     # -- the faults -------------------------------------------------------------------------------------------------
 
     def signalled(self, number: signal.Signals) -> Attempt:
-        iteration = self.chance.randint(self.newest() // STEPS, ITERATIONS - 1)
+        iteration = self.chance.randint(min(self.newest() // STEPS, ITERATIONS - 1), ITERATIONS - 1)
         child, go, said = self.start()
         if self.chance.random() < 0.2 or iteration == 0:
             time.sleep(self.chance.uniform(0.0, self._remaining()))

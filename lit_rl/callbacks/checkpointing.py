@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,9 @@ class PlainCheckpointIO(CheckpointIO):
         except NotFinite as error:
             self.refused = NotFinite(f"not saved: {error} Older checkpoints are untouched.")
             return
-        data = dumps(checkpoint)
         try:
+            with memory_named(Path(path)):
+                data = dumps(checkpoint)
             write_durably(Path(path), data)
         except LitRLError as error:
             self.refused = error
@@ -200,15 +202,15 @@ class Checkpointer(Callback):
                 raise
             if trainer.is_global_zero:
                 gone = self._store.make_room()
-                print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
+                with contextlib.suppress(OSError):  # standard output may go to the same disk
+                    print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
             self._save(trainer, module, reason)
         self.saved_at = module.counters.timesteps
 
     def _save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
         counters = module.counters
         try:
-            with memory_named(self._store.place(counters.timesteps, self._segment)):
-                self._stage_and_commit(trainer, module, reason)
+            self._stage_and_commit(trainer, module, reason)
         except Exception:
             if trainer.is_global_zero:
                 self._store.discard(counters.timesteps, self._segment)
@@ -239,9 +241,10 @@ class Checkpointer(Callback):
         """This rank's own file, beside those of the others."""
         if self._io.refused is not None:
             raise self._io.refused
-        own = rank_file(module.ranks.rank)
-        self._io.written[own] = dumps(module.capture_rank())
-        write_durably(staging / own, self._io.written[own])
+        own = staging / rank_file(module.ranks.rank)
+        with memory_named(own):
+            self._io.written[own.name] = dumps(module.capture_rank())
+        write_durably(own, self._io.written[own.name])
 
     def _commit(self, final: Path, module: RLModule, reason: str) -> None:
         """Make a whole of what all ranks have written."""
@@ -256,7 +259,8 @@ class Checkpointer(Callback):
             module.score_level,
             reason,
         )
-        self._store.accept(commit(staging_path(final), final, fields, self._io.written))
+        with memory_named(final):
+            self._store.accept(commit(staging_path(final), final, fields, self._io.written))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)

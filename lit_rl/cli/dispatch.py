@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 
-from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, ConfigError, LitRLError, did_you_mean
+from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, ConfigError, LitRLError, did_you_mean
 
 COMMANDS = {
     "fit": "train: begin a run, go on with one, or begin one from trained weights",
@@ -37,6 +38,11 @@ def run_command(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: cannot write {error.filename or 'standard output or a log'}: {error.strerror}.", file=sys.stderr)
+        return EXIT_IO
 
 
 def _command(argv: list[str]) -> int:

@@ -237,6 +237,8 @@ def read_manifest(path: Path) -> Manifest:
         return manifest
     except FileNotFoundError:
         raise DataError(f"{path} has no {MANIFEST}: it is not a committed checkpoint.") from None
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file} is damaged: {error}.") from None
 

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
+from lit_rl.ranks.group import Ranks
 from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
 from lit_rl.state.plain import first_difference
 from lit_rl.state.records import Counters, LogBook
@@ -62,6 +63,7 @@ def save(
         counters=Counters(timesteps=timesteps, iterations=timesteps),
         log_book=LogBook(),
         journals=[],
+        ranks=Ranks(),
         score=score,
         score_level=0,
         capture_rank=lambda: rank_state(timesteps),

@@ -17,7 +17,7 @@ from lit_rl.algorithms.ppo import PPO
 from lit_rl.cli.dispatch import run_command
 from lit_rl.errors import EXIT_IO
 from lit_rl.state.plain import first_difference
-from tests.helpers.cli import checkpoints, final_state, lineage, write_config
+from tests.helpers.cli import checkpoints, environment, final_state, lineage, write_config
 from tests.helpers.strace import needs_strace, traced
 from tests.runs.conftest import Cli
 from tests.runs.test_levels import write
@@ -254,3 +254,16 @@ def test_a_state_that_is_not_finite_stops_the_run_and_is_not_saved(cli: Cli, mon
     assert "not saved: policy." in done.err
     assert "first nan) is not finite" in done.err
     assert [t for t, _ in saved(cli.run())] == [128, 256]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_standard_output_on_a_full_disk_is_one_line_too(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    command = [sys.executable, "-m", "lit_rl", "fit", "--config", str(config)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False
+        )
+    assert done.returncode == EXIT_IO, done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -6,6 +6,7 @@ at its last `fsync`. What came later may have reached the disk or not, each piec
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -201,6 +202,19 @@ def test_a_new_run_directory_and_its_first_checkpoint_stay(tmp_path: Path, monke
     assert found is not None
     assert_whole(found)
     assert (again / "lineage.json").exists()
+
+
+def test_a_replaced_file_is_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    write_json(root / "lineage.json", {"segments": 1})
+    disk = Disk(root)
+    disk.wait_for_all()
+    _watch(monkeypatch, disk, lambda: None)
+    write_json(root / "lineage.json", {"segments": 2})
+    monkeypatch.undo()
+    disk.after_power_loss(tmp_path / "again", True, random.Random(0))
+    assert json.loads((tmp_path / "again" / "lineage.json").read_text()) == {"segments": 2}
 
 
 def test_the_model_finds_a_save_that_does_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,17 @@ def test_a_manifest_that_is_huge_or_deep_or_no_file_is_refused(tmp_path: Path) -
         read_manifest(manifest.parent)
 
 
+def test_a_manifest_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    save_each(tmp_path, range(1, 3))
+    manifest = tmp_path / "t0000000002-s001" / "manifest.json"
+    manifest.unlink()
+    os.symlink("manifest.json", manifest)  # leads to itself, for any user
+    found, complaints = CheckpointStore(tmp_path).newest_good()
+    assert found is not None
+    assert found.manifest.timesteps == 1
+    assert str(manifest.parent) in complaints[0]
+
+
 def test_clocks_names_and_links_decide_nothing(tmp_path: Path) -> None:
     """Row 30: saves of one second, a clock that jumps back, names that mislead, a link that points elsewhere."""
     save_each(tmp_path, range(1, 4), keep_last=9)
