@@ -42,6 +42,7 @@ LIGHTNING_PARTS = {
     "reward_moments": "running mean and variance of the discounted return",
     "optimizer": "optimizer state",
     "lr_schedule": "learning rate scheduler",
+    "precision": "scale of the losses in half precision",
 }
 
 
@@ -100,6 +101,7 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
         "reward_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.reward.")},
         "optimizer": lightning.get("optimizer_states", []),
         "lr_schedule": lightning.get("lr_schedulers", []),
+        "precision": lightning.get("MixedPrecision", {}),
     }
     for name in RUN_PARTS:
         if name != "logs":
