@@ -101,8 +101,9 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
         "reward_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.reward.")},
         "optimizer": lightning.get("optimizer_states", []),
         "lr_schedule": lightning.get("lr_schedulers", []),
-        "precision": lightning.get("MixedPrecision", {}),
     }
+    if "MixedPrecision" in lightning:
+        parts["precision"] = lightning["MixedPrecision"]
     for name in RUN_PARTS:
         if name != "logs":
             parts[name] = lightning["lit_rl"]["run"][name]
