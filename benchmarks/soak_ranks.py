@@ -170,7 +170,7 @@ def main() -> None:
             process.kill()
     minutes = (time.monotonic() - begin) / 60
     print(
-        f"\n{sum(done.values())} disturbances of {runs} runs in {minutes:.0f} minutes, {arguments.load} processes of load"
+        f"\n{sum(done.values())} disturbances of {runs} runs in {minutes:.0f} minutes, load: {arguments.load} processes"
     )
     for what, count in sorted(done.items()):
         print(f"  {what:<20} {count}")
