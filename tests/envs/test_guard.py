@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentFailed
 from lit_rl.envs.guard import check_step
-from lit_rl.envs.vector import EnvironmentFailed, StepResult
+from lit_rl.envs.vector import StepResult
 from tests.helpers import envs
 from tests.helpers.ppo import make_ppo
 
