@@ -177,7 +177,7 @@ class ReusesBuffer(Walk):
 
 
 class SendsBad(Walk):
-    """Sends `value` as `what` ("obs", "reward", "reset") at step `at` of an episode."""
+    """Sends `value` as `what` ("obs", "reward", "reset"), or half an observation ("shape"), at step `at`."""
 
     def __init__(self, what="obs", value=float("nan"), at=3, last=False):
         super().__init__()
@@ -194,6 +194,8 @@ class SendsBad(Walk):
         if self.steps == self.at:
             if self.what == "obs":
                 obs[1] = self.value
+            elif self.what == "shape":
+                obs = obs[:1]
             elif self.what == "reward":
                 reward = self.value
             truncated = self.last
@@ -286,7 +288,8 @@ class NoisyFails(Fails):
 class Rubbish(DictWalk):
     """Sends what is none of its space: `what` at step `at` of an episode (0: at the reset).
 
-    "shape", "kind", "text", "missing", "no dict" for observations; "reward" for one that is no number.
+    Of observations: "shape", "kind", "text", "large", "missing", "no dict". Of rewards: "reward" (two
+    numbers), "no reward".
     """
 
     def __init__(self, what="shape", at=2):
