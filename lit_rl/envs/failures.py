@@ -96,6 +96,8 @@ def wrong_observation(obs: Any, space: spaces.Space[Any]) -> str | None:
     Bounds are not looked at. A narrower or wider type of the same kind passes, and whole numbers where fractions are
     expected; `None` where nothing is wrong.
     """
+    if isinstance(obs, np.ndarray) and obs.shape == space.shape and obs.dtype == space.dtype:
+        return None
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, Mapping):
             return f"an observation that is a {type(obs).__name__}, and its space is a Dict"
@@ -105,8 +107,6 @@ def wrong_observation(obs: Any, space: spaces.Space[Any]) -> str | None:
             wrong = wrong_observation(obs[key], part)
             if wrong is not None:
                 return f"{wrong}, in '{key}'"
-        return None
-    if isinstance(obs, np.ndarray) and obs.shape == space.shape and obs.dtype == space.dtype:
         return None
     try:
         array = np.asarray(obs)
@@ -127,7 +127,7 @@ def wrong_observation(obs: Any, space: spaces.Space[Any]) -> str | None:
 
 def wrong_reward(reward: Any) -> str | None:
     """What makes a reward none: it must be one real number."""
-    if isinstance(reward, numbers.Real | np.bool_):
+    if isinstance(reward, float) or isinstance(reward, numbers.Real | np.bool_):  # the first is quick, and most are
         return None
     if isinstance(reward, np.ndarray) and reward.size == 1 and reward.dtype.kind in "biuf":
         return None
