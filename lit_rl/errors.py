@@ -27,6 +27,8 @@ class LitRLError(Exception):
     exit_code = 1
     told = False
     """Whether another rank tells it, so that it is said once."""
+    agreed = False
+    """Whether all ranks know of it and leave with it."""
 
 
 class ConfigError(LitRLError):
@@ -49,6 +51,14 @@ class StorageError(LitRLError):
     """The disk said no: full, read-only, gone."""
 
     exit_code = EXIT_IO
+
+
+class DiskFull(StorageError):
+    """There is no room: deleting something may help."""
+
+
+class NotFinite(LitRLError):
+    """The state of a run holds NaN or infinity: training has gone wrong."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,6 +1,8 @@
 """Set before anything is imported that reads it: one torch thread, MuJoCo without a display."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
@@ -13,3 +15,11 @@ torch.set_num_threads(1)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "workers: starts worker processes, a second or two each")
     config.addinivalue_line("markers", "learning: trains for a few seconds")
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[Path]:
+    """A path that a hostile pickle would make; checked at the end not to exist."""
+    path = tmp_path / "marker"
+    yield path
+    assert not path.exists(), "a file ran code"

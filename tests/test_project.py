@@ -48,3 +48,14 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     exec(compile(code.replace("50_000", "1_024"), "README.md", "exec"), {"__name__": "__main__"})
     assert (tmp_path / "lightning_logs" / "from_python" / "version_0" / "checkpoints" / "last").exists()
+
+
+def test_the_reliability_table_names_tests_that_are_there() -> None:
+    table = (ROOT / "docs" / "reliability.md").read_text()
+    file = ""
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?(?:\[[^`]*\])?`", table):
+        if not (path or name):
+            continue
+        file = path or file
+        text = (ROOT / file).read_text()
+        assert f"def {name}(" in text or not name, f"docs/reliability.md names {file}::{name}"

@@ -7,7 +7,6 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -32,7 +31,7 @@ from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
 from lit_rl.ops.tree import Obs
 from lit_rl.ranks.group import Ranks
-from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare
+from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare, local_path
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
 from lit_rl.state.plain import to_plain, with_arrays
 from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated, LogBook
@@ -165,7 +164,7 @@ class RLModule(LightningModule):
         Other arguments are Lightning's; keyword arguments replace settings of the checkpoint. Nothing is imported
         because the checkpoint says so: a policy class of your own has to be passed.
         """
-        path = Path(checkpoint_path)
+        path = local_path(checkpoint_path)
         path = path / LIGHTNING_FILE if path.is_dir() else path
         refuse_foreign_classes(load_bare(path).get("hyper_parameters", {}), kwargs)
         kwargs["weights_only"] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,39 +12,84 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.algorithms.base import RLModule
-from lit_rl.errors import ConfigError, DataError, LitRLError
+from lit_rl.errors import ConfigError, DataError, DiskFull, LitRLError, NotFinite
+from lit_rl.ranks.group import caused_by
 from lit_rl.state.checkpoint import (
     LIGHTNING_FILE,
+    REASONS,
     commit,
     dumps,
     loads,
     manifest_fields,
     rank_file,
     staging_path,
-    verify,
 )
-from lit_rl.state.files import write_durably
+from lit_rl.state.files import memory_named, named, write_durably
+from lit_rl.state.parts import check_finite
 from lit_rl.state.store import CheckpointStore
 
 
 @dataclass
 class CheckpointConfig:
-    """When the state is saved, and how many are kept. It is always saved when a run stops or finishes, and after the
-    best evaluation so far.
+    """When the state is saved, and how many are kept. It is always saved when a run stops or finishes.
 
     Args:
-        every_timesteps: save at the first iteration boundary at or past each multiple; `null` only at the end.
+        every_timesteps: save at the first iteration boundary at or past each multiple; `null` does not.
+        every_minutes: the same in minutes of training, counted over all segments of the run; `null` does not.
         keep_last: how many of the newest checkpoints to keep. The best one is kept besides.
+        keep_every: timesteps; keep the first checkpoint at or past each multiple for good.
+        save_best: save after the best evaluation so far.
+        before_promotion: save when the curriculum promotes, before anything is played on the new level, and keep it.
     """
 
     every_timesteps: int | None = 50_000
+    every_minutes: float | None = None
     keep_last: int = 3
+    keep_every: int | None = None
+    save_best: bool = True
+    before_promotion: bool = False
 
     def __post_init__(self) -> None:
+        if self.every_minutes is not None and not 0.0 < self.every_minutes < math.inf:
+            raise ConfigError(f"checkpoint.every_minutes is {self.every_minutes}; give more than 0, or null.")
+        if self.keep_every is not None and self.keep_every < 1:
+            raise ConfigError(f"checkpoint.keep_every is {self.keep_every}; give at least 1, or null.")
         if self.every_timesteps is not None and self.every_timesteps < 1:
             raise ConfigError(f"checkpoint.every_timesteps is {self.every_timesteps}; give at least 1, or null.")
         if self.keep_last < 1:
             raise ConfigError(f"checkpoint.keep_last is {self.keep_last}; at least 1 has to be kept.")
+
+    def check(self, module: RLModule) -> None:
+        """Refuse what cannot happen in this run.
+
+        Raises:
+            ConfigError: names the setting.
+        """
+        if self.before_promotion and module.curriculum is None:
+            raise ConfigError("checkpoint.before_promotion is true, and this run has no curriculum; remove it.")
+
+    def passed(self, before: Moment, now: Moment) -> bool:
+        """Whether a multiple of an interval lies between two moments of the run."""
+        every_s = None if self.every_minutes is None else 60.0 * self.every_minutes
+        return _passed(self.every_timesteps, before.timesteps, now.timesteps) or _passed(
+            every_s, before.seconds, now.seconds
+        )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands: its timesteps, and the seconds of training in all its segments."""
+
+    timesteps: int
+    seconds: float
+
+    @classmethod
+    def of(cls, module: RLModule) -> Moment:
+        return cls(module.counters.timesteps, module.log_book.seconds)
+
+
+def _passed(every: float | None, before: float, now: float) -> bool:
+    return every is not None and now // every > before // every
 
 
 class PlainCheckpointIO(CheckpointIO):
@@ -55,8 +102,14 @@ class PlainCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         self.written, self.refused = {}, None
-        data = dumps(checkpoint)
         try:
+            check_finite(checkpoint)
+        except NotFinite as error:
+            self.refused = NotFinite(f"not saved: {error} Older checkpoints are untouched.")
+            return
+        try:
+            with memory_named(Path(path)):
+                data = dumps(checkpoint)
             write_durably(Path(path), data)
         except LitRLError as error:
             self.refused = error
@@ -75,10 +128,10 @@ class PlainCheckpointIO(CheckpointIO):
 
 
 class Checkpointer(Callback):
-    """Saves at multiples of `every_timesteps`, after the best evaluation so far, and whenever training ends.
+    """Saves when `CheckpointConfig` says so, and whenever training ends.
 
-    Whether to save depends on the timesteps before and after an iteration and on nothing else, so a stop in between
-    neither loses a save nor adds one.
+    Whether an interval is over depends on the run's timesteps and seconds before and after an iteration and on nothing
+    else, so a stop in between neither loses a save nor adds one.
 
     Args:
         store: where checkpoints go.
@@ -93,7 +146,7 @@ class Checkpointer(Callback):
         self._run_id = run_id
         self._segment = segment
         self._io = PlainCheckpointIO()
-        self._before = 0
+        self._before = Moment(0, 0.0)
         self.saved_at: int | None = None
         """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""
 
@@ -102,46 +155,98 @@ class Checkpointer(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        self._before = pl_module.counters.timesteps
+        self._before = Moment.of(pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RLModule)
-        now, before = pl_module.counters.timesteps, self._before
-        self._before = now
-        every = self._config.every_timesteps
-        due = every is not None and now // every > before // every
-        if trainer.should_stop or due or pl_module.evaluated_best:
-            self.save(trainer, pl_module)
+        reason = self._reason(trainer, pl_module)
+        if reason is not None:
+            self.save(trainer, pl_module, reason)
 
-    def save(self, trainer: Trainer, module: RLModule) -> None:
-        """Save the state of this moment, which must lie between two iterations. All ranks call it together."""
-        counters = module.counters
-        if self.saved_at == counters.timesteps:
+    def _reason(self, trainer: Trainer, module: RLModule) -> str | None:
+        """Why the state of this moment is to be saved; `None` if it is not."""
+        before, self._before = self._before, Moment.of(module)
+        due = self._config.passed(before, self._before)
+        if self._config.every_minutes is not None:
+            due = module.ranks.broadcast(due)  # clocks differ from rank to rank
+        change = module.level_change
+        holds = {
+            "promotion": self._config.before_promotion and change is not None and change.new > change.old,
+            "best": self._config.save_best and module.evaluated_best,
+            "finish": module.finished,
+            "stop": trainer.should_stop,
+            "interval": due,
+        }
+        return next((reason for reason in REASONS if holds.get(reason)), None)
+
+    def save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
+        """Save the state of this moment, which must lie between two iterations. All ranks call it together.
+
+        Where the disk is full, what retention will let go after this save is deleted now, and it is tried once more.
+
+        Args:
+            reason: why, one of `REASONS`.
+
+        Raises:
+            StorageError: the disk said no; nothing of the new checkpoint is left, older ones are untouched.
+            NotFinite: weights, moments or optimizer hold NaN or infinity.
+        """
+        if self.saved_at == module.counters.timesteps:
             return
-        for logger in trainer.loggers:
-            logger.save()
+        try:
+            self._save(trainer, module, reason)
+        except LitRLError as error:
+            if not caused_by(error, DiskFull):
+                raise
+            if trainer.is_global_zero:
+                gone = self._store.make_room()
+                with contextlib.suppress(OSError):  # standard output may go to the same disk
+                    print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
+            self._save(trainer, module, reason)
+        self.saved_at = module.counters.timesteps
+
+    def _save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
+        counters = module.counters
+        try:
+            self._stage_and_commit(trainer, module, reason)
+        except Exception:
+            if trainer.is_global_zero:
+                self._store.discard(counters.timesteps, self._segment)
+            raise
+        finally:
+            self._io.written = {}
+
+    def _stage_and_commit(self, trainer: Trainer, module: RLModule, reason: str) -> None:
+        ranks, final = module.ranks, self._store.place(module.counters.timesteps, self._segment)
+        ranks.first(lambda: self._stage(trainer, module))
+        trainer.save_checkpoint(staging_path(final) / LIGHTNING_FILE, weights_only=False)
+        ranks.together(lambda: self._write_rank(staging_path(final), module))
+        ranks.first(lambda: self._commit(final, module, reason))
+
+    def _stage(self, trainer: Trainer, module: RLModule) -> None:
+        """Write what the logs hold, and make the place where the checkpoint is put together."""
+        with named(self._store.directory.parent):
+            for logger in trainer.loggers:
+                logger.save()
         module.log_book.marks = {
             type(log).__name__: log.position()
             for log in [*trainer.loggers, *module.journals]
             if hasattr(log, "position")
         }
-        ranks, final = module.ranks, self._store.place(counters.timesteps, self._segment)
-        ranks.first(lambda: self._store.stage(counters.timesteps, self._segment))
-        trainer.save_checkpoint(staging_path(final) / LIGHTNING_FILE, weights_only=False)
-        ranks.together(lambda: self._write_rank(staging_path(final), module))
-        ranks.first(lambda: self._commit(final, module))
-        self._io.written = {}
-        self.saved_at = counters.timesteps
+        self._store.stage(module.counters.timesteps, self._segment)
 
     def _write_rank(self, staging: Path, module: RLModule) -> None:
         """This rank's own file, beside those of the others."""
         if self._io.refused is not None:
             raise self._io.refused
-        write_durably(staging / rank_file(module.ranks.rank), dumps(module.capture_rank()))
+        own = staging / rank_file(module.ranks.rank)
+        with memory_named(own):
+            self._io.written[own.name] = dumps(module.capture_rank())
+        write_durably(own, self._io.written[own.name])
 
-    def _commit(self, final: Path, module: RLModule) -> None:
+    def _commit(self, final: Path, module: RLModule, reason: str) -> None:
         """Make a whole of what all ranks have written."""
         counters = module.counters
         fields = manifest_fields(
@@ -152,11 +257,11 @@ class Checkpointer(Callback):
             module.ranks.size,
             module.score,
             module.score_level,
+            reason,
         )
-        commit(staging_path(final), final, fields, self._io.written)
-        verify(final)
-        self._store.settle()
+        with memory_named(final):
+            self._store.accept(commit(staging_path(final), final, fields, self._io.written))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        self.save(trainer, pl_module)
+        self.save(trainer, pl_module, "finish" if pl_module.finished else "stop")

@@ -60,7 +60,7 @@ class Rescue(Callback):
         pl_module.boundary = snapshot.rank
         timesteps = pl_module.counters.timesteps
         try:
-            self._checkpointer.save(trainer, pl_module)
+            self._checkpointer.save(trainer, pl_module, "error")
         except LitRLError as error:
             exception.add_note(f"The state before this iteration could not be saved: {error}")
         else:

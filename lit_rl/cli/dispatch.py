@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 
-from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, ConfigError, LitRLError, did_you_mean
+from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, ConfigError, LitRLError, did_you_mean
 
 COMMANDS = {
     "fit": "train: begin a run, go on with one, or begin one from trained weights",
@@ -14,6 +15,7 @@ COMMANDS = {
     "test": "evaluate a checkpoint over some episodes",
     "show": "say what a checkpoint or a run is",
     "verify": "prove that a run of this configuration resumes exactly",
+    "verify-checkpoint": "check that a checkpoint, or every one of a run, is whole",
     "import-sb3": "write a run.yaml that warm-starts from a stable-baselines3 agent",
     "import-zoo": "write a run.yaml with settings of the RL Zoo",
     "export-sb3": "write a checkpoint as a stable-baselines3 agent",
@@ -36,6 +38,11 @@ def run_command(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: cannot write {error.filename or 'standard output or a log'}: {error.strerror}.", file=sys.stderr)
+        return EXIT_IO
 
 
 def _command(argv: list[str]) -> int:
@@ -64,6 +71,10 @@ def _runner(command: str) -> Callable[[list[str]], int]:
         from lit_rl.cli.verify import verify
 
         return verify
+    if command == "verify-checkpoint":
+        from lit_rl.cli.verify_checkpoint import verify_checkpoint
+
+        return verify_checkpoint
     if command in ("import-sb3", "import-zoo", "export-sb3"):
         from lit_rl.cli import interop
 
@@ -80,7 +91,7 @@ def _meant(rest: list[str]) -> str:
 
 def _overview() -> str:
     lines = ["usage: lit-rl COMMAND [options]        (or: python -m lit_rl COMMAND [options])", ""]
-    lines += [f"  {name:<11} {text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:<17} {text}" for name, text in COMMANDS.items()]
     lines += [
         "",
         "lit-rl fit --config run.yaml            train",

@@ -127,7 +127,9 @@ def wrong_observation(obs: Any, space: spaces.Space[Any]) -> str | None:
 
 def wrong_reward(reward: Any) -> str | None:
     """What makes a reward none: it must be one real number."""
-    if isinstance(reward, float) or isinstance(reward, numbers.Real | np.bool_):  # the first is quick, and most are
+    if isinstance(reward, float):  # most are, and this is quick
+        return None
+    if isinstance(reward, numbers.Real | np.bool_):
         return None
     if isinstance(reward, np.ndarray) and reward.size == 1 and reward.dtype.kind in "biuf":
         return None

@@ -1,10 +1,8 @@
 """stable-baselines3 and RL Zoo files, in and out, without running anybody's code.
 
-A leaf: it needs nothing of lit_rl but its errors, and only the command line and the start of a run import it.
+A leaf: it needs nothing of lit_rl but its errors and the careful readers of `state` (`archive`, `pickles`, `tensors`),
+and only the command line and the start of a run import it.
 
-    archive      a zip whose layout is checked before anything is read
-    pickles      a pickle read as inert records: nothing is imported, nothing is called
-    tensors      a file written by `torch.save`, checked, then loaded with `weights_only=True`
     sb3          an agent's zip: weights, settings, parts, shapes
     text         the readable text beside what SB3 serialised: classes, schedules, spaces, keyword arguments
     vecnormalize observation and reward moments, in and out

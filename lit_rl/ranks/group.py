@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,13 +16,21 @@ from torch import Tensor
 
 from lit_rl.errors import LitRLError
 from lit_rl.ranks.share import rows_of
-from lit_rl.ranks.watch import RESUMABLE, Watch, open_store
+from lit_rl.ranks.watch import BEAT_S, RESUMABLE, Watch, open_store
 
 T = TypeVar("T")
 
 
 class PeerFailed(LitRLError):
     """Another rank has failed, and this one leaves with it."""
+
+    kind: type[LitRLError] = LitRLError
+    """What kind of error the other has."""
+
+
+def caused_by(error: LitRLError, kind: type[LitRLError]) -> bool:
+    """Whether an error is of a kind, here or on the rank that failed."""
+    return isinstance(error, kind) or (isinstance(error, PeerFailed) and issubclass(error.kind, kind))
 
 
 class Ranks:
@@ -142,14 +151,15 @@ class Ranks:
             result = work()
         except LitRLError as error:
             own = error
-        failures = self.gather(None if own is None else (str(own), own.exit_code))
-        first = next((rank for rank, failure in enumerate(failures) if failure is not None), None)
-        if first is None:
+        failures = self.gather(None if own is None else (str(own), own.exit_code, type(own)))
+        told = next(((rank, *failure) for rank, failure in enumerate(failures) if failure is not None), None)
+        if told is None:
             return result  # type: ignore[return-value]
+        first, text, code, kind = told
         if own is None:
-            own = PeerFailed(f"rank {first}: {failures[first][0]}")  # type: ignore[index]
-        own.exit_code = failures[first][1]  # type: ignore[index]
-        own.told = first != self.rank
+            own = PeerFailed(f"rank {first}: {text}")
+            own.kind = kind
+        own.exit_code, own.told, own.agreed = code, first != self.rank, True
         raise own
 
     def first(self, work: Callable[[], T]) -> T:
@@ -173,9 +183,13 @@ class Ranks:
     def fail(self, error: BaseException) -> None:
         """Tell the others that this rank leaves with an error, before it does."""
         if self._watch is not None and not isinstance(error, PeerFailed):
+            if isinstance(error, LitRLError) and error.agreed:
+                return
             text = str(error).splitlines()[0] if str(error) else ""
             code = error.exit_code if isinstance(error, LitRLError) else 1
             self._watch.fail(self.rank, f"failed: {type(error).__name__}: {text}".rstrip(": "), code)
+            if self.is_first:
+                time.sleep(2 * BEAT_S)  # the store goes with this process: let the others read why
 
     def explain(self, error: BaseException) -> None:
         """Raise what is known of a failure elsewhere in place of what the network says of it, if that is what it is."""

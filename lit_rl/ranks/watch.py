@@ -7,6 +7,7 @@ that rank 0 holds. Rank 0 looks after all, the others after rank 0.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -48,6 +49,7 @@ class Watch:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._beat, self._judge)]
         for thread in self._threads:
             thread.start()
+        atexit.register(self.stop)
 
     def _watched(self) -> list[int]:
         return [0] if self._rank else list(range(1, len(self._names)))
@@ -102,9 +104,21 @@ class Watch:
                 self._store.set("failure", failure)
 
     def why(self) -> dict[str, Any] | None:
-        """What is known of a failure; waits for word of it."""
-        self._known.wait(2 * BEAT_S)
+        """What is known of a failure, once a connection has broken: word of it, or a heart that has stopped beating."""
+        if not self._known.wait(2 * BEAT_S):
+            with contextlib.suppress(Exception):  # the store is gone: the heartbeat finds out
+                before = self._beats()
+                time.sleep(2.5 * BEAT_S)
+                gone = [
+                    peer for peer, beats in enumerate(self._beats()) if beats == before[peer] and peer != self._rank
+                ]
+                if gone:
+                    self.fail(gone[0], "is gone", 1)
+            self._known.wait(2 * BEAT_S)
         return self.failure
+
+    def _beats(self) -> list[int]:
+        return [self._store.add(f"beat {peer}", 0) for peer in range(len(self._names))]
 
     def name(self, rank: int) -> str:
         """A rank as messages call it."""
@@ -120,8 +134,11 @@ class Watch:
         os._exit(int(self.failure["code"]))
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more. A thread that is still in the store when the interpreter ends would abort the process."""
         self._stopped.set()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(3.0)
 
 
 RESUMABLE = "The run can be resumed from its last checkpoint (mode: resume)."

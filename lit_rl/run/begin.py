@@ -14,11 +14,11 @@ from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
-from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
+from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory, tidy
 from lit_rl.run.drift import table
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
@@ -82,8 +82,8 @@ class Run:
     ) -> None:
         plan = self.plan
         self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, stack))
-        store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last)
-        debris = store.clear_debris() if self.ranks.is_first else []
+        store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
+        debris = store.tidy() if self.ranks.is_first else []
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
@@ -155,10 +155,15 @@ class Run:
             self.ranks.fail(error)
             cause = f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             self.module.teardown("fit")
-        if self.ranks.is_first:
-            self.lineage.end_segment(self.module.counters.timesteps, cause)
-            self.lineage.write(self.directory)
-        self._until_exit.close()
+        try:
+            if self.ranks.is_first:
+                self.lineage.end_segment(self.module.counters.timesteps, cause)
+                self.lineage.write(self.directory)
+        except StorageError:
+            if error is None:
+                raise  # else the first error is the one to show
+        finally:
+            self._until_exit.close()
         if error is None:
             if self.ranks.is_first and self.plan.requeued is not None and self._stopper.by_signal:
                 ask_for_requeue()
@@ -203,6 +208,12 @@ class Run:
         if not self.ranks.alone:
             share = module.env_config.n_envs // self.ranks.size
             lines.append(f"ranks: {self.ranks.size}, with {share} environment{'s' if share > 1 else ''} each")
+        if plan.checkpoint is not None and plan.checkpoint.manifest.world_size != self.ranks.size:
+            equal = "to the bit" if module.in_step else "to float tolerance (model.deterministic_reduction: to the bit)"
+            lines.append(
+                f"ranks before: {plan.checkpoint.manifest.world_size}; environments are dealt out anew, and from here "
+                f"on the run equals one that went on with that number {equal}"
+            )
         if plan.mode == "resume":
             parts = [
                 "policy",
@@ -345,11 +356,15 @@ def begin(
         plan = ranks.first(lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue))
         if plan.nothing_to_do:
             if ranks.is_first:
+                assert plan.directory is not None
+                tidy(plan.directory)
                 print(f"run: {plan.directory}\n{plan.why_nothing()}")
             ranks.close()
             return None
         _same_everywhere(module)
-        run = Run(module, plan, name, root, checkpoint or CheckpointConfig(), resume, config_text, pause_at)
+        checkpoint = checkpoint or CheckpointConfig()
+        checkpoint.check(module)
+        run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at)
     except BaseException as error:
         ranks.fail(error)
         module.teardown("fit")

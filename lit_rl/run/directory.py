@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 from pathlib import Path
 
 from lit_rl.errors import ConfigError, StorageError
+from lit_rl.state.files import make_directory, named, sync_directory
 from lit_rl.state.store import CheckpointStore
 
 CHECKPOINTS = "checkpoints"
@@ -33,18 +35,21 @@ def new_directory(root: Path, name: str) -> Path:
         newest = versions_of(root, name)
         number = int(newest[0].name.removeprefix("version_")) + 1 if newest else 0
         path = root / name / f"version_{number}"
+        make_directory(path.parent)
         try:
-            path.mkdir(parents=True)
+            path.mkdir()
         except FileExistsError:
             continue
         except OSError as error:
             raise StorageError(f"cannot make the run directory {path}: {error.strerror}.") from error
+        sync_directory(path.parent)
         return path
 
 
 def has_checkpoint(directory: Path) -> bool:
-    """Whether a run directory holds a committed checkpoint."""
-    return bool(CheckpointStore(directory / CHECKPOINTS).inventory().checkpoints)
+    """Whether a run directory holds a committed checkpoint, be it damaged: an older run must not be taken for it."""
+    found = CheckpointStore(directory / CHECKPOINTS).inventory()
+    return bool(found.checkpoints or found.rejected or found.newer)
 
 
 def runs_with_checkpoints(root: Path) -> list[Path]:
@@ -63,10 +68,12 @@ class RunLock:
 
     Raises:
         ConfigError: another process holds it; names the process.
+        StorageError: the directory cannot be written to.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._file = open(directory / ".lock", "a+")  # noqa: SIM115  held for the life of the run
+        with named(directory / ".lock"):
+            self._file = open(directory / ".lock", "a+")  # noqa: SIM115  held for the life of the run
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,3 +99,13 @@ class RunLock:
     def release(self) -> None:
         """Let the run go."""
         self._file.close()
+
+
+def tidy(directory: Path) -> None:
+    """Put right what a kill left behind in a finished run, unless another process has it or it is not ours to write."""
+    with contextlib.suppress(ConfigError, StorageError):
+        lock = RunLock(directory)
+        try:
+            CheckpointStore(directory / CHECKPOINTS).tidy()
+        finally:
+            lock.release()

@@ -15,6 +15,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_rl.algorithms.base import RLModule
+from lit_rl.state.files import append, named
 
 
 class MonitorCsv:
@@ -48,8 +49,7 @@ class MonitorCsv:
             seconds = begin + (end - begin) * (i + 1) / len(module.ended)
             success = "" if episode.success is None else int(episode.success)
             lines.append(f"{round(episode.ret, 6)},{episode.length},{seconds:.6f},{episode.level},{success}\n")
-        with open(self._file, "a") as file:
-            file.writelines(lines)
+        append(self._file, "".join(lines))
 
     def position(self) -> dict[str, Any]:
         """Length in bytes, and the time of the last iteration."""
@@ -125,8 +125,9 @@ class EvaluationsNpz:
     def _save(self) -> None:
         staged = self._file.with_name(".evaluations.npz")
         arrays = {key: np.array(rows) if key == "timesteps" else _matrix(rows) for key, rows in self._rows.items()}
-        np.savez(staged, **arrays)  # type: ignore[arg-type]
-        os.replace(staged, self._file)
+        with named(self._file):
+            np.savez(staged, **arrays)  # type: ignore[arg-type]
+            os.replace(staged, self._file)
 
 
 def _matrix(rows: list[Any]) -> np.ndarray:

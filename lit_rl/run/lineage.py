@@ -94,7 +94,7 @@ class Lineage:
             return cls(**{**plain, "segments": [Segment(**segment) for segment in plain["segments"]]})
         except FileNotFoundError:
             raise DataError(f"{directory} is not a run directory: it has no {LINEAGE}.") from None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DataError(f"{file} is damaged: {error}.") from None
 
     def write(self, directory: Path) -> None:

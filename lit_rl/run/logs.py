@@ -6,15 +6,30 @@ process wrote after its last checkpoint is cut, for the resumed run writes it ag
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from lit_rl.errors import StorageError
+from lit_rl.state.files import append, named
+
+
+@contextlib.contextmanager
+def _first_error_only(status: str) -> Iterator[None]:
+    """At the end of a run that failed, what the disk says now must not hide why it failed."""
+    try:
+        yield
+    except (OSError, StorageError):
+        if status != "failed":
+            raise
 
 
 class MetricsCsv(Logger):
@@ -64,8 +79,7 @@ class MetricsCsv(Logger):
             self._rewrite(self._read())
         text = io.StringIO()
         csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(self._pending)
-        with open(self._file, "a") as file:
-            file.write(text.getvalue())
+        append(self._file, text.getvalue())
         self._rows += len(self._pending)
         self._pending = []
 
@@ -84,7 +98,8 @@ class MetricsCsv(Logger):
             self._file.unlink(missing_ok=True)
 
     def finalize(self, status: str) -> None:
-        self.save()
+        with _first_error_only(status):
+            self.save()
 
     def _read(self) -> list[dict[str, str]]:
         if not self._file.exists():
@@ -94,11 +109,12 @@ class MetricsCsv(Logger):
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         staged = self._file.with_name(".metrics.csv")
-        with open(staged, "w") as file:
+        with named(self._file), open(staged, "w") as file:
             writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(staged, self._file)
+        with named(self._file):
+            os.replace(staged, self._file)
 
 
 class RunTensorBoard(TensorBoardLogger):
@@ -111,6 +127,11 @@ class RunTensorBoard(TensorBoardLogger):
         super().__init__(save_dir=directory.parent.parent, name=directory.parent.name, version=directory.name)
         self._run_directory = directory
 
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        with named(self._run_directory):
+            super().log_metrics(metrics, step)
+
     def save(self) -> None:
         """Flush; hyperparameters stand in config.yaml, not in a file of their own."""
         if self._experiment is not None:
@@ -120,9 +141,10 @@ class RunTensorBoard(TensorBoardLogger):
         """Hyperparameters stand in config.yaml."""
 
     def finalize(self, status: str) -> None:
-        if self._experiment is not None:
-            self.experiment.flush()
-            self.experiment.close()
+        with _first_error_only(status):
+            if self._experiment is not None:
+                self.experiment.flush()
+                self.experiment.close()
 
     def _event_files(self) -> list[Path]:
         return sorted(self._run_directory.glob("events.out.tfevents.*"))

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,18 +22,28 @@ from typing import Any
 import torch
 
 from lit_rl import __version__
-from lit_rl.errors import DataError, StorageError
-from lit_rl.state.files import sync_directory, write_durably
+from lit_rl.errors import ConfigError, DataError, StorageError
+from lit_rl.state.files import named, sync_directory, write_durably
 from lit_rl.state.plain import to_plain
+from lit_rl.state.tensors import Numbers, load_tensors
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 LIGHTNING_FILE = "lightning.ckpt"
+STAGING_PREFIX = ".staging-"
+REASONS = ("promotion", "best", "finish", "stop", "interval", "error")
+"""Why a checkpoint is saved; where several hold, the first of them."""
+
+_MANIFEST_BYTES = 1 << 24
 
 
 def rank_file(rank: int) -> str:
     """Name of a rank's own file."""
     return f"rank_{rank:05d}.pt"
+
+
+class NewerFormat(DataError):
+    """A checkpoint that a later version of lit_rl wrote."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a checkpoint says of itself. `docs/checkpoints.md` describes every field.
+    """What a checkpoint says of itself. `docs/checkpoint-format.md` describes every field.
 
     Args:
         format: version of the layout.
@@ -59,6 +70,7 @@ class Manifest:
         versions: of Python and the libraries.
         files: every other file of the directory.
         score_level: the curriculum's level that the score belongs to; a later level's is always better.
+        reason: why it was saved, one of `REASONS`; empty where it was not said.
     """
 
     format: int
@@ -72,6 +84,7 @@ class Manifest:
     versions: dict[str, str]
     files: dict[str, FileEntry]
     score_level: int = 0
+    reason: str = ""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -120,15 +133,17 @@ def dumps(state: Any) -> bytes:
 def loads(data: bytes, path: Path) -> Any:
     """The inverse of `dumps`; runs no code, whatever the bytes are."""
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} cannot be opened as tensors and plain values: {reason}") from None
+        state = load_tensors(data, path.name)
+        if isinstance(state, Numbers):
+            raise DataError(f"{path.name}: holds NumPy values ({', '.join(state.names)}).")
+        return state
+    except DataError as error:
+        raise DataError(f"{path} cannot be opened as tensors and plain values: {error}") from None
 
 
 def staging_path(final: Path) -> Path:
     """Where a checkpoint is put together: beside its place, on the same filesystem."""
-    return final.with_name(f".staging-{final.name}")
+    return final.with_name(f"{STAGING_PREFIX}{final.name}")
 
 
 def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str, bytes] | None = None) -> Checkpoint:
@@ -139,12 +154,16 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
         final: where it will be; must not exist.
         manifest: the manifest's fields except `files`.
         files: contents that the caller still has, so that they need not be read again.
+
+    Raises:
+        StorageError: the disk said no; there is no new checkpoint then.
     """
     entries = {}
-    for path in sorted(staging.iterdir()):
-        data = (files or {}).get(path.name)
-        data = path.read_bytes() if data is None else data
-        entries[path.name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
+    with named(staging):
+        for path in sorted(staging.iterdir()):
+            data = (files or {}).get(path.name)
+            data = path.read_bytes() if data is None else data
+            entries[path.name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     record = Manifest(**manifest, files=entries)
     write_durably(staging / MANIFEST, manifest_text(asdict(record)).encode())
     sync_directory(staging)
@@ -152,7 +171,11 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
         os.rename(staging, final)
     except OSError as error:
         raise StorageError(f"cannot rename {staging} to {final}: {error.strerror}.") from error
-    sync_directory(final.parent)
+    try:
+        sync_directory(final.parent)
+    except StorageError:
+        shutil.rmtree(_out_of_the_way(final), ignore_errors=True)  # whether it would stay is not known
+        raise
     return Checkpoint(final, record)
 
 
@@ -164,6 +187,7 @@ def manifest_fields(
     world_size: int,
     score: float | None,
     score_level: int = 0,
+    reason: str = "",
 ) -> dict[str, Any]:
     """A new manifest without its files."""
     return {
@@ -175,6 +199,7 @@ def manifest_fields(
         "world_size": world_size,
         "score": score,
         "score_level": score_level,
+        "reason": reason,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": library_versions(),
     }
@@ -190,25 +215,59 @@ def read_manifest(path: Path) -> Manifest:
     """The manifest of a checkpoint directory; its files are not looked at.
 
     Raises:
-        DataError: there is none, it is damaged, or its format is newer than this version reads.
+        NewerFormat: it was written in a later format than this version reads.
+        DataError: there is none, or it is damaged.
     """
     file = path / MANIFEST
     try:
-        text = file.read_text()
+        text = _read_file(file, _MANIFEST_BYTES).decode()
         fields = json.loads(text)
         if fields["format"] > FORMAT:
-            raise DataError(
+            raise NewerFormat(
                 f"{file} has checkpoint format {fields['format']}, this lit_rl reads up to {FORMAT}; it was written by "
                 f"lit-rl {fields['versions']['lit-rl']}, which opens it."
             )
         del fields["sha256"]
         if text != manifest_text(fields):
             raise DataError(f"digest mismatch in {file}: damaged.")
-        return Manifest(**{**fields, "files": {name: FileEntry(**entry) for name, entry in fields["files"].items()}})
+        manifest = Manifest(
+            **{**fields, "files": {name: FileEntry(**entry) for name, entry in fields["files"].items()}}
+        )
+        _check_values(manifest)
+        return manifest
     except FileNotFoundError:
         raise DataError(f"{path} has no {MANIFEST}: it is not a committed checkpoint.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{file} is damaged: {error}.") from None
+
+
+def _check_values(manifest: Manifest) -> None:
+    numbers = (manifest.segment, manifest.timesteps, manifest.iteration, manifest.world_size, manifest.score_level)
+    sizes = [entry.size for entry in manifest.files.values()]
+    if any(type(number) is not int or number < 0 for number in (*numbers, *sizes)):
+        raise ValueError("a count in it is not a whole number")
+    if not (manifest.score is None or type(manifest.score) in (int, float)):
+        raise ValueError("its score is not a number")
+    if not 1 <= manifest.world_size < len(manifest.files):
+        raise ValueError(f"it lists {len(manifest.files)} files for {manifest.world_size} ranks")
+
+
+def _read_file(file: Path, most: int) -> bytes:
+    """The bytes of an ordinary file of at most `most`."""
+    if file.exists() and not file.is_file():
+        raise DataError(f"{file} is not an ordinary file.")
+    size = file.stat().st_size
+    if size > most:
+        raise DataError(f"{file} has {size} bytes, more than the {most} it may have: damaged.")
+    return file.read_bytes()
+
+
+def missing_files(manifest: Manifest) -> list[str]:
+    """Files that a checkpoint must have and its manifest does not list."""
+    needed = {LIGHTNING_FILE, *(rank_file(rank) for rank in range(manifest.world_size))}
+    return sorted(needed - manifest.files.keys())
 
 
 def verify(path: Path) -> Checkpoint:
@@ -218,13 +277,23 @@ def verify(path: Path) -> Checkpoint:
         DataError: a file is missing, has another size or another digest; names it.
     """
     manifest = read_manifest(path)
-    needed = {LIGHTNING_FILE, *(rank_file(rank) for rank in range(manifest.world_size))}
-    missing = sorted(needed - manifest.files.keys())
+    missing = missing_files(manifest)
     if missing:
         raise DataError(f"{path} does not list {', '.join(missing)}.")
     for name, entry in manifest.files.items():
         read_verified(path, name, entry)
     return Checkpoint(path, manifest)
+
+
+def read_back(checkpoint: Checkpoint) -> None:
+    """Open every file of a checkpoint the way a resume does.
+
+    Raises:
+        DataError: one is damaged, or cannot be opened.
+    """
+    read_manifest(checkpoint.path)
+    for name in checkpoint.manifest.files:
+        open_file(checkpoint, name)
 
 
 def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
@@ -236,9 +305,11 @@ def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
         size = file.stat().st_size
         if size != entry.size:
             raise DataError(f"{file} has {size} bytes, its manifest says {entry.size}: damaged.")
-        data = file.read_bytes()
+        data = _read_file(file, entry.size)
     except FileNotFoundError:
         raise DataError(f"{file} is missing.") from None
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}.") from None
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise DataError(f"digest mismatch in {file}: damaged.")
     return data
@@ -246,18 +317,32 @@ def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
 
 def load_lightning(checkpoint: Checkpoint) -> dict[str, Any]:
     """Lightning's dictionary with ours inside, checked."""
-    return _load(checkpoint, LIGHTNING_FILE)
+    return open_file(checkpoint, LIGHTNING_FILE)
 
 
 def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
     """A rank's own state, checked."""
-    return _load(checkpoint, rank_file(rank))
+    return open_file(checkpoint, rank_file(rank))
 
 
-def _load(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """The state in one file of the manifest, checked."""
     entry = checkpoint.manifest.files[name]
     state: dict[str, Any] = loads(read_verified(checkpoint.path, name, entry), checkpoint.path / name)
     return state
+
+
+def local_path(path: Any) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: it is an address, or nothing is there.
+    """
+    if "://" in str(path):
+        raise ConfigError(f"'{path}' is a remote address; copy it to a local directory first.")
+    if not Path(path).exists():
+        raise ConfigError(f"'{path}' is not there.")
+    return Path(path)
 
 
 def load_bare(path: Path) -> dict[str, Any]:
@@ -268,7 +353,23 @@ def load_bare(path: Path) -> dict[str, Any]:
     return state
 
 
-def remove(path: Path) -> None:
-    """Delete a checkpoint so that a crash in between leaves no half one: the manifest goes first."""
-    (path / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(path, ignore_errors=True)
+def remove(paths: Iterable[Path]) -> None:
+    """Delete checkpoints of one directory, each whole: a crash in between leaves no half one that looks like one.
+
+    Raises:
+        StorageError: the disk said no.
+    """
+    doomed = [_out_of_the_way(path) for path in paths]
+    if doomed:
+        sync_directory(doomed[0].parent)
+    for path in doomed:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _out_of_the_way(path: Path) -> Path:
+    """Rename a checkpoint to what counts as debris; returns where it is then."""
+    doomed = path.with_name(f"{STAGING_PREFIX}removed-{path.name}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    with named(path):
+        os.rename(path, doomed)
+    return doomed

@@ -1,38 +1,79 @@
-"""Writing files so that they are there, whole, or not at all."""
+"""Writing files so that they are there, whole, or not at all.
+
+A file whose `fsync` failed is never waited for again: the kernel may have dropped its pages and would say yes. It is
+deleted, and written anew under a new inode if at all.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lit_rl.errors import StorageError
+from lit_rl.errors import DiskFull, StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def _named(path: Path, size: int | None = None) -> Iterator[None]:
-    """Turn what the disk says into one line that names the file."""
+def named(path: Path, size: int | None = None) -> Iterator[None]:
+    """Turn what the disk says into one line that names the file and the bytes it needs."""
     try:
         yield
     except OSError as error:
         needed = f", {size:,} bytes needed" if size is not None else ""
-        raise StorageError(f"cannot write {path}: {error.strerror or error}{needed}.") from error
+        kind = DiskFull if error.errno in _FULL else StorageError
+        raise kind(f"cannot write {path}: {error.strerror or error}{needed}.") from error
 
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and wait until it is on the disk. Never writes over a file that is there."""
-    with _named(path, len(data)), open(path, "xb") as file:
+    with named(path, len(data)), open(path, "xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
+def append(path: Path, text: str) -> None:
+    """Add to a file, all of the text or none of it. Not waited for."""
+    with named(path, len(text)):
+        before = path.stat().st_size if path.exists() else 0
+        try:
+            with open(path, "a") as file:
+                file.write(text)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(path, before)
+            raise
+
+
+@contextlib.contextmanager
+def memory_named(path: Path) -> Iterator[None]:
+    """Turn a lack of memory while `path` is made into one line."""
+    try:
+        yield
+    except Exception as error:
+        if not _lacks_memory(error):
+            raise
+        raise StorageError(f"not enough memory to save {path}; older checkpoints are untouched.") from error
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether it began with a lack of memory, which torch says in a way of its own, or hides behind a later error."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def sync_directory(path: Path) -> None:
     """Wait until a directory's entries are on the disk."""
-    with _named(path):
+    with named(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -40,14 +81,27 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those missing above it, and wait until they are on the disk."""
+    for missing in reversed([place for place in (path, *path.parents) if not place.exists()]):
+        with named(missing):
+            missing.mkdir(exist_ok=True)
+        sync_directory(missing.parent)
+
+
 def replace_durably(path: Path, data: bytes) -> None:
     """Put a new content in a file's place: readers see the old one or the new one, also after a crash."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    with _named(staged):
+    staged = path.with_name(f".{path.name}.staged")
+    with named(path):
         staged.unlink(missing_ok=True)
-    write_durably(staged, data)
-    with _named(path):
-        os.replace(staged, path)
+    try:
+        write_durably(staged, data)
+        with named(path):
+            os.replace(staged, path)
+    except StorageError:
+        with contextlib.suppress(OSError):
+            staged.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 
@@ -58,8 +112,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def point_link(link: Path, target: str) -> None:
     """Make `link` a relative symbolic link to `target`, replacing what it was."""
-    staged = link.with_name(f".{link.name}.{os.getpid()}")
-    with _named(link):
+    staged = link.with_name(f".{link.name}.staged")
+    with named(link):
+        if link.is_symlink() and os.readlink(link) == target:
+            return
         staged.unlink(missing_ok=True)
         os.symlink(target, staged)
         os.replace(staged, link)

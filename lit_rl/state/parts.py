@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from lit_rl.errors import DataError
-from lit_rl.state.plain import to_plain
+from lit_rl.errors import DataError, NotFinite
+from lit_rl.state.plain import first_not_finite, to_plain
 
 
 class Stateful(Protocol):
@@ -42,6 +42,7 @@ LIGHTNING_PARTS = {
     "reward_moments": "running mean and variance of the discounted return",
     "optimizer": "optimizer state",
     "lr_schedule": "learning rate scheduler",
+    "precision": "scale of the losses in half precision",
 }
 
 
@@ -72,6 +73,22 @@ def restore(parts: dict[str, Stateful], names: dict[str, str], state: dict[str, 
         parts[name].load_state_dict(state[name])
 
 
+def check_finite(lightning: dict[str, Any]) -> None:
+    """Look at weights, moments and optimizer tensors of Lightning's dictionary.
+
+    Raises:
+        NotFinite: one holds NaN or infinity; names it.
+    """
+    place = first_not_finite(lightning.get("state_dict", {})) or first_not_finite(
+        lightning.get("optimizer_states", []), "optimizer"
+    )
+    if place:
+        raise NotFinite(
+            f"{place} is not finite, so training has gone wrong. Lower the learning rate, or look at rewards and "
+            "observations."
+        )
+
+
 def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str, Any]:
     """A checkpoint's content by part, for comparing and for `show`.
 
@@ -84,6 +101,7 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
         "reward_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.reward.")},
         "optimizer": lightning.get("optimizer_states", []),
         "lr_schedule": lightning.get("lr_schedulers", []),
+        "precision": lightning.get("MixedPrecision", {}),
     }
     for name in RUN_PARTS:
         if name != "logs":

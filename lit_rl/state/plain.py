@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,24 @@ def to_plain(value: Any, path: str = "") -> Any:
     raise TypeError(
         f"state{path} is a {type(value).__module__}.{type(value).__qualname__}: not a tensor or a plain value"
     )
+
+
+def first_not_finite(value: Any, path: str = "") -> str | None:
+    """Where a state holds NaN or infinity in a tensor, as a path with the number; `None` where all are finite."""
+    if isinstance(value, torch.Tensor):
+        if not (value.is_floating_point() or value.is_complex()):
+            return None
+        bad = ~torch.isfinite(value.detach())
+        if not bad.any():
+            return None
+        return f"{path} ({int(bad.sum())} of {value.numel()} numbers, first {value.detach()[bad].flatten()[0].item()})"
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    found = (first_not_finite(item, f"{path}.{key}" if path else str(key)) for key, item in items)
+    return next((place for place in found if place), None)
 
 
 def with_arrays(value: Any) -> Any:

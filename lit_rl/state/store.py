@@ -1,4 +1,7 @@
-"""The checkpoints of one run: which are there, which is newest, which is best, which may go."""
+"""The checkpoints of one run: which are there, which is newest, which is best, which may go.
+
+Nothing older is deleted before what is newer has been committed and read back.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lit_rl.errors import DataError
-from lit_rl.state.checkpoint import Checkpoint, read_manifest, remove, staging_path, verify
-from lit_rl.state.files import point_link
-
-STAGING_PREFIX = ".staging-"
+from lit_rl.errors import DataError, StorageError
+from lit_rl.state.checkpoint import (
+    STAGING_PREFIX,
+    Checkpoint,
+    NewerFormat,
+    read_back,
+    read_manifest,
+    remove,
+    staging_path,
+    verify,
+)
+from lit_rl.state.files import make_directory, named, point_link
 
 
 @dataclass
@@ -20,10 +30,12 @@ class Inventory:
     Args:
         checkpoints: with a readable manifest, newest first. Their files have not been looked at yet.
         rejected: what looks like a checkpoint and is none, with the reason.
+        newer: what a later version of lit_rl wrote, with that version.
     """
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
+    newer: list[str] = field(default_factory=list)
 
     def best(self) -> Checkpoint | None:
         """The one with the highest score, the earliest of equals."""
@@ -40,12 +52,14 @@ class CheckpointStore:
 
     Args:
         directory: where it is; need not exist yet.
-        keep_last: how many of the newest to keep. The best one is kept besides.
+        keep_last: how many of the newest to keep. The best one and those before a promotion are kept besides.
+        keep_every: timesteps; the first checkpoint at or past each multiple is kept for good.
     """
 
-    def __init__(self, directory: Path, keep_last: int = 3) -> None:
+    def __init__(self, directory: Path, keep_last: int = 3, keep_every: int | None = None) -> None:
         self.directory = directory
         self.keep_last = keep_last
+        self.keep_every = keep_every
 
     def inventory(self) -> Inventory:
         """Everything there, ordered by what the manifests say."""
@@ -57,6 +71,8 @@ class CheckpointStore:
                 continue
             try:
                 found.checkpoints.append(Checkpoint(path, read_manifest(path)))
+            except NewerFormat as error:
+                found.newer.append(str(error))
             except DataError as error:
                 found.rejected.append(str(error))
         found.checkpoints.sort(key=lambda c: c.manifest.order, reverse=True)
@@ -66,10 +82,14 @@ class CheckpointStore:
         """The newest checkpoint whose every file is right, and why newer ones were passed over.
 
         Raises:
-            DataError: `strict`, and the newest one is damaged.
+            DataError: one was written by a later version of lit_rl; or `strict`, and the newest one is damaged.
         """
         inventory = self.inventory()
+        if inventory.newer:
+            raise DataError(inventory.newer[0])
         complaints = list(inventory.rejected)
+        if strict and complaints:
+            raise DataError(complaints[0])  # it may have been the newest
         for checkpoint in inventory.checkpoints:
             try:
                 return verify(checkpoint.path), complaints
@@ -84,13 +104,37 @@ class CheckpointStore:
         return self.directory / f"t{timesteps:010d}-s{segment:03d}"
 
     def stage(self, timesteps: int, segment: int) -> Path:
-        """An empty staging directory for the checkpoint of this moment."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """An empty staging directory for the checkpoint of this moment.
+
+        Raises:
+            StorageError: the disk said no.
+        """
+        make_directory(self.directory)
         staging = staging_path(self.place(timesteps, segment))
-        if staging.exists():
-            shutil.rmtree(staging)
-        staging.mkdir()
+        with named(staging):
+            if staging.exists():
+                shutil.rmtree(staging)
+            staging.mkdir()
         return staging
+
+    def discard(self, timesteps: int, segment: int) -> None:
+        """Delete what a save that failed has written."""
+        shutil.rmtree(staging_path(self.place(timesteps, segment)), ignore_errors=True)
+
+    def accept(self, checkpoint: Checkpoint) -> None:
+        """Take a new checkpoint in: read it back as a resume would, then `settle`.
+
+        Raises:
+            StorageError: it reads back wrong, and was deleted; older ones were not touched.
+        """
+        try:
+            read_back(checkpoint)
+        except DataError as error:
+            remove([checkpoint.path])
+            raise StorageError(
+                f"a new checkpoint reads back wrong and was deleted: {error} Older ones are untouched; check the disk."
+            ) from error
+        self.settle()
 
     def clear_debris(self) -> list[str]:
         """Remove what a killed save left behind; returns the names."""
@@ -104,12 +148,45 @@ class CheckpointStore:
     def settle(self) -> None:
         """After a save: point `last` and `best` at their checkpoints and delete what retention lets go."""
         inventory = self.inventory()
-        if not inventory.checkpoints:
-            return
-        newest, best = inventory.checkpoints[0], inventory.best() or inventory.checkpoints[0]
-        point_link(self.directory / "last", newest.path.name)
-        point_link(self.directory / "best", best.path.name)
-        keep = {c.path for c in inventory.checkpoints[: self.keep_last]} | {best.path}
-        for checkpoint in inventory.checkpoints:
-            if checkpoint.path not in keep:
-                remove(checkpoint.path)
+        self._link(inventory)
+        self._prune(inventory, self.keep_last)
+
+    def tidy(self) -> list[str]:
+        """Put right what a killed save left behind: debris, of which the names are returned, and links."""
+        debris = self.clear_debris()
+        self._link(self.inventory())
+        return debris
+
+    def _link(self, inventory: Inventory) -> None:
+        if inventory.checkpoints:
+            newest, best = inventory.checkpoints[0], inventory.best() or inventory.checkpoints[0]
+            point_link(self.directory / "last", newest.path.name)
+            point_link(self.directory / "best", best.path.name)
+
+    def make_room(self) -> list[str]:
+        """On a full disk: delete what retention will let go after the next save; returns the names.
+
+        The newest good one stays, whatever retention says.
+        """
+        self.clear_debris()
+        return self._prune(self.inventory(), max(self.keep_last - 1, 1), self.newest_good()[0])
+
+    def _prune(self, inventory: Inventory, newest: int, besides: Checkpoint | None = None) -> list[str]:
+        keep = self._kept(inventory, newest) | ({besides.path} if besides else set())
+        gone = [checkpoint.path for checkpoint in inventory.checkpoints if checkpoint.path not in keep]
+        remove(gone)
+        return [path.name for path in gone]
+
+    def _kept(self, inventory: Inventory, newest: int) -> set[Path]:
+        """What retention keeps: the newest, the best, those before a promotion, and one for each `keep_every`."""
+        keep = {c.path for c in inventory.checkpoints[:newest]}
+        best = inventory.best()
+        if best is not None:
+            keep.add(best.path)
+        keep |= {c.path for c in inventory.checkpoints if c.manifest.reason == "promotion"}
+        if self.keep_every is not None:
+            first: dict[int, Path] = {}
+            for c in sorted(inventory.checkpoints, key=lambda c: (c.manifest.timesteps, c.manifest.segment)):
+                first.setdefault(c.manifest.timesteps // self.keep_every, c.path)
+            keep |= {path for multiple, path in first.items() if multiple > 0}
+        return keep

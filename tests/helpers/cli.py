@@ -95,6 +95,25 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    return [
+        int(status.parent.name) for status in Path("/proc").glob("[0-9]*/status") if f"PPid:\t{pid}\n" in _read(status)
+    ]
+
+
+def is_alive(pid: int) -> bool:
+    text = _read(Path(f"/proc/{pid}/status"))
+    return bool(text) and "State:\tZ" not in text
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Send a signal to the whole process group, as a terminal or a scheduler does."""
     os.killpg(process.pid, number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,3 @@ def published() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/sb3_agents beside the repository")
     return folder
-
-
-@pytest.fixture
-def marker(tmp_path: Path) -> Iterator[Path]:
-    """A path that a hostile pickle would make; checked at the end not to exist."""
-    path = tmp_path / "marker"
-    yield path
-    assert not path.exists(), "a file ran code"

@@ -15,7 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import (
     checkpoints,
+    children,
     final_state,
+    is_alive,
     kill_group,
     lineage,
     lit_rl,
@@ -107,39 +109,21 @@ def test_a_group_signal_with_workers_leaves_no_orphans(tmp_path: Path, straight:
     config = write_config(tmp_path, {**LONG, "env": {"backend": "async", "n_workers": 2}})
     process = start("fit", "--config", config, cwd=tmp_path)
     wait_for_checkpoints(tmp_path, 1)
-    workers = _children(process.pid)
+    workers = children(process.pid)
     assert len(workers) >= 2
     kill_group(process, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
-    wait_for(lambda: not any(map(_alive, workers)), 10)
+    wait_for(lambda: not any(map(is_alive, workers)), 10)
     process = start("fit", "--config", config, "--mode", "resume", cwd=tmp_path)
     wait_for(lambda: len(lineage(run_directory(tmp_path))["segments"]) == 2)
-    wait_for(lambda: len(_children(process.pid)) >= 2)
-    workers = _children(process.pid)
+    wait_for(lambda: len(children(process.pid)) >= 2)
+    workers = children(process.pid)
     process.kill()
     process.wait()
-    wait_for(lambda: not any(map(_alive, workers)), 10)
+    wait_for(lambda: not any(map(is_alive, workers)), 10)
     lit_rl("fit", "--config", config, "--mode", "resume", cwd=tmp_path)
     assert_same(run_directory(tmp_path), straight)
-
-
-def _children(pid: int) -> list[int]:
-    return [
-        int(status.parent.name) for status in Path("/proc").glob("[0-9]*/status") if f"PPid:\t{pid}\n" in _read(status)
-    ]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _alive(pid: int) -> bool:
-    text = _read(Path(f"/proc/{pid}/status"))
-    return bool(text) and "State:\tZ" not in text
 
 
 def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
@@ -153,11 +137,11 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(1.0)
     assert process.poll() is None, "the iteration goes on after the first"
-    workers = _children(process.pid)
+    workers = children(process.pid)
     assert len(workers) >= 2
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
-    wait_for(lambda: not any(map(_alive, workers)), 10)
+    wait_for(lambda: not any(map(is_alive, workers)), 10)
 
 
 def test_a_signal_before_the_first_iteration_leaves_a_run_that_resumes(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_rl.errors import DataError
-from lit_rl.interop.pickles import Global, Made, parse
-
-from .hostile import evil_pickle
+from lit_rl.state.pickles import Global, Made, parse
+from tests.interop.hostile import evil_pickle
 
 NOTHING: frozenset[str] = frozenset()
 

@@ -17,9 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_rl.errors import DataError
-from lit_rl.interop.tensors import Numbers, load_tensors
-
-from .hostile import Touch, evil_pickle
+from lit_rl.state.tensors import Numbers, load_tensors
+from tests.interop.hostile import Touch, evil_pickle
 
 
 def saved(value: object, legacy: bool = False) -> bytes:

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from lit_rl.errors import DataError
-from lit_rl.interop.archive import Archive, Limits
-from lit_rl.interop.pickles import Global, Made, Parsed, Persistent, parse
+from lit_rl.state.archive import Archive, Limits
+from lit_rl.state.pickles import Global, Made, Parsed, Persistent, parse
 
 _ITEM_BYTES = {
     "torch.DoubleStorage": 8,
@@ -30,14 +30,22 @@ _ITEM_BYTES = {
     "torch.CharStorage": 1,
     "torch.ByteStorage": 1,
     "torch.BoolStorage": 1,
+    "torch.ComplexFloatStorage": 8,
+    "torch.ComplexDoubleStorage": 16,
+    "torch.storage.UntypedStorage": 1,
 }
 _TENSOR = "torch._utils._rebuild_tensor_v2"
+_TYPED_TENSOR = "torch._utils._rebuild_tensor_v3"  # over bytes, with a dtype of its own
+_DTYPE_BYTES = {"torch.uint16": 2, "torch.uint32": 4, "torch.uint64": 8}
 _PARAMETER = "torch._utils._rebuild_parameter"
 _NUMPY_NUMBERS = frozenset(
     {"numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "_codecs.encode"}
 )
-_ALLOWED = frozenset({"collections.OrderedDict", _TENSOR, _PARAMETER, *_ITEM_BYTES, *_NUMPY_NUMBERS})
-_STORED_ONLY = Limits(members=1 << 16, compressed=False)
+_ALLOWED = frozenset(
+    {"collections.OrderedDict", _TENSOR, _TYPED_TENSOR, _PARAMETER, *_ITEM_BYTES, *_DTYPE_BYTES, *_NUMPY_NUMBERS}
+)
+# Nothing is packed, so no member can be larger than the file itself.
+_STORED_ONLY = Limits(members=1 << 16, member_bytes=1 << 62, total_bytes=1 << 62, compressed=False)
 _LEGACY_MAGIC = b"\x80\x02\x8a\n\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 _LEGACY_PICKLES = 5  # magic number, protocol, system info, the object, storage keys; then the raw bytes
 
@@ -70,6 +78,8 @@ def load_tensors(data: bytes, where: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # every kind comes out of torch.load; all mean the same here
         raise DataError(f"{where}: PyTorch cannot load it ({str(error).splitlines()[0][:200]}).") from None
 
@@ -93,7 +103,7 @@ def _check(parsed: Parsed, sizes: dict[str, int] | None, total: int, where: str)
     """Every storage has its bytes (`sizes`, by key; None where PyTorch checks that itself) and holds its
     tensors.
     """
-    elements: dict[str, int] = {}
+    elements: dict[str, int] = {}  # of each storage, in its own item size
     for reference in parsed.persistent:
         key, kind, count = _storage(reference, where)
         if sizes is not None and sizes.get(key) != count * _ITEM_BYTES[kind]:
@@ -104,6 +114,8 @@ def _check(parsed: Parsed, sizes: dict[str, int] | None, total: int, where: str)
     for made in parsed.made:
         if made.name == _TENSOR:
             _check_tensor(made, elements, where)
+        elif made.name == _TYPED_TENSOR:
+            _check_tensor(made, elements, where, _item_bytes(made, where))
         elif made.name == _PARAMETER:
             if not (made.args and isinstance(made.args[0], Made) and made.args[0].name == _TENSOR):
                 raise DataError(f"{where}: holds a parameter that is not a tensor.")
@@ -121,12 +133,21 @@ def _storage(reference: Persistent, where: str) -> tuple[str, str, int]:
     raise DataError(f"{where}: holds a storage reference that we do not read.")
 
 
-def _check_tensor(made: Made, elements: dict[str, int], where: str) -> None:
+def _item_bytes(made: Made, where: str) -> int:
+    match made.args:
+        case (Persistent(id=(_, Global(name="torch.storage.UntypedStorage"), *_)), *_, Global(name=dtype)) if (
+            dtype in _DTYPE_BYTES
+        ):
+            return _DTYPE_BYTES[dtype]
+    raise DataError(f"{where}: holds a tensor of a type that we do not read.")
+
+
+def _check_tensor(made: Made, elements: dict[str, int], where: str, item_bytes: int = 1) -> None:
     match made.args:
         case (Persistent(id=identity), int(offset), tuple(size), tuple(stride), *_) if (
             len(size) == len(stride) and offset >= 0 and all(type(n) is int and n >= 0 for n in (*size, *stride))
         ):
-            available = elements[identity[2]]
+            available = elements[identity[2]] // item_bytes
             count = math.prod(size)
             last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
             if count == 0 or (count <= available and last < available):

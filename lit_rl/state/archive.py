@@ -175,6 +175,9 @@ class Archive:
                 record = _END64.unpack(self._file.read(_END64.size))
                 if locator[2] != end or record[0] != b"PK\x06\x06" or record[1] != _END64.size - 12:
                     raise self._refuse("has a damaged 64-bit end record")
+                count = record[7] if count == 0xFFFF else count  # the short fields of a large file say "see there"
+                directory_size = record[8] if directory_size == 0xFFFFFFFF else directory_size
+                directory_start = record[9] if directory_start == 0xFFFFFFFF else directory_start
                 if (record[7], record[8], record[9]) != (count, directory_size, directory_start):
                     raise self._refuse("has two end records that disagree")
         if count > self._limits.members or directory_size > count * (1 << 12):

@@ -1,0 +1,141 @@
+"""`verify-checkpoint`: is a checkpoint whole, or every checkpoint of a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
+from lit_rl.run.directory import CHECKPOINTS, LINEAGE
+from lit_rl.state.checkpoint import (
+    LIGHTNING_FILE,
+    MANIFEST,
+    Checkpoint,
+    missing_files,
+    open_file,
+    rank_file,
+    read_manifest,
+)
+from lit_rl.state.parts import LIGHTNING_PARTS, RANK_PARTS, RUN_PARTS, by_part, check_finite
+from lit_rl.state.plain import digest
+from lit_rl.state.store import CheckpointStore
+
+
+@dataclass
+class Verdict:
+    """What was found out about one checkpoint: a line for each file and each part.
+
+    Args:
+        path: the checkpoint.
+        files: by name, `None` where it is good and else what is wrong.
+        parts: by name, the sha256 of its content.
+        problems: what is wrong beyond a single file.
+    """
+
+    path: Path
+    files: dict[str, str | None] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.problems and all(problem is None for problem in self.files.values())
+
+    def lines(self) -> list[str]:
+        """For people."""
+        width = max(map(len, [*self.files, *self.parts]), default=0)
+        lines = [f"{self.path}: {'good' if self.good else 'DAMAGED'}"]
+        lines += [f"  {name:<{width}}  {problem or 'good'}" for name, problem in self.files.items()]
+        lines += [f"  {name:<{width}}  {value[:16]}" for name, value in self.parts.items()]
+        return lines + [f"  {problem}" for problem in self.problems]
+
+    def plain(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "path": str(self.path),
+            "good": self.good,
+            "files": {name: problem or "good" for name, problem in self.files.items()},
+            "parts": self.parts,
+            "problems": self.problems,
+        }
+
+
+def verify_checkpoint(argv: list[str]) -> int:
+    """Run ``lit-rl verify-checkpoint``."""
+    parser = argparse.ArgumentParser(
+        prog="lit-rl verify-checkpoint",
+        description="Check every digest, open every part, and look for numbers that are not finite. Exit code 0 where "
+        "all is good, 65 where something is not.",
+    )
+    parser.add_argument("path", help="a checkpoint, or a run directory for every checkpoint in it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args(argv)
+    verdicts = [judge(path) for path in _checkpoints(arguments.path)]
+    good = all(verdict.good for verdict in verdicts)
+    if arguments.json:
+        print(json.dumps({"good": good, "checkpoints": [verdict.plain() for verdict in verdicts]}, indent=2))
+    else:
+        print("\n".join(line for verdict in verdicts for line in verdict.lines()))
+    return EXIT_OK if good else EXIT_DATA
+
+
+def _checkpoints(wanted: str) -> list[Path]:
+    """The checkpoint directories that a path names, oldest first; what has no readable manifest comes before."""
+    if "://" in wanted:
+        raise ConfigError(f"verify-checkpoint: '{wanted}' is a remote address; copy it to a local directory first.")
+    path = Path(wanted)
+    if not path.exists():
+        raise ConfigError(f"verify-checkpoint: '{wanted}' is not there.")
+    if path.name in (LIGHTNING_FILE, MANIFEST) and path.is_file():
+        path = path.parent
+    if path.is_file():
+        raise ConfigError(f"verify-checkpoint: '{wanted}' is a bare file, with no digests to check it against.")
+    if (path / CHECKPOINTS).is_dir() or (path / LINEAGE).exists():
+        path = path / CHECKPOINTS
+    elif (path / LIGHTNING_FILE).exists() or (path / MANIFEST).exists() or path.name != CHECKPOINTS:
+        return [path.resolve()]
+    known = CheckpointStore(path).inventory().checkpoints[::-1]
+    inside = [place for place in sorted(path.iterdir()) if place.is_dir()] if path.is_dir() else []
+    others = [p for p in inside if not (p.is_symlink() or p.name.startswith(".") or p in {c.path for c in known})]
+    if not known and not others:
+        raise DataError(f"{path} holds no checkpoint.")
+    return [*others, *(checkpoint.path for checkpoint in known)]
+
+
+def judge(path: Path) -> Verdict:
+    """Open a checkpoint as far as it can be opened."""
+    verdict = Verdict(path)
+    try:
+        checkpoint = Checkpoint(path, read_manifest(path))
+        verdict.files[MANIFEST] = None
+    except DataError as error:
+        verdict.files[MANIFEST] = str(error)
+        return verdict
+    opened: dict[str, Any] = {}
+    for name in checkpoint.manifest.files:
+        try:
+            opened[name] = open_file(checkpoint, name)
+            verdict.files[name] = None
+        except DataError as error:
+            verdict.files[name] = str(error)
+    verdict.files |= dict.fromkeys(missing_files(checkpoint.manifest), f"is not listed in {MANIFEST}")
+    if verdict.good:
+        _judge_parts(verdict, opened, checkpoint.manifest.world_size)
+    return verdict
+
+
+def _judge_parts(verdict: Verdict, opened: dict[str, Any], world_size: int) -> None:
+    lightning, ranks = opened[LIGHTNING_FILE], [opened[rank_file(rank)] for rank in range(world_size)]
+    try:
+        parts = by_part(lightning, ranks)
+        check_finite(lightning)
+    except (KeyError, TypeError, AttributeError) as error:
+        known = ", ".join([*LIGHTNING_PARTS, *RUN_PARTS, *RANK_PARTS])
+        verdict.problems.append(f"a part is missing or is not one ({error}); the parts are {known}")
+        return
+    except NotFinite as error:
+        verdict.problems.append(str(error))
+    verdict.parts = {name: digest(part) for name, part in parts.items()}
