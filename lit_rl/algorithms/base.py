@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -21,10 +21,11 @@ from lit_rl.algorithms.trainer import check_trainer
 from lit_rl.curriculum import Curriculum, CurriculumConfig, Level, LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.guard import check_obs
+from lit_rl.envs.failures import EnvironmentFailed
+from lit_rl.envs.guard import check_obs, check_step
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.normalize import Normalizer
-from lit_rl.envs.vector import VectorEnv
+from lit_rl.envs.vector import StepResult, VectorEnv
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
@@ -118,6 +119,10 @@ class RLModule(LightningModule):
         self.envs: VectorEnv | None = None
         self.on_ready: Callable[[], None] | None = None
         """Called once everything is in place and before the first iteration."""
+        self.on_boundary: Callable[[], None] | None = None
+        """Called at the end of every iteration, before anything of it is logged."""
+        self._restarts_here = 0
+        """Restarts of this rank's environments that are not in `counters` yet."""
         self.restarted_envs: list[int] = []
         """Environments whose episode in flight could not be brought back at the last resume."""
         self.evaluation_episodes = 20
@@ -295,13 +300,15 @@ class RLModule(LightningModule):
         if self._moments_apart:
             self.normalizer.begin_own()
         if self._resumed_rank is None:
-            self._obs = envs.reset()
+            with _at(self.counters.timesteps):
+                self._obs = envs.reset()
             check_obs(self._obs, envs.offset, self.counters.timesteps)
             self.normalizer.update_obs(self._obs)
             if self._moments_apart:
                 self.normalizer.merge(self.ranks.gather(self.normalizer.own))
         else:
-            restore(self.rank_parts(), RANK_PARTS, self._resumed_rank)
+            with _at(self.counters.timesteps):
+                restore(self.rank_parts(), RANK_PARTS, self._resumed_rank)
             self._resumed_rank = None
         self._policy_obs = self.normalizer.normalize_obs(self._obs)
         self._segment_start = (time.monotonic(), self.counters.timesteps, self.log_book.seconds)
@@ -315,7 +322,9 @@ class RLModule(LightningModule):
         self.counters.iterations += 1
         if self.curriculum is not None:
             self.curriculum.record(self.ended, self.counters.timesteps - before)
-        metrics |= self._evaluate_beside(before) | self._advance()
+        metrics |= self._evaluate_beside(before) | self._settle_envs() | self._advance()
+        if self.on_boundary is not None:
+            self.on_boundary()
         self.metrics = {**self.episodes.metrics(), **self._time_metrics(), **metrics}
         is_best = self.best.offer(self.score, self.counters.timesteps, self.score_level)
         self.evaluated_best = is_best and self.evaluated_now is not None
@@ -341,6 +350,32 @@ class RLModule(LightningModule):
             judged = found.on_level(level) if config.level == "all" else found
             self.curriculum.record_evaluation(judged.logged(self.levels, each=False))
         return metrics
+
+    def step_envs(self, actions: np.ndarray, t: int) -> StepResult:
+        """Step the environments, in step `t` of a rollout.
+
+        Raises:
+            EnvironmentFailed: one was lost, or sent what it may not; no moments or storage have been touched.
+        """
+        assert self.envs is not None
+        timesteps = self.counters.timesteps + t * self.env_config.n_envs
+        with _at(timesteps):
+            result = self.envs.step(actions)
+        check_step(result, self.envs.offset, timesteps)
+        self._restarts_here += len(result.restarts)
+        return result
+
+    def _settle_envs(self) -> dict[str, float]:
+        """Make anew which environments were lost since the last step, where that is wanted; returns metrics."""
+        if self.env_config.on_env_crash == "restart":
+            assert self.envs is not None
+            restarts = self.envs.settle()
+            if restarts:
+                self.normalizer.returns[[row for restart in restarts for row in restart.rows]] = 0.0
+                self._policy_obs = self.normalizer.normalize_obs(self._obs)
+            self.counters.env_restarts += sum(self.ranks.gather(self._restarts_here + len(restarts)))
+            self._restarts_here = 0
+        return {"env/restarts": self.counters.env_restarts} if self.counters.env_restarts else {}
 
     def _advance(self) -> dict[str, float]:
         """Let the curriculum change its level; returns metrics."""
@@ -529,6 +564,16 @@ class RLModule(LightningModule):
         """The hyperparameters as plain values."""
         settings: dict[str, Any] = to_plain_settings(dict(self.hparams))
         return settings
+
+
+@contextlib.contextmanager
+def _at(timesteps: int) -> Iterator[None]:
+    """Environments that fail in here do so at this timestep of the run."""
+    try:
+        yield
+    except EnvironmentFailed as error:
+        error.timesteps = timesteps
+        raise
 
 
 def _curriculum(config: CurriculumConfig | dict[str, Any] | None, n_envs: int) -> Curriculum | None:

@@ -30,7 +30,6 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.guard import check_step
 from lit_rl.errors import ConfigError, Diverged, did_you_mean
 from lit_rl.ops.distributions import StateDependentNoise
 from lit_rl.ops.gradients import clip_gradients, gradient_norm
@@ -245,8 +244,7 @@ class PPO(RLModule):
                 else:
                     action = torch.cat([act(net, _rows(now, group), drawn[group].clone()) for group in groups])
                 actions.append(action)
-                result = envs.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
-                check_step(result, envs.offset, self.counters.timesteps + t * self.env_config.n_envs)
+                result = self.step_envs(to_env(action.cpu().numpy(), policy), t)  # type: ignore[arg-type]
                 done = result.terminated | result.truncated
                 normalizer.update_obs(result.obs)
                 obs = normalizer.normalize_obs(result.obs)

@@ -8,7 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.algorithms.base import RLModule
 from lit_rl.callbacks.checkpointing import Checkpointer
-from lit_rl.errors import LitRLError, StorageError
+from lit_rl.envs.failures import EnvironmentLost
+from lit_rl.errors import EXIT_STOPPED, LitRLError, StorageError
 from lit_rl.state.snapshot import Snapshot
 
 
@@ -24,6 +25,8 @@ class Rescue(Callback):
     def __init__(self, checkpointer: Checkpointer) -> None:
         self._checkpointer = checkpointer
         self._snapshot: Snapshot | None = None
+        self._rank: dict[str, Any] | None = None
+        """This rank's state at the end of the iteration that is being logged."""
 
     def take(self, trainer: Trainer, module: RLModule) -> None:
         """Keep the state of this moment, which lies between two iterations."""
@@ -34,7 +37,13 @@ class Rescue(Callback):
             parts |= {f"schedule {i}": each.scheduler for i, each in enumerate(trainer.lr_scheduler_configs)}
             parts["precision"] = trainer.precision_plugin
             self._snapshot = Snapshot(list(module.state_dict().values()), trainer.optimizers, parts)
-        self._snapshot.take(module.rank_now())
+        self._snapshot.take(module.rank_now() if self._rank is None else self._rank)
+        self._rank = None
+        module.on_boundary = lambda: self._capture(module)
+
+    def _capture(self, module: RLModule) -> None:
+        """Environments may be lost at any moment: if they are by now, it shows before the iteration is logged."""
+        self._rank = module.rank_now()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -55,4 +64,6 @@ class Rescue(Callback):
         except LitRLError as error:
             exception.add_note(f"The state before this iteration could not be saved: {error}")
         else:
+            if isinstance(exception, EnvironmentLost):
+                exception.exit_code = EXIT_STOPPED
             exception.add_note(f"The state before this iteration, at timestep {timesteps:,}, is saved: mode: resume.")

@@ -17,6 +17,7 @@ from lightning.pytorch import Trainer
 
 from lit_rl.algorithms.base import RLModule
 from lit_rl.algorithms.evaluation import EvalConfig
+from lit_rl.algorithms.ppo import PPO
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.build import import_class
@@ -24,6 +25,9 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.schedules import Schedule
 from lit_rl.run.config import ResumeConfig, WarmstartConfig
+
+ALGORITHMS = (PPO,)
+"""Importing them is what makes their short names known."""
 
 LINKED = {
     "env": "env",

@@ -13,7 +13,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms.base import RLModule
 from lit_rl.algorithms.evaluation import EvalConfig
-from lit_rl.algorithms.ppo import PPO
 from lit_rl.algorithms.trainer import check_trainer
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.cli.check import LINKED, check_keys, check_options, model_class, read_yaml
@@ -27,9 +26,6 @@ from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.plan import prepare_evaluation
 from lit_rl.run.sources import find
-
-ALGORITHMS = (PPO,)
-"""Importing them is what makes their short names known."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": -1,

@@ -165,6 +165,8 @@ def _lines(d: dict[str, Any]) -> list[str]:
             f"level: {level['index']} of 0 to {level['of'] - 1}, '{level['name']}', {level['episodes']:,} episodes and "
             f"{level['timesteps']:,} timesteps"
         )
+    if d["counters"].get("env_restarts"):
+        lines.append(f"restarts of environments: {d['counters']['env_restarts']:,}")
     if d.get("score") is not None:
         lines.append(f"score: {d['score']:.6g}")
     lines.append(f"weights: {len(d['tensors'])} tensors")

@@ -107,14 +107,18 @@ def _atari(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:
 
 def _image_wrappers(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:
     from lit_rl.envs.wrappers.channels_first import ChannelsFirst, needs_transpose
+    from lit_rl.envs.wrappers.checked import Checked
     from lit_rl.envs.wrappers.frame_stack import FrameStack
 
     n_stack = config.frame_stack or (4 if config.atari else None)
+    wrapped: gym.Env[Any, Any] = Checked(env)
     if n_stack is not None and n_stack > 1:
-        env = FrameStack(env, n_stack)
-    space = env.observation_space
+        wrapped = FrameStack(wrapped, n_stack)
+    space = wrapped.observation_space
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
-    return ChannelsFirst(env) if any(needs_transpose(part) for part in parts) else env
+    if any(needs_transpose(part) for part in parts):
+        wrapped = ChannelsFirst(wrapped)
+    return env if isinstance(wrapped, Checked) else wrapped  # its slot looks at the outermost ones
 
 
 def _check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:

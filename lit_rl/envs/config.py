@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lit_rl.errors import ConfigError, did_you_mean
 
@@ -11,6 +11,7 @@ from lit_rl.errors import ConfigError, did_you_mean
 # `list[Any]` it takes a mapping with a `class_path` for something to instantiate.
 
 Backend = Literal["auto", "sync", "async", "native"]
+OnCrash = Literal["stop", "restart"]
 
 
 @dataclass
@@ -67,7 +68,11 @@ class EnvConfig:
         frame_stack: the last K observations as one, zeros before an episode's start, as SB3's VecFrameStack.
         max_episode_steps: time limit; `null` keeps the environment's own.
         fresh_instance: make the environment anew for every episode, for environments that carry state across resets.
-        step_timeout: seconds after which a worker that does not answer counts as hung; `null` waits for ever.
+        step_timeout: seconds that one step, reset or look at an environment may take before it counts as hung; `null`
+            waits for ever. It needs worker processes, which `auto` then takes.
+        on_env_crash: what to do when an environment raises, dies or hangs: `stop` saves the state before the iteration
+            and ends with exit code 75; `restart` makes it anew and begins its next episode.
+        max_restarts: with `restart`, how many come in a row, without a whole iteration between, before the run stops.
     """
 
     id: str | None = None
@@ -83,6 +88,8 @@ class EnvConfig:
     max_episode_steps: int | None = None
     fresh_instance: bool = False
     step_timeout: float | None = None
+    on_env_crash: OnCrash = "stop"
+    max_restarts: int = 10
 
     def __post_init__(self) -> None:
         self.wrappers = [_wrapper(wrapper, i) for i, wrapper in enumerate(self.wrappers)]
@@ -99,6 +106,28 @@ class EnvConfig:
                 "env.backend: native steps all environments in one array and takes no wrappers, atari, frame_stack "
                 "or fresh_instance; remove them or use backend: sync."
             )
+        self._check_crashes()
+
+    def _check_crashes(self) -> None:
+        if self.step_timeout is not None and self.step_timeout <= 0:
+            raise ConfigError(f"env.step_timeout is {self.step_timeout:g}; give seconds above 0, or null for no limit.")
+        if self.step_timeout is not None and self.backend in ("sync", "native"):
+            raise ConfigError(
+                f"env.step_timeout: backend: {self.backend} steps environments in the trainer's own process, which "
+                "cannot leave one that hangs; use backend: async, or remove step_timeout."
+            )
+        if self.on_env_crash not in get_args(OnCrash):
+            raise ConfigError(
+                f"env.on_env_crash: '{self.on_env_crash}' is not one of {', '.join(get_args(OnCrash))}."
+                f"{did_you_mean(self.on_env_crash, get_args(OnCrash))}"
+            )
+        if self.on_env_crash == "restart" and self.backend == "native":
+            raise ConfigError(
+                "env.on_env_crash: restart makes single environments anew, and backend: native has none; use "
+                "backend: sync or async, or on_env_crash: stop."
+            )
+        if self.max_restarts < 1:
+            raise ConfigError(f"env.max_restarts is {self.max_restarts}; give at least 1, or on_env_crash: stop.")
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> EnvConfig:

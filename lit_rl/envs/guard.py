@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lit_rl.envs.vector import EnvironmentFailed, StepResult
+from lit_rl.envs.failures import EnvironmentFailed
+from lit_rl.envs.vector import StepResult
 from lit_rl.ops.tree import Obs, leaves
 
 

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from lit_rl.curriculum.levels import Level, Mix
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, SyncVectorEnv, VectorEnv
 from lit_rl.envs.workers import AsyncVectorEnv
@@ -74,13 +75,14 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
 
     One instance plays some steps of several episodes, cutting each off, and each but the first is replayed in a new
     one. Both belong to the check alone: their seeds and actions come from a stream of its own. Wrappers that make
-    episodes of lives do not reset in mid-game; there one episode is played and replayed.
+    episodes of lives do not reset in mid-game; there one episode is played and replayed. Where `on_env_crash` is
+    `restart`, an environment that raises is looked at no further; what resume brings back is checked then, too.
     """
     rng = generator(run_seed, Stream.PROBE)
     played = Slot(config, run_seed, 0, Stream.PROBE, levels)
+    exact: bool | None = None
     try:
-        _play(played, rng, _PROBE_STEPS)
-        exact: bool | None = None
+        seconds = _play(played, rng, _PROBE_STEPS)
         for i in range(1, _PROBE_EPISODES):
             # one step more each time: where every episode has the same length, some must be cut in the middle
             seconds = _play(played, rng, _PROBE_STEPS + i)
@@ -94,6 +96,10 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
             played = Slot(config, run_seed, 0, Stream.PROBE, levels)
             seconds = _play(played, rng, _PROBE_STEPS)
             exact = _comes_back(played, config, run_seed, levels)
+    except EnvironmentLost:
+        if config.on_env_crash != "restart":
+            raise
+        seconds, exact = 0.0, exact is not False
     finally:
         played.close()
     return Probe(
@@ -144,8 +150,8 @@ def make_vector(
     """The environments `rows` (global indices) of the run, with the levels of its curriculum, if it has one.
 
     `auto` takes worker processes where a step of all environments is dear and there is more than one core, and steps
-    them in this process otherwise. Both resume exactly and neither changes what is learned. `sharing` is how many ranks
-    share this machine's cores.
+    them in this process otherwise. Both resume exactly and neither changes what is learned. With `step_timeout` it
+    takes worker processes always. `sharing` is how many ranks share this machine's cores.
     """
     if config.backend == "native":
         if levels:
@@ -163,7 +169,8 @@ def make_vector(
     backend = config.backend
     if backend == "auto":
         dear = looked.step_seconds * len(rows) > _WORTH_A_PROCESS_S
-        backend = "async" if dear and cores > 1 and n_workers > 1 else "sync"
+        can_be_left = config.step_timeout is not None  # an environment that hangs, which takes a process of its own
+        backend = "async" if can_be_left or (dear and cores > 1 and n_workers > 1) else "sync"
     envs: VectorEnv
     if backend == "async":
         envs = AsyncVectorEnv(

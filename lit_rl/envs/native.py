@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import Restart
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import EpisodeSeeds, Stream
@@ -122,6 +123,9 @@ class NativeVectorEnv:
             episodes.append(Episode(self.offset + row, float(self._ret[row]), int(self._length[row]), None))
             self._ret[row], self._length[row] = 0.0, 0
         return StepResult(obs, np.asarray(reward, dtype=np.float64), terminated, truncated, finals, episodes)
+
+    def settle(self) -> list[Restart]:
+        return []
 
     def capture(self) -> list[dict[str, Any]]:
         own = self._env.get_states() if self._exact else [{} for _ in range(self.n_envs)]

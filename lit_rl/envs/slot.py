@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import struct
+import traceback
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +20,9 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost, Rubbish, wrong_observation, wrong_reward
 from lit_rl.envs.monitor import EpisodeMonitor
+from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import EpisodeSeeds, Stream
 from lit_rl.ops.tree import tree_map
 
@@ -105,9 +110,32 @@ class ActionLog:
         """Forget all."""
         self._count = 0
 
+    def __len__(self) -> int:
+        return self._count
+
     def array(self) -> np.ndarray:
         """A copy, [steps, ...]."""
         return np.zeros(0) if self._rows is None or self._count == 0 else self._rows[: self._count].copy()
+
+
+def _named(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Whatever an environment raises in a method of its slot, the error names the environment."""
+
+    @functools.wraps(method)
+    def guarded(slot: Slot, *args: Any) -> Any:
+        try:
+            return method(slot, *args)
+        except Rubbish as rubbish:
+            raise EnvironmentFailed(f"{slot.name} sent {rubbish}{slot.place}.") from None
+        except LitRLError:
+            raise
+        except Exception as error:
+            said = " ".join(traceback.format_exception_only(error)[-1].split()).rstrip(".")
+            lost = EnvironmentLost(f"{slot.name} raised {said}{slot.place}.")
+            lost.add_note("".join(traceback.format_exception(error)).rstrip())
+            raise lost from error
+
+    return guarded
 
 
 class Slot:
@@ -142,13 +170,31 @@ class Slot:
         self._monitor: EpisodeMonitor
         self._made_with: dict[str, Any] | None = None
         self._is_new = False
+        self._resetting = False
         self.episode = -1
         self._first_episode = 0
         self._actions = ActionLog()
         self._tokens: list[bytes] = []
         self._trace = 0
+        self.tick: Callable[[], object] = int
+        """Called before each step of a replay, which may take long."""
         self._make(0)
 
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return f"environment {self.index} ({self._config.name})"
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for messages."""
+        if self._resetting:
+            return f" in the reset of episode {self.episode}"
+        if self.episode < 0:
+            return ""
+        return f" in episode {self.episode}, step {len(self._actions)}"
+
+    @_named
     def _make(self, level: int) -> None:
         """Make the environment with the keyword arguments of a level."""
         finished = []
@@ -160,6 +206,7 @@ class Slot:
         self.env, self._monitor = make_env(config, self.index)
         self._monitor.finished = finished
         self._action_spaces = _action_spaces(self.env)
+        self._space = self.env.observation_space
         self._made_with, self._is_new = own, True
 
     def _next_level(self) -> int:
@@ -183,7 +230,22 @@ class Slot:
         for space in self._action_spaces:
             space.seed(seed)
         self._is_new = False
-        return self.env.reset(seed=seed)[0]
+        obs = self.env.reset(seed=seed)[0]
+        wrong = wrong_observation(obs, self._space)
+        if wrong is not None:
+            raise Rubbish(wrong)
+        return obs
+
+    def restart(self) -> Any:
+        """Make the environment anew after it failed, and begin the next episode; returns its first observation.
+
+        The broken episode is in no statistics.
+        """
+        with contextlib.suppress(Exception):
+            self.env.close()
+        self._made_with = None
+        self._make(0)
+        return self._begin()
 
     def begin(self) -> Any:
         """Start the next episode, wherever the environment is; returns its first observation."""
@@ -191,8 +253,10 @@ class Slot:
             self._make(self._monitor.level)
         return self._begin()
 
+    @_named
     def _begin(self) -> Any:
         self.episode += 1
+        self._resetting = True
         level = self._next_level()
         if self._monitor.over:  # this reset will be a true one
             if self._config.fresh_instance and not self._is_new:  # not at a lost life: the game goes on
@@ -210,12 +274,17 @@ class Slot:
             self._tokens, self._monitor.tokens = self._monitor.tokens, []
             self._trace = 0
         self._trace = _checksum(obs, self._trace)
+        self._resetting = False
         return obs
 
+    @_named
     def step(self, action: Any) -> Transition:
         """Take one step, and begin the next episode where this one ends."""
         self._actions.append(action)
         obs, reward, terminated, truncated, _ = self.env.step(action)
+        wrong = wrong_observation(obs, self._space) or wrong_reward(reward)
+        if wrong is not None:
+            raise Rubbish(wrong)
         value = float(reward)
         self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:
@@ -278,6 +347,7 @@ class Slot:
         for action in state.actions:
             if self.episode > state.episode:
                 return None
+            self.tick()
             obs = self.step(action).obs
         self.take_finished()
         same = self.episode == state.episode and self._first_episode == state.first_episode

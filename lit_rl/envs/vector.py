@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import gymnasium as gym
@@ -13,17 +13,13 @@ from gymnasium import spaces
 from lit_rl.curriculum.levels import Level
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
 from lit_rl.envs.slot import Slot
-from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import Stream
-from lit_rl.ops.tree import Obs
+from lit_rl.ops.tree import Obs, tree_map
 
 Grade = Literal["exact", "boundary"]
 """How much of an episode in flight a checkpoint can bring back: all of it, or its next episode's start."""
-
-
-class EnvironmentFailed(LitRLError):
-    """An environment crashed, hung or sent what no environment may send."""
 
 
 @dataclass
@@ -36,6 +32,8 @@ class StepResult:
         terminated, truncated: bool [N].
         finals: (row, last observation) of every episode that ended with this step.
         episodes: finished episodes of the environments below all wrappers, in row order.
+        restarts: environments that were lost and made anew. For them the step counts as truncated at the observation
+            before it, with reward 0, and they are in their next episode.
     """
 
     obs: Obs
@@ -44,6 +42,7 @@ class StepResult:
     truncated: np.ndarray
     finals: list[tuple[int, Any]]
     episodes: list[Episode]
+    restarts: list[Restart] = field(default_factory=list)
 
 
 class VectorEnv(Protocol):
@@ -63,6 +62,12 @@ class VectorEnv(Protocol):
 
     def step(self, actions: np.ndarray) -> StepResult:
         """Step every environment; episodes that end begin anew in the same step."""
+
+    def settle(self) -> list[Restart]:
+        """An iteration has ended: make anew what was lost since the last step, where that is wanted.
+
+        The observations given last then show the new episodes.
+        """
 
     def capture(self) -> list[dict[str, Any]]:
         """State of every environment, plain values and arrays."""
@@ -86,16 +91,17 @@ def observation_batch(space: spaces.Space[Any], n: int) -> Obs:
 
 
 def write_row(batch: Obs, row: int, obs: Any) -> None:
-    """Put one environment's observation into its row of the batch.
-
-    Raises:
-        ValueError: its shape is not the space's.
-    """
+    """Put one environment's observation, which its slot has looked at, into its row of the batch."""
     if isinstance(batch, dict):
         for key, part in batch.items():
             part[row] = obs[key]
     else:
         batch[row] = obs
+
+
+def copy_row(batch: Obs, row: int) -> Any:
+    """One environment's observation, as a copy."""
+    return tree_map(lambda part: part[row].copy(), batch)
 
 
 class SyncVectorEnv:
@@ -113,7 +119,7 @@ class SyncVectorEnv:
         key: tuple[int, ...] = (),
     ) -> None:
         self.offset, self.n_envs = rows.start, len(rows)
-        self._name = config.name
+        self._restarts = Restarts(config)
         self._slots: list[Slot] = []
         try:
             for index in rows:
@@ -142,19 +148,35 @@ class SyncVectorEnv:
         actions = actions.astype(self.action_space.dtype)  # a copy: the slots keep them in their logs
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
+        restarts: list[Restart] = []
         for row, slot in enumerate(self._slots):
             try:
                 obs, self._reward[row], terminated, truncated, final = slot.step(actions[row])
-                write_row(self._obs, row, obs)
-            except Exception as error:
-                error.add_note(f"in environment {slot.index} ({self._name}), episode {slot.episode}")
-                raise
+            except EnvironmentLost as error:
+                final = copy_row(self._obs, row)
+                obs, self._reward[row], terminated, truncated = self._restart(row, error, restarts), 0.0, False, True
+            write_row(self._obs, row, obs)
             self._terminated[row] = terminated
             self._truncated[row] = truncated
             if final is not None:
                 finals.append((row, final))
                 episodes += slot.take_finished()
-        return StepResult(self._obs, self._reward, self._terminated, self._truncated, finals, episodes)
+        return StepResult(self._obs, self._reward, self._terminated, self._truncated, finals, episodes, restarts)
+
+    def _restart(self, row: int, error: EnvironmentLost, restarts: list[Restart]) -> Any:
+        """Make an environment anew; returns the first observation of its next episode."""
+        while True:
+            restart = Restart((row,), str(error))
+            self._restarts.count(restart, error)
+            restarts.append(restart)
+            try:
+                return self._slots[row].restart()
+            except EnvironmentLost as again:
+                error = again
+
+    def settle(self) -> list[Restart]:
+        self._restarts.iteration_ended()
+        return []
 
     def capture(self) -> list[dict[str, Any]]:
         return [slot.capture().to_plain() for slot in self._slots]

@@ -12,6 +12,8 @@ FREE = (
     "env.backend",
     "env.n_workers",
     "env.step_timeout",
+    "env.on_env_crash",
+    "env.max_restarts",
     "evaluation.stop_on_reward",
     "max_bad_updates",
 )

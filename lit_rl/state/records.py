@@ -26,6 +26,7 @@ class Counters:
         gradient_steps: steps of the optimizer.
         bad_updates: minibatches that were skipped because their loss or gradient was not finite.
         bad_updates_in_a_row: how many of these were the last ones.
+        env_restarts: how often lost environments were made anew.
     """
 
     timesteps: int = 0
@@ -35,6 +36,7 @@ class Counters:
     gradient_steps: int = 0
     bad_updates: int = 0
     bad_updates_in_a_row: int = 0
+    env_restarts: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

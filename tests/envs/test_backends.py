@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.workers import AsyncVectorEnv
 from lit_rl.errors import ConfigError
@@ -146,9 +147,10 @@ def test_an_exception_says_in_which_environment_it_was_raised():
     ours = sync(config_of("Fails", kwargs={"how": "raise", "at": 2}))
     ours.reset()
     ours.step(np.array([1, 1, 1]))
-    with pytest.raises(RuntimeError, match="the walls fell down") as caught:
+    words = r"environment 0 .* raised RuntimeError: the walls fell down in episode 0, step 2\."
+    with pytest.raises(EnvironmentLost, match=words) as caught:
         ours.step(np.array([1, 1, 1]))
-    assert "environment 0" in caught.value.__notes__[0]
+    assert "Traceback" in caught.value.__notes__[0]
 
 
 def test_a_program_that_forgets_to_close_its_workers_ends_all_the_same() -> None:

@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+from lit_rl.envs import make
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentFailed, wrong_observation, wrong_reward
 from lit_rl.envs.guard import check_step
-from lit_rl.envs.vector import EnvironmentFailed, StepResult
+from lit_rl.envs.vector import StepResult, SyncVectorEnv
 from tests.helpers import envs
 from tests.helpers.ppo import make_ppo
 
 N = 3
+SOUND = SyncVectorEnv(EnvConfig(class_path=envs.PATH + "DictWalk"), 0, range(1))
+SPACES = SOUND.observation_space, SOUND.action_space
 
 
 def step_result(**changes):
@@ -83,6 +88,84 @@ def test_moments_are_not_touched_by_the_step_that_is_refused(kwargs, words):
         ppo.collect()
     assert len(seen) == 1
     assert all(bool(buffer.isfinite().all()) for buffer in ppo.normalizer.buffers())
+
+
+RUBBISH = [
+    ("shape", r"an observation of shape \(3,\), and its space has \(2,\), in 'vector'"),
+    ("kind", r"an observation of type float64, and its space has uint8, in 'image'"),
+    ("text", r"an observation of type ndarray \(<U1\), and its space has float32, in 'vector'"),
+    ("large", r"an observation of type int64 with numbers that its space's uint8 cannot hold, in 'image'"),
+    ("missing", r"an observation without 'parity'"),
+    ("no dict", r"an observation that is a ndarray, and its space is a Dict"),
+    ("reward", r"a reward that is no number: ndarray array\(\[0\., 0\.\]\)"),
+    ("no reward", r"a reward that is no number: NoneType None"),
+]
+
+
+@pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
+@pytest.mark.parametrize(("what", "words"), RUBBISH)
+def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, words, backend, monkeypatch):
+    """At the second step; `restart` is for crashes and does not help here."""
+    monkeypatch.setattr(make, "probe", lambda *_: make.Probe("exact", 0.0, *SPACES))
+    env = {"class_path": envs.PATH + "Rubbish", "kwargs": {"what": what}, "n_envs": 2, "on_env_crash": "restart"}
+    ppo = make_ppo({**env, "backend": backend, "n_workers": 1, "normalize": {"obs": True}}, policy="MultiInputPolicy")
+    seen = []
+    update = ppo.normalizer.update_obs
+    ppo.normalizer.update_obs = lambda obs: (update(obs), seen.append(1))
+    try:
+        place = r"in episode 0, step 2\. \(timestep 2\)"
+        with pytest.raises(EnvironmentFailed, match=rf"^environment 0 \(.*Rubbish\) sent {words} {place}$"):
+            ppo.collect()
+        assert len(seen) == 1
+    finally:
+        ppo.teardown("fit")
+
+
+@pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
+@pytest.mark.parametrize(("what", "words"), [(what, words) for what, words in RUBBISH if "reward" not in what])
+def test_the_first_observation_must_be_of_the_space_too(what, words, backend, monkeypatch):
+    monkeypatch.setattr(make, "probe", lambda *_: make.Probe("exact", 0.0, *SPACES))
+    env = {"class_path": envs.PATH + "Rubbish", "kwargs": {"what": what, "at": 0}, "backend": backend}
+    with pytest.raises(EnvironmentFailed, match=rf"^environment 0 .* sent {words} in the reset of episode 0\. \(times"):
+        make_ppo(env, policy="MultiInputPolicy")
+
+
+@pytest.mark.parametrize(
+    "obs",
+    [
+        np.array([1.0, 2.0]),  # wider, as many environments send
+        np.array([1, 2]),
+        [1.0, 2.0],
+    ],
+)
+def test_what_fits_into_the_space_passes(obs):
+    assert wrong_observation(obs, spaces.Box(-10.0, 10.0, (2,), np.float32)) is None
+
+
+def test_numbers_of_a_set_pass_as_python_writes_them():
+    assert wrong_observation(1, spaces.Discrete(2)) is None
+    assert wrong_observation([True, False], spaces.MultiBinary(2)) is None
+    assert wrong_observation(1.0, spaces.Discrete(2)) is not None
+    assert wrong_observation([[1.0], [1.0, 2.0]], spaces.Box(0, 1, (2, 2))) is not None
+
+
+@pytest.mark.parametrize("reward", [1, 1.5, True, np.float32(2), np.bool_(True), np.array(1.0), np.array([3])])
+def test_every_form_of_one_number_is_a_reward(reward):
+    assert wrong_reward(reward) is None
+
+
+@pytest.mark.parametrize("reward", [None, "1.0", 1j, np.array([1, 2]), np.array("1")])
+def test_what_is_no_reward(reward):
+    assert "no number" in wrong_reward(reward)
+
+
+def test_a_stack_of_frames_does_not_hide_a_wrong_shape():
+    """One number would be broadcast into the stack."""
+    config = EnvConfig(class_path=envs.PATH + "SendsBad", kwargs={"what": "shape", "at": 1}, frame_stack=2)
+    venv = SyncVectorEnv(config, 0, range(1))
+    venv.reset()
+    with pytest.raises(EnvironmentFailed, match=r"shape \(1,\), and its space has \(2,\)"):
+        venv.step(np.ones(1, np.int64))
 
 
 def test_the_first_observations_are_checked_too():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.vector import EnvironmentFailed
+from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.workers import AsyncVectorEnv
 from lit_rl.errors import ConfigError
 from tests.helpers import envs
@@ -44,28 +44,71 @@ def wait_for(condition, seconds):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("raise", r"environment 0 \(tests\.helpers\.envs\.Fails\) raised RuntimeError: the walls fell down"),
-        ("exit", r"environments 0 to 1 \(tests\.helpers\.envs\.Fails\): the worker ended with exit code 3"),
-        ("hang", r"environments 0 to 1 \(tests\.helpers\.envs\.Fails\) did not answer within 0\.5 s"),
+        ("raise", r"raised RuntimeError: the walls fell down in episode 0, step 2\."),
+        ("exit", r": the worker process ended with exit code 3 in episode 0\."),
+        ("segfault", r": the worker process was killed by SIGSEGV in episode 0\."),
+        ("kill", r": the worker process was killed by SIGKILL in episode 0\."),
+        ("hang", r"did not answer within 0\.5 s \(env\.step_timeout\) in episode 0; its worker was killed\."),
     ],
 )
-def test_a_failure_names_its_environment_within_seconds_and_leaves_no_process(how, message):
-    venv = start({"how": how, "at": 2}, step_timeout=0.5)
-    pids = [worker.pid for worker in venv._workers]
+def test_a_failure_names_its_environment_within_seconds_and_leaves_no_process(how, message, capfd):
+    venv = start({"how": how, "at": 2, "only": 2, "words": "my last words"}, step_timeout=0.5)
+    pids = [worker.process.pid for worker in venv._workers]
     try:
         venv.reset()
         venv.step(np.ones(4, np.int64))
         begin = time.monotonic()
-        with pytest.raises(EnvironmentFailed, match=message) as caught:
-            venv.step(np.ones(4, np.int64))
+        who = r"^environment 3 \(tests\.helpers\.envs\.Fails\)"
+        with pytest.raises(EnvironmentLost, match=f"{who} ?{message}") as caught:
+            venv.step(np.array([1, 1, 1, 2]))
         assert time.monotonic() - begin < 5
+        note = caught.value.__notes__[0]
         if how == "raise":
-            assert "Traceback" in caught.value.__notes__[0]
+            assert "Traceback" in note
+        else:
+            assert note.startswith("last words of the worker:\nmy last words")
+            assert ("Segmentation fault" in note) == (how == "segfault")
     finally:
         begin = time.monotonic()
         venv.close()
     assert time.monotonic() - begin < 5
     assert not any(alive(pid) for pid in pids)
+    assert "my last words" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("call", ["reset", "capture", "restore"])
+def test_a_hang_is_seen_whatever_is_asked(call):
+    if call == "reset":
+        venv = start({"how": "hang", "at": 0}, step_timeout=0.5, n_envs=2)
+        calls = {"reset": venv.reset}
+    else:
+        venv = start({"how": "hang", "at": 3}, step_timeout=0.5, n_envs=2)
+        venv.reset()
+        states = venv.capture()
+        states[0]["actions"] = np.ones(3, np.int64)
+        calls = {"capture": venv.capture, "restore": lambda: venv.restore(states)}
+        if call == "capture":
+            os.kill(venv._workers[0].process.pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(EnvironmentLost, match=r"^environment 0 .* within 0\.5 s \(env\.step_timeout\)"):
+            calls[call]()
+        assert time.monotonic() - begin < 5
+    finally:
+        venv.close()
+
+
+def test_a_replay_may_take_longer_than_the_timeout_as_long_as_it_gets_on():
+    venv = start({"seconds": 0.06}, n_envs=1, name="Slow", step_timeout=0.5)
+    try:
+        venv.reset()
+        for _ in range(20):
+            venv.step(np.ones(1, np.int64))
+        begin = time.monotonic()
+        assert venv.restore(venv.capture())[1] == []
+        assert time.monotonic() - begin > 1
+    finally:
+        venv.close()
 
 
 def test_a_worker_that_was_killed_is_named_at_the_next_call_whatever_it_is():
@@ -73,10 +116,10 @@ def test_a_worker_that_was_killed_is_named_at_the_next_call_whatever_it_is():
     try:
         venv.reset()
         states = venv.capture()
-        venv._workers[1].kill()
-        venv._workers[1].join()
+        venv._workers[1].process.kill()
+        venv._workers[1].process.join()
         for call in (lambda: venv.step(np.ones(2, np.int64)), venv.capture, lambda: venv.restore(states)):
-            with pytest.raises(EnvironmentFailed, match=r"environments 1 to 1 .* exit code -9"):
+            with pytest.raises(EnvironmentLost, match=r"environment 1 .* was killed by SIGKILL between two steps"):
                 call()
     finally:
         venv.close()
@@ -93,7 +136,7 @@ def test_signals_to_workers_are_left_to_the_trainer():
         venv.reset()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             for worker in venv._workers:
-                os.kill(worker.pid, number)
+                os.kill(worker.process.pid, number)
             time.sleep(0.02)
             assert venv.step(np.ones(2, np.int64)).obs.shape == (2, 2)
     finally:
@@ -107,7 +150,7 @@ from tests.envs.test_workers import start
 if __name__ == "__main__":
     venv = start({"how": sys.argv[1], "at": 2}, n_envs=2)
     venv.reset()
-    print(*[worker.pid for worker in venv._workers], flush=True)
+    print(*[worker.process.pid for worker in venv._workers], flush=True)
     if sys.argv[1] == "hang":
         for _ in range(2):
             venv.step(np.ones(2, np.int64))

@@ -6,7 +6,10 @@ Importable from the project's root, so that worker processes find them.
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
+import signal
+import sys
 import time
 
 import gymnasium as gym
@@ -174,7 +177,7 @@ class ReusesBuffer(Walk):
 
 
 class SendsBad(Walk):
-    """Sends `value` as `what` ("obs", "reward", "reset") at step `at` of an episode."""
+    """Sends `value` as `what` ("obs", "reward", "reset"), or half an observation ("shape"), at step `at`."""
 
     def __init__(self, what="obs", value=float("nan"), at=3, last=False):
         super().__init__()
@@ -191,6 +194,8 @@ class SendsBad(Walk):
         if self.steps == self.at:
             if self.what == "obs":
                 obs[1] = self.value
+            elif self.what == "shape":
+                obs = obs[:1]
             elif self.what == "reward":
                 reward = self.value
             truncated = self.last
@@ -218,23 +223,104 @@ class Integers(Walk):
 
 
 class Fails(Walk):
-    """Ends its process ("exit"), raises ("raise") or hangs ("hang") at step `at` of an episode.
+    """Fails at step `at` of an episode (0: at the reset), in the way `how` says.
 
-    The first look at an environment happens in the trainer's process (id `home`): it fails in others only.
+    "raise", "exit" (its process ends with 3), "segfault", "kill" (by SIGKILL) or "hang". The first look at an
+    environment happens in the trainer's process (id `home`): it fails in others only.
+
+    Args:
+        only: the action that does it; any action, where there is none.
+        once: a file; where there is one, it is made, and nothing fails once it is there.
+        words: written to standard error before.
     """
 
-    def __init__(self, how="raise", at=2, home=0):
+    def __init__(self, how="raise", at=2, home=0, only=None, once=None, words=None):
         super().__init__()
-        self.how, self.at, self.home = how, at, home
+        self.how, self.at, self.home, self.only, self.once, self.words = how, at, home, only, once, words
+
+    def _fail(self):
+        if os.getpid() == self.home or (self.once is not None and os.path.exists(self.once)):
+            return
+        if self.once is not None:
+            open(self.once, "x").close()
+        if self.words is not None:
+            print(self.words, file=sys.stderr)
+        if self.how == "exit":
+            os._exit(3)
+        if self.how == "segfault":
+            ctypes.string_at(0)
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "hang":
+            time.sleep(600)
+        raise RuntimeError("the walls fell down")
+
+    def reset(self, *, seed=None, options=None):
+        if self.at == 0:
+            self._fail()
+        return super().reset(seed=seed, options=options)
 
     def step(self, action):
-        if self.steps + 1 == self.at and os.getpid() != self.home:
-            if self.how == "exit":
-                os._exit(3)
-            if self.how == "hang":
-                time.sleep(600)
-            raise RuntimeError("the walls fell down")
+        if self.steps + 1 == self.at and self.only in (None, int(action)):
+            self._fail()
         return super().step(action)
+
+
+class Slow(Walk):
+    """Every step takes some seconds."""
+
+    def __init__(self, seconds=0.1):
+        super().__init__()
+        self.seconds = seconds
+
+    def step(self, action):
+        time.sleep(self.seconds)
+        return super().step(action)
+
+
+class NoisyFails(Fails):
+    """The same with noise from its own generator; seeds matter."""
+
+    def move(self, action):
+        return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class Rubbish(DictWalk):
+    """Sends what is none of its space: `what` at step `at` of an episode (0: at the reset).
+
+    Of observations: "shape", "kind", "text", "large", "missing", "no dict". Of rewards: "reward" (two
+    numbers), "no reward".
+    """
+
+    def __init__(self, what="shape", at=2):
+        super().__init__()
+        self.what, self.at = what, at
+
+    def _obs(self):
+        obs = super()._obs()
+        if self.steps != self.at:
+            return obs
+        if self.what == "shape":
+            obs["vector"] = np.zeros(3, np.float32)
+        elif self.what == "kind":
+            obs["image"] = obs["image"] + 0.5
+        elif self.what == "text":
+            obs["vector"] = np.array(["a", "b"])
+        elif self.what == "missing":
+            del obs["parity"]
+        elif self.what == "no dict":
+            return obs["vector"]
+        elif self.what == "large":
+            obs["image"] = obs["image"] + np.full((36, 36, 3), 256)
+        return obs
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.steps == self.at and self.what == "reward":
+            reward = np.zeros(2)
+        elif self.steps == self.at and self.what == "no reward":
+            reward = None
+        return obs, reward, terminated, truncated, info
 
 
 class TupleActions(Walk):

@@ -137,8 +137,11 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(1.0)
     assert process.poll() is None, "the iteration goes on after the first"
+    workers = children(process.pid)
+    assert len(workers) >= 2
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
+    wait_for(lambda: not any(map(is_alive, workers)), 10)
 
 
 def test_a_signal_before_the_first_iteration_leaves_a_run_that_resumes(tmp_path: Path) -> None:
