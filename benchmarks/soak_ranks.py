@@ -33,7 +33,7 @@ RUN: dict[str, Any] = {
     "name": "run",
     "seed_everything": 1,
     "requeue": True,
-    "total_timesteps": 400_000,
+    "total_timesteps": 200_000,
     "env": {"id": "CartPole-v1", "n_envs": 4, "backend": "async", "n_workers": 1},
     "model": {
         "class_path": "PPO",

@@ -5,7 +5,11 @@ Lightning would do so inside `fit`: every process would make its own plan, its o
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -65,10 +69,35 @@ def launch(trainer: Trainer) -> Ranks:
             # Not launcher.launch(): that one's observer kills this process as soon as a child leaves with 75.
             launcher._call_children_scripts()
             children = launcher.procs
-    strategy.setup_environment()
 
     def end_children() -> None:
         for child in children:
             child.kill()
 
-    return Ranks(trainer.global_rank, trainer.world_size, strategy.num_processes, end_children)
+    with _leaving_with_the_others(children, end_children):
+        strategy.setup_environment()
+        return Ranks(trainer.global_rank, trainer.world_size, strategy.num_processes, end_children)
+
+
+@contextlib.contextmanager
+def _leaving_with_the_others(children: list[Any], end_children: Callable[[], None]) -> Iterator[None]:
+    """While ranks wait for each other to connect: leave when a child or the process that started this one has ended."""
+    connected, parent = threading.Event(), os.getppid()
+
+    def look() -> None:
+        while not connected.wait(0.2):
+            ended = [(i + 1, child.returncode) for i, child in enumerate(children) if child.poll() is not None]
+            if ended:
+                rank, code = ended[0]
+                print(f"error: rank {rank} ended with exit code {code} before all had connected.", file=sys.stderr)
+                end_children()
+            if ended or os.getppid() != parent:
+                os._exit(1)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        connected.set()
+        thread.join()

@@ -60,16 +60,15 @@ class Run:
         resume: ResumeConfig,
         config_text: str | None,
         pause_at: int | None,
+        request: StopRequest,
+        stack: contextlib.ExitStack,
     ) -> None:
         self.module, self.plan, self._resume, self.ranks = module, plan, resume, module.ranks
-        self.request = StopRequest()
+        self.request = request
         self.restarted: list[int] = []
         """Environments whose episode in flight could not be brought back, on all ranks."""
-        with contextlib.ExitStack() as stack:
-            # From the first thing written on, a signal waits for the end of an iteration.
-            stack.enter_context(self.request.listening())
-            self._prepare(name, root, checkpoint, config_text, pause_at, stack)
-            self._until_exit = stack.pop_all()
+        self._prepare(name, root, checkpoint, config_text, pause_at, stack)
+        self._until_exit = stack.pop_all()
 
     def _prepare(
         self,
@@ -351,24 +350,34 @@ def begin(
         ConfigError: the mode cannot be carried out; nothing has been written.
     """
     resume, root = resume or ResumeConfig(), Path(root)
-    ranks = module.ranks = Ranks() if trainer is None else launch(trainer)
-    try:
-        plan = ranks.first(lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue))
-        if plan.nothing_to_do:
-            if ranks.is_first:
-                assert plan.directory is not None
-                tidy(plan.directory)
-                print(f"run: {plan.directory}\n{plan.why_nothing()}")
-            ranks.close()
-            return None
-        _same_everywhere(module)
-        checkpoint = checkpoint or CheckpointConfig()
-        checkpoint.check(module)
-        run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at)
-    except BaseException as error:
-        ranks.fail(error)
-        module.teardown("fit")
-        raise
+    request, several = StopRequest(), trainer is not None and trainer.world_size > 1
+    with contextlib.ExitStack() as stack:
+        # From the first thing written on, a signal waits for the end of an iteration; where others would wait for this
+        # process in vain, from the start.
+        if several:
+            stack.enter_context(request.listening())
+        ranks = module.ranks = Ranks() if trainer is None else launch(trainer)
+        try:
+            plan = ranks.first(
+                lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue)
+            )
+            if plan.nothing_to_do:
+                if ranks.is_first:
+                    assert plan.directory is not None
+                    tidy(plan.directory)
+                    print(f"run: {plan.directory}\n{plan.why_nothing()}")
+                ranks.close()
+                return None
+            _same_everywhere(module)
+            checkpoint = checkpoint or CheckpointConfig()
+            checkpoint.check(module)
+            if not several:
+                stack.enter_context(request.listening())
+            run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, stack)
+        except BaseException as error:
+            ranks.fail(error)
+            module.teardown("fit")
+            raise
     if trainer is not None:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:0] = run.callbacks
