@@ -27,6 +27,8 @@ class LitRLError(Exception):
     exit_code = 1
     told = False
     """Whether another rank tells it, so that it is said once."""
+    agreed = False
+    """Whether all ranks know of it and leave with it."""
 
 
 class ConfigError(LitRLError):

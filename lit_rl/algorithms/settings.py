@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 import torch
 
+from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.envs.build import import_class
+from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 
 
@@ -22,6 +25,13 @@ def to_plain_settings(value: Any) -> Any:
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     return value
+
+
+def default_settings(algorithm: type) -> dict[str, Any]:
+    """What settings are that nobody gives: those of an algorithm, its environments and its evaluation."""
+    given = inspect.signature(algorithm).parameters.values()
+    own = {each.name: to_plain_settings(each.default) for each in given if each.default is not each.empty}
+    return {**own, "env": to_plain_settings(EnvConfig()), "evaluation": to_plain_settings(EvalConfig())}
 
 
 _KNOWN = ("torch.nn.", "torch.optim.", "stable_baselines3.common.")

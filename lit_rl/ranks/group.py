@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lit_rl.errors import LitRLError
 from lit_rl.ranks.share import rows_of
-from lit_rl.ranks.watch import RESUMABLE, Watch, open_store
+from lit_rl.ranks.watch import BEAT_S, RESUMABLE, Watch, open_store
 
 T = TypeVar("T")
 
@@ -158,7 +159,7 @@ class Ranks:
         if own is None:
             own = PeerFailed(f"rank {first}: {text}")
             own.kind = kind
-        own.exit_code, own.told = code, first != self.rank
+        own.exit_code, own.told, own.agreed = code, first != self.rank, True
         raise own
 
     def first(self, work: Callable[[], T]) -> T:
@@ -182,9 +183,13 @@ class Ranks:
     def fail(self, error: BaseException) -> None:
         """Tell the others that this rank leaves with an error, before it does."""
         if self._watch is not None and not isinstance(error, PeerFailed):
+            if isinstance(error, LitRLError) and error.agreed:
+                return
             text = str(error).splitlines()[0] if str(error) else ""
             code = error.exit_code if isinstance(error, LitRLError) else 1
             self._watch.fail(self.rank, f"failed: {type(error).__name__}: {text}".rstrip(": "), code)
+            if self.is_first:
+                time.sleep(2 * BEAT_S)  # the store goes with this process: let the others read why
 
     def explain(self, error: BaseException) -> None:
         """Raise what is known of a failure elsewhere in place of what the network says of it, if that is what it is."""

@@ -7,6 +7,7 @@ that rank 0 holds. Rank 0 looks after all, the others after rank 0.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -48,6 +49,7 @@ class Watch:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._beat, self._judge)]
         for thread in self._threads:
             thread.start()
+        atexit.register(self.stop)
 
     def _watched(self) -> list[int]:
         return [0] if self._rank else list(range(1, len(self._names)))
@@ -132,8 +134,11 @@ class Watch:
         os._exit(int(self.failure["code"]))
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more. A thread that is still in the store when the interpreter ends would abort the process."""
         self._stopped.set()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(3.0)
 
 
 RESUMABLE = "The run can be resumed from its last checkpoint (mode: resume)."

@@ -59,14 +59,31 @@ def _shown(key: str) -> str:
     )
 
 
-def changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """Every setting that differs, in the order of the new ones."""
-    before, after = _flat(old), _flat(new)
+def changes(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any] | None = None) -> list[Change]:
+    """Every setting that differs, in the order of the new ones.
+
+    Args:
+        old: settings of the run.
+        new: settings it is asked to go on with.
+        defaults: what a setting was that is younger than the run.
+    """
+    before, after = _flat(_filled(old, defaults or {})), _flat(new)
     keys = [*after, *(key for key in before if key not in after)]
     levels = read_levels(after.get(LEVELS) or [])
     counts = bool(levels) and Curriculum(levels).needs_evaluation
     found = [Change(key, before.get(key), after.get(key), counts) for key in keys if before.get(key) != after.get(key)]
     return [each for change in found for each in (_levels(change) if change.key == LEVELS else [change])]
+
+
+def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the defaults of those that are not there, block by block."""
+    missing = {key: value for key, value in defaults.items() if key not in given}
+    blocks = {
+        key: _filled(value, defaults[key])
+        for key, value in given.items()
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict)
+    }
+    return {**given, **missing, **blocks}
 
 
 def _levels(change: Change) -> list[Change]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lit_rl.algorithms.base import RLModule
+from lit_rl.algorithms.settings import default_settings
 from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.drift import Change, changes, table
@@ -145,7 +146,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     directory = checkpoint.path.parent.parent
     Lineage.read(directory)
     timesteps, clock = checkpoint.manifest.timesteps, ours["run"]["clock"]
-    found = changes(source.lightning["hyper_parameters"], module.settings())
+    found = changes(source.lightning["hyper_parameters"], module.settings(), default_settings(type(module)))
     target = clock["target"]
     if any(change.key == "total_timesteps" for change in found):
         target = module.clock.target

@@ -42,6 +42,7 @@ LIGHTNING_PARTS = {
     "reward_moments": "running mean and variance of the discounted return",
     "optimizer": "optimizer state",
     "lr_schedule": "learning rate scheduler",
+    "precision": "scale of the losses in half precision",
 }
 
 
@@ -101,6 +102,8 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
         "optimizer": lightning.get("optimizer_states", []),
         "lr_schedule": lightning.get("lr_schedulers", []),
     }
+    if "MixedPrecision" in lightning:
+        parts["precision"] = lightning["MixedPrecision"]
     for name in RUN_PARTS:
         if name != "logs":
             parts[name] = lightning["lit_rl"]["run"][name]
