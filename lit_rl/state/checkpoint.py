@@ -346,7 +346,7 @@ def local_path(path: Any) -> Path:
 
 
 def load_bare(path: Path) -> dict[str, Any]:
-    """A single `.ckpt` file outside a checkpoint directory: opened without running code; it has checksums, no digest."""
+    """A single `.ckpt` file outside a checkpoint directory: no code is run; it has checksums, and no digest."""
     state = loads(path.read_bytes(), path, checksums=True)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DataError(f"{path} is not a Lightning checkpoint: it has no 'state_dict'.")
