@@ -130,10 +130,10 @@ def dumps(state: Any) -> bytes:
     return buffer.getvalue()
 
 
-def loads(data: bytes, path: Path) -> Any:
-    """The inverse of `dumps`; runs no code, whatever the bytes are."""
+def loads(data: bytes, path: Path, checksums: bool = False) -> Any:
+    """The inverse of `dumps`; runs no code, whatever the bytes are. `checksums`: check those of the zip too."""
     try:
-        state = load_tensors(data, path.name)
+        state = load_tensors(data, path.name, checksums)
         if isinstance(state, Numbers):
             raise DataError(f"{path.name}: holds NumPy values ({', '.join(state.names)}).")
         return state
@@ -346,8 +346,8 @@ def local_path(path: Any) -> Path:
 
 
 def load_bare(path: Path) -> dict[str, Any]:
-    """A single `.ckpt` file outside a checkpoint directory: opened without running code, but with nothing to check."""
-    state = loads(path.read_bytes(), path)
+    """A single `.ckpt` file outside a checkpoint directory: no code is run; it has checksums, and no digest."""
+    state = loads(path.read_bytes(), path, checksums=True)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DataError(f"{path} is not a Lightning checkpoint: it has no 'state_dict'.")
     return state

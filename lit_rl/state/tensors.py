@@ -59,9 +59,10 @@ class Numbers:
     names: tuple[str, ...]
 
 
-def load_tensors(data: bytes, where: str) -> Any:
+def load_tensors(data: bytes, where: str, checksums: bool = False) -> Any:
     """The object in `data` on the CPU, or `Numbers` where PyTorch's safe loader would refuse NumPy numbers.
 
+    `checksums`: also check those of the zip, where no digest vouches for the bytes.
     Raises `DataError` naming `where` for anything but tensors, plain containers and plain values.
     """
     if data.startswith(_LEGACY_MAGIC):
@@ -71,6 +72,8 @@ def load_tensors(data: bytes, where: str) -> Any:
     else:
         with Archive.from_bytes(data, where, _STORED_ONLY) as inner:
             pickles = _check_members(inner, where)
+            for name in inner.names if checksums else ():
+                inner.read(name)
     numbers = sorted(set().union(*(p.globals for p in pickles)) & _NUMPY_NUMBERS)
     if numbers:
         return Numbers(tuple(numbers))

@@ -20,6 +20,7 @@ from lit_rl.state.checkpoint import (
     Checkpoint,
     commit,
     dumps,
+    load_bare,
     load_lightning,
     load_rank,
     manifest_fields,
@@ -109,6 +110,18 @@ def test_one_flipped_bit_anywhere_is_found(tmp_path_factory: pytest.TempPathFact
     file.write_bytes(content)
     with pytest.raises(DataError, match=file.name):
         verify(checkpoint.path)
+
+
+def test_a_flipped_bit_in_a_bare_file_is_found_by_its_checksum(store: CheckpointStore, tmp_path: Path) -> None:
+    state = {**STATE, "state_dict": {"weight": torch.arange(4096.0)}}
+    bare = tmp_path / "bare.ckpt"
+    bare.write_bytes(dumps(state))
+    assert first_difference(load_bare(bare), state) is None
+    content = bytearray(bare.read_bytes())
+    content[content.index(torch.arange(4096.0).numpy().tobytes()) + 9] ^= 4
+    bare.write_bytes(content)
+    with pytest.raises(DataError, match="does not match its checksum"):
+        load_bare(bare)
 
 
 @pytest.mark.parametrize("name", [LIGHTNING_FILE, "rank_00000.pt", "manifest.json"])

@@ -78,7 +78,7 @@ UNTOUCHED = ["best", "last", "t0000000001-s001", "t0000000002-s001"]
 
 
 @needs_strace
-@pytest.mark.parametrize("tmpdir", [None, "/dev/shm"])
+@pytest.mark.parametrize("tmpdir", [pytest.param(None, marks=pytest.mark.slow), "/dev/shm"])
 def test_killed_at_any_system_call(
     attempt: Attempts, tmpdir: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
