@@ -16,7 +16,10 @@ from lit_rl.interop.warmstart import moments_for
 from lit_rl.interop.zoo import read_zoo
 from lit_rl.run.sources import find
 
-_NOT_SB3 = ("env", "curriculum", "evaluation", "policy", "policy_kwargs", "total_timesteps", "seed")
+_NOT_SB3 = (
+    "env", "curriculum", "evaluation", "policy", "policy_kwargs", "total_timesteps", "seed", "max_bad_updates",
+    "deterministic_reduction", "reduction_pieces",
+)  # fmt: skip
 
 
 def import_sb3(argv: list[str]) -> int:
