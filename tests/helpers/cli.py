@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,11 +64,15 @@ def environment() -> dict[str, str]:
 
 def lit_rl(*words: str | Path, cwd: Path, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
     """Run ``python -m lit_rl ...`` to its end; its exit code must be `expect`."""
-    command = [sys.executable, "-m", "lit_rl", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment(), timeout=280, check=False)
+    process = forked("lit_rl", *words, cwd=cwd)
+    try:
+        out, err = process.communicate(timeout=280)
+    except TimeoutError:
+        process.kill()
+        raise
     if expect is not None:
-        assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+        assert process.returncode == expect, f"exit code {process.returncode}\n{out}\n{err}"
+    return subprocess.CompletedProcess(list(map(str, words)), process.returncode or 0, out, err)
 
 
 def error_of(*words: str | Path, cwd: Path, expect: int = 2) -> str:
@@ -78,13 +87,88 @@ def error_of(*words: str | Path, cwd: Path, expect: int = 2) -> str:
     return "\n".join(lines).removeprefix("error: ")
 
 
-def start(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
+def start(*words: str | Path, cwd: Path) -> Forked:
     """Start ``python -m lit_rl ...`` in a process group of its own."""
-    command = [sys.executable, "-m", "lit_rl", *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-        start_new_session=True,
-    )  # fmt: skip
+    return forked("lit_rl", *words, cwd=cwd, new_session=True)
+
+
+def forked(module: str, *words: str | Path, cwd: Path, new_session: bool = False) -> Forked:
+    """Start ``python -m module ...``, forked from a process that has the imports behind it."""
+    request = {"module": module, "words": list(map(str, words)), "cwd": str(cwd), "env": environment()}
+    return Forked({**request, "new_session": new_session})
+
+
+class Forked:
+    """A command that goes on; what `subprocess.Popen` offers of it."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(_zygote())
+        socket.send_fds(self._connection, [json.dumps(request).encode()], [out_end, err_end])
+        os.close(out_end)
+        os.close(err_end)
+        self.stdout, self.stderr = open(out), open(err)  # noqa: SIM115  closed by communicate
+        self._told = b""
+        self.pid = int(self._line(30.0))
+        self.returncode: int | None = None
+
+    def _line(self, timeout: float | None) -> str:
+        """The next line that the command's parent tells."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while b"\n" not in self._told:
+            self._connection.settimeout(None if end is None else max(end - time.monotonic(), 0.001))
+            self._told += self._connection.recv(64)
+        line, _, self._told = self._told.partition(b"\n")
+        return line.decode()
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.returncode = int(self._line(timeout))
+        return self.returncode
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(TimeoutError):
+            return self.wait(0.001)
+        return None
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it has said, once it has ended and everybody it shared its outputs with."""
+        end = None if timeout is None else time.monotonic() + timeout
+        said: dict[str, str] = {}
+        readers = [
+            threading.Thread(target=lambda name=name, file=file: said.update({name: file.read()}), daemon=True)
+            for name, file in (("out", self.stdout), ("err", self.stderr))
+        ]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(None if end is None else max(end - time.monotonic(), 0.0))
+            if reader.is_alive():
+                raise TimeoutError(f"process {self.pid} goes on")
+        self.wait(timeout)
+        self.stdout.close()
+        self.stderr.close()
+        return said["out"], said["err"]
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@functools.cache
+def _zygote() -> str:
+    """The socket of this test process's own."""
+    path = str(Path(tempfile.mkdtemp(prefix="lit_rl_tests_")) / "zygote")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.helpers.zygote", path], cwd=ROOT, env=environment(), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return path
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -114,7 +198,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def kill_group(process: Forked, number: signal.Signals) -> None:
     """Send a signal to the whole process group, as a terminal or a scheduler does."""
     os.killpg(process.pid, number)
 

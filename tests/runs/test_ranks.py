@@ -14,6 +14,7 @@ import pytest
 from lit_rl.state.plain import digest, first_difference
 from tests.helpers.cli import (
     ROOT,
+    Forked,
     checkpoints,
     children,
     environment,
@@ -119,7 +120,7 @@ def test_another_number_of_ranks_goes_on(tmp_path: Path, before: int) -> None:
 # -- leaving together -------------------------------------------------------------------------------------------------
 
 
-def begin(cwd: Path, *words: Any) -> tuple[subprocess.Popen[str], int]:
+def begin(cwd: Path, *words: Any) -> tuple[Forked, int]:
     """Two ranks in training, and the process of rank 1."""
     config = write_config(cwd, LONG)
     process = start("fit", "--config", config, *TWO, *words, cwd=cwd)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import (
     checkpoints,
-    environment,
     final_state,
+    forked,
     lineage,
     lit_rl,
     metrics,
@@ -46,8 +45,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def signalled(point: str, name: str, *words: Any, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.helpers.signalled", point, name, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    process = forked("tests.helpers.signalled", point, name, *words, cwd=cwd)
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess([point, name], process.wait(), out, err)
 
 
 def assert_whole(run: Path) -> None:
