@@ -112,7 +112,7 @@ LOADING = {
     "the Trainer is set up": ("lit_rl.algorithms.ppo:PPO.setup", 75),
     "the networks are made": ("lit_rl.algorithms.ppo:PPO.configure_model", 75),
     "the weights are read": ("lit_rl.callbacks.checkpointing:PlainCheckpointIO.load_checkpoint", 75),
-    "the parts are read": ("lit_rl.algorithms.ppo:PPO.on_load_checkpoint@2", 75),
+    "the parts are read": ("lit_rl.algorithms.ppo:PPO.on_load_checkpoint", 75),
     "log files are cut": ("lit_rl.run.logs:MetricsCsv.cut_to", 75),
     "training starts": ("lit_rl.callbacks.rescue:Rescue.on_train_start", 75),
     "an environment comes back": ("lit_rl.envs.slot:Slot.restore_plain", 75),
