@@ -1,7 +1,7 @@
 """``python -m tests.helpers.zygote SOCKET``: starts commands by forking, with the imports behind it.
 
-A process that has imported what `lit_rl` needs takes four seconds to make, and tests of whole runs make hundreds. What a
-forked child then does is `python -m MODULE WORD...`, in its own directory, with its own environment and handlers.
+A process that has imported what `lit_rl` needs takes four seconds to make, and tests of whole runs make hundreds. What
+a forked child then does is `python -m MODULE WORD...`, in its own directory, with its own environment and handlers.
 """
 
 from __future__ import annotations
