@@ -7,7 +7,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
+from lit_rl.algorithms.parts import CurriculumPart, EnvironmentsPart, Journal, make_curriculum
 from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
 from lit_rl.algorithms.trainer import check_trainer
-from lit_rl.curriculum import Curriculum, CurriculumConfig, Level, LevelChange
+from lit_rl.curriculum import CurriculumConfig, Level, LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed
@@ -33,26 +34,13 @@ from lit_rl.ops.tree import Obs
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare, local_path
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
-from lit_rl.state.plain import to_plain, with_arrays
+from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated, LogBook
 from lit_rl.state.space import describe, space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams
 
 STATE_FORMAT = 1
 T = TypeVar("T")
-
-
-class Journal(Protocol):
-    """A file of the run, beside the loggers."""
-
-    def write(self, module: RLModule) -> None:
-        """Take in the iteration that has ended."""
-
-    def position(self) -> dict[str, Any]:
-        """Where it stands, kept in the checkpoint."""
-
-    def cut_to(self, position: dict[str, Any]) -> None:
-        """Go back there."""
 
 
 class RLModule(LightningModule):
@@ -92,7 +80,7 @@ class RLModule(LightningModule):
             raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
         self.seed = seed
         self.gamma = gamma
-        self.curriculum = _curriculum(curriculum, self.env_config.n_envs)
+        self.curriculum = make_curriculum(curriculum, self.env_config.n_envs)
         """Which level is current; `None` for a run without levels."""
         self.eval_config = evaluation if isinstance(evaluation, EvalConfig) else EvalConfig.from_plain(evaluation or {})
         self.eval_config.check_levels(self.levels)
@@ -450,7 +438,7 @@ class RLModule(LightningModule):
             "counters": self.counters,
             "clock": self.clock,
             "episodes": self.episodes,
-            "curriculum": _CurriculumPart(self.curriculum),
+            "curriculum": CurriculumPart(self.curriculum),
             "evaluation": self.evaluated,
             "best": self.best,
             "logs": self.log_book,
@@ -458,7 +446,7 @@ class RLModule(LightningModule):
 
     def rank_parts(self) -> dict[str, Stateful]:
         """Parts of this rank alone, in the order in which they have to be loaded."""
-        return {"environments": _Environments(self), "streams": GlobalStreams()}
+        return {"environments": EnvironmentsPart(self), "streams": GlobalStreams()}
 
     def rank_now(self) -> dict[str, Any]:
         """State of this rank at this moment, which lies between two iterations."""
@@ -574,49 +562,3 @@ def _at(timesteps: int) -> Iterator[None]:
     except EnvironmentFailed as error:
         error.timesteps = timesteps
         raise
-
-
-def _curriculum(config: CurriculumConfig | dict[str, Any] | None, n_envs: int) -> Curriculum | None:
-    config = config if isinstance(config, CurriculumConfig) else CurriculumConfig.from_plain(config or {})
-    if not config.levels:
-        return None
-    curriculum = Curriculum(config.levels)
-    curriculum.check_envs(n_envs)
-    return curriculum
-
-
-class _CurriculumPart:
-    """The curriculum's state; empty for a run without one. A run that is given one begins on its first level."""
-
-    def __init__(self, curriculum: Curriculum | None) -> None:
-        self._curriculum = curriculum
-
-    def state_dict(self) -> dict[str, Any]:
-        return {} if self._curriculum is None else self._curriculum.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self._curriculum is not None and state:
-            self._curriculum.load_state_dict(state)
-
-
-class _Environments:
-    """Environments in flight, and what is kept beside them for each."""
-
-    def __init__(self, module: RLModule) -> None:
-        self._module = module
-
-    def state_dict(self) -> dict[str, Any]:
-        module = self._module
-        assert module.envs is not None
-        return {
-            "grade": module.envs.grade,
-            "offset": module.envs.offset,
-            "slots": module.envs.capture(),
-            "returns": module.normalizer.returns,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        module = self._module
-        module._obs, module.restarted_envs = module.build_envs().restore(with_arrays(state["slots"]))
-        module.normalizer.returns = with_arrays(state["returns"])
-        module.normalizer.returns[module.restarted_envs] = 0.0
