@@ -19,6 +19,9 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lit_rl.errors import ConfigError
 from lit_rl.ranks.group import Ranks
 
+_PARENT = "LIT_RL_LAUNCHED_BY"
+"""Where a process finds the id of the one that has started it as a rank."""
+
 
 def launched_rank() -> int:
     """This process's rank by what its launcher has set, before anything is connected."""
@@ -67,6 +70,7 @@ def launch(trainer: Trainer) -> Ranks:
         environment.validate_settings(num_devices=launcher.num_processes, num_nodes=launcher.num_nodes)
         if not environment.creates_processes_externally:
             # Not launcher.launch(): that one's observer kills this process as soon as a child leaves with 75.
+            os.environ[_PARENT] = str(os.getpid())
             launcher._call_children_scripts()
             children = launcher.procs
 
@@ -82,7 +86,8 @@ def launch(trainer: Trainer) -> Ranks:
 @contextlib.contextmanager
 def _leaving_with_the_others(children: list[Any], end_children: Callable[[], None]) -> Iterator[None]:
     """While ranks wait for each other to connect: leave when a child or the process that started this one has ended."""
-    connected, parent = threading.Event(), os.getppid()
+    connected, parent = threading.Event(), int(os.environ.get(_PARENT, 0))
+    is_child = bool(parent) and parent != os.getpid()
 
     def look() -> None:
         while not connected.wait(0.2):
@@ -91,7 +96,7 @@ def _leaving_with_the_others(children: list[Any], end_children: Callable[[], Non
                 rank, code = ended[0]
                 print(f"error: rank {rank} ended with exit code {code} before all had connected.", file=sys.stderr)
                 end_children()
-            if ended or os.getppid() != parent:
+            if ended or (is_child and os.getppid() != parent):
                 os._exit(1)
 
     thread = threading.Thread(target=look, daemon=True)
