@@ -1,14 +1,12 @@
 """`verify`: prove on the user's own configuration that a stopped and resumed run equals one that was not stopped.
 
-Every run is a process of its own, started the way a user starts it.
+Every run is a process of its own; the one that is not stopped is started the way a user starts it.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lit_rl.cli.check import read_yaml
+from lit_rl.cli.processes import run_apart, run_forked
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, LitRLError
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
@@ -93,15 +92,23 @@ def _verify(root: Path, words: list[str], iterations: int, stops: int, stop_at: 
         print(f"stopped at timestep {here:,}, resumed to {following:,}", flush=True)
         _fit(stopped, words, "resume", pause_at=following)
     print(f"straight to timestep {end:,} in {iterations} iterations", flush=True)
-    _fit(root / "straight", words, "fresh", pause_at=end)
+    _fit(root / "straight", words, "fresh", pause_at=end, apart=True)
     _compare(_Result.of(root / "straight"), _Result.of(stopped), at[0])
 
 
-def _fit(root: Path, words: list[str], mode: str, pause_at: int) -> None:
-    """Train in a process of its own up to `pause_at`. The run's target, and with it its schedules, stay as they are."""
-    command = [sys.executable, "-m", "lit_rl", "fit", *words, "--mode", mode, "--pause_at", str(pause_at)]
+def _fit(root: Path, words: list[str], mode: str, pause_at: int, apart: bool = False) -> None:
+    """Train in a process of its own up to `pause_at`. The run's target, and with it its schedules, stay as they are.
+
+    Args:
+        root: where the run lies.
+        words: of the configuration.
+        mode: how it begins.
+        pause_at: timestep.
+        apart: start the process as a user does, instead of forking it.
+    """
+    command = ["fit", *words, "--mode", mode, "--pause_at", str(pause_at)]
     command += ["--name", "verify", "--trainer.default_root_dir", str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_apart(command) if apart else run_forked(command)
     for line in done.stdout.splitlines():
         if "boundary" in line or "could not be brought back" in line:
             print(f"  {line}")

@@ -1,0 +1,60 @@
+"""Running a command of ours in a process of its own, to its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from typing import IO
+
+import torch
+
+
+def run_apart(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """``python -m lit_rl WORD...``, as a user starts it."""
+    command = [sys.executable, "-m", "lit_rl", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run_forked(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """The same by forking this process, which spares the imports: they take longer than a short run.
+
+    This process must not have computed anything with torch. A build of torch with CUDA cannot be relied on after a
+    fork; there it is `run_apart`.
+    """
+    if torch.version.cuda is not None:
+        return run_apart(words)
+    import lit_rl.cli.fit  # noqa: F401
+
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_in_child(words, out, err))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def _in_child(words: list[str], out: IO[str], err: IO[str]) -> int:
+    code = 1
+    atexit._clear()  # what this process leaves to do is not the child's: it would delete its directories
+    try:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        sys.argv = [sys.argv[0], *words]  # what further processes of this run are started with
+        from lit_rl.cli.dispatch import run_command
+
+        code = run_command(words)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        atexit._run_exitfuncs()
+    return code
