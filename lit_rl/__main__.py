@@ -13,7 +13,11 @@ def main() -> None:
         sys.path.insert(0, os.getcwd())
     from lit_rl.cli.dispatch import run_command
 
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    launch = sys.modules.get("lit_rl.ranks.launch")
+    if launch is not None and launch.several:
+        launch.leave(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

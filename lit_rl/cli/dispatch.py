@@ -1,13 +1,11 @@
-"""Which command, and what its errors look like."""
+"""Which command."""
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 from collections.abc import Callable
 
-from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, ConfigError, LitRLError, did_you_mean
+from lit_rl.cli.report import reported
+from lit_rl.errors import EXIT_CONFIG, EXIT_OK, ConfigError, did_you_mean
 
 COMMANDS = {
     "fit": "train: begin a run, go on with one, or begin one from trained weights",
@@ -23,26 +21,8 @@ COMMANDS = {
 
 
 def run_command(argv: list[str]) -> int:
-    """Run ``lit-rl <argv>``; returns the exit code. What a user can mend is one line on standard error."""
-    try:
-        return _command(argv)
-    except LitRLError as error:
-        if error.told:
-            return error.exit_code
-        print(f"error: {error}", file=sys.stderr)
-        for note in getattr(error, "__notes__", []):
-            print(note, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"error: cannot write {error.filename or 'standard output or a log'}: {error.strerror}.", file=sys.stderr)
-        return EXIT_IO
+    """Run ``lit-rl <argv>``; returns the exit code."""
+    return reported(lambda: _command(argv))
 
 
 def _command(argv: list[str]) -> int:

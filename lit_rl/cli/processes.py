@@ -8,9 +8,12 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from typing import IO
 
 import torch
+
+from lit_rl.cli.report import reported
 
 
 def run_apart(words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -20,37 +23,35 @@ def run_apart(words: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def run_forked(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """The same by forking this process, which spares the imports: they take longer than a short run.
+    """The same for `fit` by forking this process. That spares the imports, which take longer than a short run.
 
     This process must not have computed anything with torch. A build of torch with CUDA cannot be relied on after a
     fork; there it is `run_apart`.
     """
     if torch.version.cuda is not None:
         return run_apart(words)
-    import lit_rl.cli.fit  # noqa: F401
+    from lit_rl.cli.fit import run_lightning
 
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            os._exit(_in_child(words, out, err))
+            os._exit(_in_child(words, lambda: run_lightning(words[0], words[1:]), out, err))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(words, code, out.read(), err.read())
 
 
-def _in_child(words: list[str], out: IO[str], err: IO[str]) -> int:
+def _in_child(words: list[str], command: Callable[[], int], out: IO[str], err: IO[str]) -> int:
     code = 1
     atexit._clear()  # what this process leaves to do is not the child's: it would delete its directories
     try:
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
         sys.argv = [sys.argv[0], *words]  # what further processes of this run are started with
-        from lit_rl.cli.dispatch import run_command
-
-        code = run_command(words)
+        code = reported(command)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -198,6 +198,10 @@ class Ranks:
             raise self._lost(error) from None
 
     def close(self) -> None:
-        """Nothing more will be said."""
-        if self._watch is not None:
-            self._watch.stop()
+        """Nothing more will be said. All ranks call it together."""
+        if self._watch is None:
+            return
+        self._watch.stop()
+        self.barrier()  # the store of the heartbeats goes with rank 0's
+        self._watch = None
+        dist.destroy_process_group()

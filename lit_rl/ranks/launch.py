@@ -5,12 +5,13 @@ Lightning would do so inside `fit`: every process would make its own plan, its o
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -18,6 +19,9 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from lit_rl.errors import ConfigError
 from lit_rl.ranks.group import Ranks
+
+several = False
+"""Whether this process is one of several ranks."""
 
 _PARENT = "LIT_RL_LAUNCHED_BY"
 """Where a process finds the id of the one that has started it as a rank."""
@@ -62,6 +66,8 @@ def launch(trainer: Trainer) -> Ranks:
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     if trainer.world_size == 1:
         return Ranks()
+    global several
+    several = True
     strategy: Any = trainer.strategy
     launcher: Any = strategy.launcher
     children: list[Any] = []
@@ -81,6 +87,14 @@ def launch(trainer: Trainer) -> Ranks:
     with _leaving_with_the_others(children, end_children):
         strategy.setup_environment()
         return Ranks(trainer.global_rank, trainer.world_size, strategy.num_processes, end_children)
+
+
+def leave(code: int) -> NoReturn:
+    """End a process of several ranks: threads of its connections may outlive the interpreter, and would abort it."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextlib.contextmanager

@@ -65,6 +65,7 @@ def _become(request: dict[str, Any], fds: list[int]) -> None:
     for fd, number in zip(fds, (1, 2), strict=True):
         os.dup2(fd, number)
         os.close(fd)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started without
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

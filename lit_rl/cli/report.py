@@ -1,0 +1,33 @@
+"""What errors look like, and the exit code each leaves with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+from lit_rl.errors import EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, LitRLError
+
+
+def reported(command: Callable[[], int]) -> int:
+    """Run a command; returns its exit code. What a user can mend is one line on standard error."""
+    try:
+        return command()
+    except LitRLError as error:
+        if error.told:
+            return error.exit_code
+        print(f"error: {error}", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(note, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: cannot write {error.filename or 'standard output or a log'}: {error.strerror}.", file=sys.stderr)
+        return EXIT_IO
