@@ -145,7 +145,7 @@ class SyncVectorEnv:
         return self._obs
 
     def step(self, actions: np.ndarray) -> StepResult:
-        actions = actions.astype(self.action_space.dtype)  # a copy: the slots keep them in their logs
+        actions = actions.astype(self.action_space.dtype)
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
         restarts: list[Restart] = []

@@ -18,18 +18,11 @@ def update_moments(mean: np.ndarray, var: np.ndarray, count: np.ndarray, batch: 
         batch: [N, *shape]; sums are taken in float64 for float64 input and in the input's own precision otherwise,
             as NumPy does and SB3 with it.
     """
-    n, before = batch.shape[0], float(count)
-    total = before + n
+    n = batch.shape[0]
     batch_mean = np.add.reduce(batch, axis=0) / n  # mean() and var() without what they look up first
     deviation = batch - batch_mean
     batch_var = np.add.reduce(deviation * deviation, axis=0) / n
-    delta = batch_mean - mean
-    var *= before
-    var += batch_var * n
-    var += delta * delta * (before * n / total)
-    var /= total
-    mean += delta * (n / total)
-    count[...] = total
+    merge_moments(mean, var, count, batch_mean, batch_var, n)
 
 
 def merge_moments(
@@ -38,7 +31,7 @@ def merge_moments(
     count: np.ndarray,
     other_mean: np.ndarray,
     other_var: np.ndarray,
-    other_count: np.ndarray,
+    other_count: np.ndarray | int,
 ) -> None:
     """Fold the moments of other samples into the first three, in place (Chan et al. 1979)."""
     before, n = float(count), float(other_count)

@@ -84,10 +84,10 @@ class Ranks:
         if self.alone:
             return [value]
         data = np.frombuffer(pickle.dumps(value), dtype=np.uint8)
-        lengths = [int(n[0]) for n in self._gather_tensors(torch.tensor([len(data)]))]
+        lengths = [int(n[0]) for n in self._gather_tensors(torch.tensor([len(data)]), self._host)]
         padded = torch.zeros(max(lengths), dtype=torch.uint8)
         padded[: len(data)] = torch.from_numpy(data.copy())
-        pieces = self._gather_tensors(padded)
+        pieces = self._gather_tensors(padded, self._host)
         # From our own ranks, over their own connection.
         return [pickle.loads(piece[:n].numpy().tobytes()) for piece, n in zip(pieces, lengths, strict=True)]
 
@@ -95,7 +95,7 @@ class Ranks:
         """Arrays of equal shape [N, ...] from all ranks as one [size * N, ...], in rank order."""
         if self.alone:
             return array_N
-        return torch.cat(self._gather_tensors(torch.from_numpy(np.ascontiguousarray(array_N)))).numpy()
+        return torch.cat(self._gather_tensors(torch.from_numpy(np.ascontiguousarray(array_N)), self._host)).numpy()
 
     def broadcast(self, value: T) -> T:
         """Rank 0's value, on all ranks."""
@@ -105,10 +105,10 @@ class Ranks:
         """Wait for all ranks."""
         self.gather(None)
 
-    def _gather_tensors(self, tensor: Tensor) -> list[Tensor]:
+    def _gather_tensors(self, tensor: Tensor, group: Any) -> list[Tensor]:
         pieces = [torch.empty_like(tensor) for _ in range(self.size)]
         try:
-            dist.all_gather(pieces, tensor, group=self._host)
+            dist.all_gather(pieces, tensor, group=group)
         except RuntimeError as error:
             raise self._lost(error) from None
         return pieces
@@ -128,12 +128,7 @@ class Ranks:
         """Tensors of equal shape from all ranks, stacked in rank order: [size, ...]."""
         if self.alone:
             return tensor[None]
-        pieces = [torch.empty_like(tensor) for _ in range(self.size)]
-        try:
-            dist.all_gather(pieces, tensor)
-        except RuntimeError as error:
-            raise self._lost(error) from None
-        return torch.stack(pieces)
+        return torch.stack(self._gather_tensors(tensor, None))
 
     # -- failures ------------------------------------------------------------------------------------------------
 
