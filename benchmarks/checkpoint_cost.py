@@ -25,9 +25,9 @@ from lightning.pytorch import Callback, Trainer
 
 from lit_rl import PPO, CheckpointConfig, EnvConfig, NormalizeConfig, begin
 from lit_rl.callbacks.checkpointing import Checkpointer
+from lit_rl.checkpoint.reader import load_lightning, load_rank, verify
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.cli.quiet import quiet
-from lit_rl.state.checkpoint import load_lightning, load_rank, verify
-from lit_rl.state.store import CheckpointStore
 
 WORK: dict[str, dict[str, Any]] = {
     "CartPole-v1": {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "normalize": False},

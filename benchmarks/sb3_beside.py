@@ -21,8 +21,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
-from lit_rl.algorithms.settings import resolve_policy_kwargs
 from lit_rl.ops.schedules import as_schedule
+from lit_rl.training.settings import resolve_policy_kwargs
 
 
 def main() -> None:

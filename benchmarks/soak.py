@@ -37,13 +37,14 @@ import torch
 import yaml
 
 import lit_rl.cli.fit  # the imports that every attempt needs
+from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.checkpoint.reader import load_lightning, load_rank
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.cli.dispatch import run_command
 from lit_rl.errors import EXIT_CONFIG, EXIT_IO, EXIT_OK, EXIT_STOPPED
 from lit_rl.run.lineage import Lineage
-from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest
-from lit_rl.state.store import CheckpointStore
 
 assert lit_rl.cli.fit
 torch.set_num_threads(1)

@@ -23,10 +23,10 @@ from typing import Any
 
 import yaml
 
-from lit_rl.state.checkpoint import load_lightning, load_rank
+from lit_rl.checkpoint.reader import load_lightning, load_rank
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import first_difference
-from lit_rl.state.store import CheckpointStore
 
 LIMIT_S = {"SIGKILL": 30.0, "SIGSTOP": 30.0}
 """A lost rank is a matter of seconds."""

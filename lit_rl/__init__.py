@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from lit_rl.version import __version__
 
 _EXPORTS = {
     "PPO": "lit_rl.algorithms.ppo",
-    "RLModule": "lit_rl.algorithms.base",
+    "RLModule": "lit_rl.training.module",
     "CurriculumConfig": "lit_rl.curriculum",
     "EnvConfig": "lit_rl.envs.config",
-    "EvalConfig": "lit_rl.algorithms.evaluation",
+    "EvalConfig": "lit_rl.training.evaluation",
     "NormalizeConfig": "lit_rl.envs.config",
     "WrapperConfig": "lit_rl.envs.config",
     "CheckpointConfig": "lit_rl.callbacks.checkpointing",
@@ -23,8 +23,6 @@ _EXPORTS = {
 }
 
 if TYPE_CHECKING:
-    from lit_rl.algorithms.base import RLModule
-    from lit_rl.algorithms.evaluation import EvalConfig
     from lit_rl.algorithms.ppo import PPO
     from lit_rl.callbacks.checkpointing import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from lit_rl.ops.schedules import Schedule
     from lit_rl.run.begin import begin
     from lit_rl.run.config import ResumeConfig, WarmstartConfig
+    from lit_rl.training.evaluation import EvalConfig
+    from lit_rl.training.module import RLModule
 
 __all__ = [
     "PPO",

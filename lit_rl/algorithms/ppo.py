@@ -20,17 +20,13 @@ from stable_baselines3.common.policies import (
 )
 from torch import Tensor, nn
 
-from lit_rl.algorithms.base import RLModule
-from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.algorithms.minibatches import Numbers, Seen
-from lit_rl.algorithms.networks import ActorCritic, as_tensor, to_env
-from lit_rl.algorithms.settings import resolve_policy_kwargs
-from lit_rl.algorithms.sharing import Piece, Sharing, check_pieces, gradient_row, spread_gradient
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, Diverged, did_you_mean
+from lit_rl.networks.actor_critic import ActorCritic, as_tensor, to_env
 from lit_rl.ops.distributions import StateDependentNoise
 from lit_rl.ops.gradients import clip_gradients, gradient_norm
 from lit_rl.ops.losses import approximate_kl, clip_fraction, clipped_policy_loss, normalize_advantage, value_loss
@@ -38,6 +34,10 @@ from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.streams import Stream, generator
 from lit_rl.state.scheduled_lr import ScheduledLR
+from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.module import RLModule
+from lit_rl.training.settings import resolve_policy_kwargs
+from lit_rl.training.sharing import Piece, Sharing, check_pieces, gradient_row, spread_gradient
 
 POLICIES: dict[str, type[ActorCriticPolicy]] = {
     "MlpPolicy": ActorCriticPolicy,

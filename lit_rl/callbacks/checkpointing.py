@@ -11,22 +11,15 @@ from typing import Any
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_rl.algorithms.base import RLModule
+from lit_rl.checkpoint.commit import commit, dumps, staging_path
+from lit_rl.checkpoint.files import memory_named, named, write_durably
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
+from lit_rl.checkpoint.reader import loads
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DataError, DiskFull, LitRLError, NotFinite
 from lit_rl.ranks.group import caused_by
-from lit_rl.state.checkpoint import (
-    LIGHTNING_FILE,
-    REASONS,
-    commit,
-    dumps,
-    loads,
-    manifest_fields,
-    rank_file,
-    staging_path,
-)
-from lit_rl.state.files import memory_named, named, write_durably
 from lit_rl.state.parts import check_finite
-from lit_rl.state.store import CheckpointStore
+from lit_rl.training.module import RLModule
 
 
 @dataclass

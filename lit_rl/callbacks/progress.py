@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from lit_rl.algorithms.base import RLModule
+from lit_rl.training.module import RLModule
 
 _LINE_EVERY_S = 10.0
 

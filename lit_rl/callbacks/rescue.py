@@ -6,11 +6,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_rl.algorithms.base import RLModule
 from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.errors import EXIT_STOPPED, LitRLError, StorageError
 from lit_rl.state.snapshot import Snapshot
+from lit_rl.training.module import RLModule
 
 
 class Rescue(Callback):

@@ -11,8 +11,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lit_rl.algorithms.base import RLModule
 from lit_rl.errors import EXIT_INTERRUPTED
+from lit_rl.training.module import RLModule
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)

@@ -15,8 +15,6 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
-from lit_rl.algorithms.base import RLModule
-from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.curriculum import CurriculumConfig
@@ -25,6 +23,8 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.schedules import Schedule
 from lit_rl.run.config import ResumeConfig, WarmstartConfig
+from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.module import RLModule
 
 ALGORITHMS = (PPO,)
 """Importing them is what makes their short names known."""

@@ -30,7 +30,7 @@ def _command(argv: list[str]) -> int:
         print(_overview())
         return EXIT_OK if argv else EXIT_CONFIG
     if argv[0] in ("-V", "--version"):
-        from lit_rl import __version__
+        from lit_rl.version import __version__
 
         print(f"lit-rl {__version__}")
         return EXIT_OK

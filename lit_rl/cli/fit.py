@@ -11,9 +11,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lit_rl.algorithms.base import RLModule
-from lit_rl.algorithms.evaluation import EvalConfig
-from lit_rl.algorithms.trainer import check_trainer
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.cli.check import LINKED, check_keys, check_options, model_class, read_yaml
 from lit_rl.cli.messages import one_line
@@ -26,6 +23,9 @@ from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.plan import prepare_evaluation
 from lit_rl.run.sources import find
+from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.module import RLModule
+from lit_rl.training.trainer import check_trainer
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": -1,

@@ -8,17 +8,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lit_rl.checkpoint.reader import load_rank
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, ConfigError, DataError
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.sb3 import describe as describe_tensors
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.sources import Source, find
-from lit_rl.state.checkpoint import load_rank
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest
 from lit_rl.state.space import describe, space_from_plain
-from lit_rl.state.store import CheckpointStore
 
 
 def show(argv: list[str]) -> int:

@@ -8,20 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint, missing_files, rank_file, read_manifest
+from lit_rl.checkpoint.reader import open_file
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE
-from lit_rl.state.checkpoint import (
-    LIGHTNING_FILE,
-    MANIFEST,
-    Checkpoint,
-    missing_files,
-    open_file,
-    rank_file,
-    read_manifest,
-)
 from lit_rl.state.parts import LIGHTNING_PARTS, RANK_PARTS, RUN_PARTS, by_part, check_finite
 from lit_rl.state.plain import digest
-from lit_rl.state.store import CheckpointStore
 
 
 @dataclass

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from lit_rl.errors import DataError
 from lit_rl.interop.text import CLASS_KEYS, SpaceText, class_name, is_known_class, schedule, space
-from lit_rl.state.archive import Archive
-from lit_rl.state.tensors import Numbers, load_tensors
+from lit_rl.untrusted.archive import Archive
+from lit_rl.untrusted.tensors import Numbers, load_tensors
 
 _DATA_LIMIT = 1 << 25
 _SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"})

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lit_rl.errors import DataError
-from lit_rl.state.archive import check_path
-from lit_rl.state.pickles import Global, Made, parse
+from lit_rl.untrusted.archive import check_path
+from lit_rl.untrusted.pickles import Global, Made, parse
 
 FloatArray = npt.NDArray[np.float64]
 

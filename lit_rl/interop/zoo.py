@@ -18,7 +18,7 @@ import yaml
 
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
-from lit_rl.state.archive import check_path
+from lit_rl.untrusted.archive import check_path
 
 _SIZE_LIMIT = 1 << 22
 _PYTHON = "tag:yaml.org,2002:python/"

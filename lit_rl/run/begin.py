@@ -9,11 +9,14 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
-from lit_rl.algorithms.base import RLModule
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
+from lit_rl.checkpoint.files import replace_durably
+from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.checkpoint.reader import load_rank
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
@@ -27,11 +30,9 @@ from lit_rl.run.plan import Plan, make_plan
 from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.weights import part_of
-from lit_rl.state.checkpoint import Checkpoint, load_rank
 from lit_rl.state.deal import deal
-from lit_rl.state.files import replace_durably
 from lit_rl.state.parts import RUN_PARTS, capture, restore
-from lit_rl.state.store import CheckpointStore
+from lit_rl.training.module import RLModule
 
 DEFAULT_ROOT = Path("lightning_logs")
 

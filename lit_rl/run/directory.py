@@ -10,9 +10,9 @@ import re
 import socket
 from pathlib import Path
 
+from lit_rl.checkpoint.files import make_directory, named, sync_directory
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, StorageError
-from lit_rl.state.files import make_directory, named, sync_directory
-from lit_rl.state.store import CheckpointStore
 
 CHECKPOINTS = "checkpoints"
 LINEAGE = "lineage.json"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_rl.algorithms.base import RLModule
-from lit_rl.state.files import append, named
+from lit_rl.checkpoint.files import append, named
+from lit_rl.training.module import RLModule
 
 
 class MonitorCsv:

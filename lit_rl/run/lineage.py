@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lit_rl.checkpoint.files import write_json
+from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.errors import DataError
 from lit_rl.run.directory import LINEAGE
-from lit_rl.state.checkpoint import library_versions
-from lit_rl.state.files import write_json
 
 
 def _now() -> str:

@@ -18,8 +18,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_rl.checkpoint.files import append, named
 from lit_rl.errors import StorageError
-from lit_rl.state.files import append, named
 
 
 @contextlib.contextmanager

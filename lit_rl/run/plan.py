@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lit_rl.algorithms.base import RLModule
-from lit_rl.algorithms.settings import default_settings
+from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.drift import Change, changes, table
@@ -24,10 +23,11 @@ from lit_rl.run.lineage import Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
 from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
-from lit_rl.state.checkpoint import Checkpoint
 from lit_rl.state.parts import RUN_PARTS, restore
 from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
+from lit_rl.training.module import RLModule
+from lit_rl.training.settings import default_settings
 
 
 @dataclass

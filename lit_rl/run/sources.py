@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint
+from lit_rl.checkpoint.reader import load_bare, load_lightning, verify
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.sb3 import Agent, read_agent
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE, has_checkpoint, runs_with_checkpoints, versions_of
-from lit_rl.state.checkpoint import LIGHTNING_FILE, MANIFEST, Checkpoint, load_bare, load_lightning, verify
-from lit_rl.state.store import CheckpointStore
 
 
 @dataclass

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_rl.algorithms.base import RLModule
-from lit_rl.algorithms.networks import is_value_tensor
 from lit_rl.errors import ConfigError
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.vecnormalize import Moments
 from lit_rl.interop.warmstart import fit_weights, mismatches, moments_for
+from lit_rl.networks.actor_critic import is_value_tensor
 from lit_rl.run.config import WarmstartConfig
+from lit_rl.training.module import RLModule
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""What a run is: every part of its state, and how it lies on disk."""
+"""What a run is: every part of its state."""

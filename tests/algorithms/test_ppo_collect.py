@@ -13,7 +13,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
 from torch import nn
 
-from lit_rl.algorithms.networks import to_env
+from lit_rl.networks.actor_critic import to_env
 from lit_rl.ops.streams import Stream, generator
 from tests.helpers import envs
 from tests.helpers.ppo import env_major, iterate, make_ppo, sb3_twin

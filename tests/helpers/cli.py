@@ -20,9 +20,10 @@ from typing import Any
 
 import yaml
 
-from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
+from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.checkpoint.reader import load_lightning, load_rank
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.state.parts import by_part
-from lit_rl.state.store import CheckpointStore
 
 ROOT = Path(__file__).parents[2]
 TIMES = ("time/fps", "time/time_elapsed")

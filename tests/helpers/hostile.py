@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from lit_rl.state.checkpoint import manifest_text
+from lit_rl.checkpoint.manifest import manifest_text
 
 
 class Touch:

@@ -10,11 +10,12 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
+from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.checkpoint.reader import load_lightning, load_rank
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.ranks.group import Ranks
-from lit_rl.state.checkpoint import Checkpoint, load_lightning, load_rank
 from lit_rl.state.plain import first_difference
 from lit_rl.state.records import Counters, LogBook
-from lit_rl.state.store import CheckpointStore
 
 
 def lightning_state(timesteps: int) -> dict[str, Any]:

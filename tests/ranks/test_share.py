@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from lit_rl.algorithms.sharing import Sharing, check_pieces, gradient_row, spread_gradient
 from lit_rl.envs.config import NormalizeConfig
 from lit_rl.envs.normalize import Normalizer
 from lit_rl.errors import ConfigError, DataError, StorageError
@@ -14,6 +13,7 @@ from lit_rl.ops.moments import merge_moments, update_moments
 from lit_rl.ranks.group import PeerFailed, Ranks, caused_by
 from lit_rl.ranks.share import rows_of
 from lit_rl.state.deal import deal
+from lit_rl.training.sharing import Sharing, check_pieces, gradient_row, spread_gradient
 
 
 def one_of(size: int, rank: int) -> Ranks:

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from lit_rl import PPO
+from lit_rl.checkpoint.reader import loads
 from lit_rl.cli.dispatch import run_command
 from lit_rl.errors import ConfigError, DataError
-from lit_rl.state.checkpoint import loads
 from tests.helpers.cli import checkpoints, write_config
 from tests.helpers.hostile import HOSTILE, deflated_bomb, forge, lying_tensor, runs_code, saved
 from tests.helpers.strace import forked

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from lit_rl import PPO
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.curriculum import Rule
 from lit_rl.errors import ConfigError
 from lit_rl.state.plain import first_difference
-from lit_rl.state.store import CheckpointStore
 from tests.helpers.cli import ROOT, checkpoints, final_state, lineage, lit_rl, merged, metrics
 from tests.helpers.levels import PATH
 from tests.runs.conftest import Cli

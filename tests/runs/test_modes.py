@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from lit_rl import PPO, CheckpointConfig, EnvConfig, NormalizeConfig, WarmstartConfig, begin
-from lit_rl.state.checkpoint import load_lightning
+from lit_rl.checkpoint.reader import load_lightning
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest, first_difference
 from tests.helpers.cli import checkpoints, final_state, lineage, metrics, parts

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_rl.state.checkpoint import FORMAT, verify
+from lit_rl.checkpoint.manifest import FORMAT
+from lit_rl.checkpoint.reader import verify
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.state.plain import digest
-from lit_rl.state.store import CheckpointStore
 from tests.helpers.cli import ROOT, checkpoints, lineage, metrics, parts
 from tests.runs.conftest import Cli
 

@@ -15,9 +15,9 @@ from stable_baselines3 import PPO as Sb3PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from lit_rl import PPO
+from lit_rl.checkpoint.reader import load_lightning
 from lit_rl.interop.sb3 import read_agent
 from lit_rl.interop.vecnormalize import read_vecnormalize
-from lit_rl.state.checkpoint import load_lightning
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import ROOT, checkpoints, final_state, lineage, write_config
 from tests.runs.conftest import Cli

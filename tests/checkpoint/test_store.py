@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from lit_rl.checkpoint.manifest import manifest_text, read_manifest
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import DataError
-from lit_rl.state.checkpoint import manifest_text, read_manifest
-from lit_rl.state.store import CheckpointStore
 from tests.helpers.saving import assert_whole, save
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from lit_rl.errors import DataError
-from lit_rl.state.archive import Archive, Limits
-from lit_rl.state.pickles import Global, Made, Parsed, Persistent, parse
+from lit_rl.untrusted.archive import Archive, Limits
+from lit_rl.untrusted.pickles import Global, Made, Parsed, Persistent, parse
 
 _ITEM_BYTES = {
     "torch.DoubleStorage": 8,

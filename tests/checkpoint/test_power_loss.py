@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from lit_rl.checkpoint.files import write_json
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.run.directory import new_directory
-from lit_rl.state.files import write_json
-from lit_rl.state.store import CheckpointStore
 from tests.helpers.saving import assert_whole, save
 
 CHANGING = ("mkdir", "rmdir", "rename", "replace", "unlink", "symlink", "fsync")

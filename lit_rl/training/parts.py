@@ -8,7 +8,7 @@ from lit_rl.curriculum import Curriculum, CurriculumConfig
 from lit_rl.state.plain import with_arrays
 
 if TYPE_CHECKING:
-    from lit_rl.algorithms.base import RLModule
+    from lit_rl.training.module import RLModule
 
 
 class Journal(Protocol):

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_IO, DiskFull, NotFinite
-from lit_rl.state.store import CheckpointStore
 from tests.helpers.saving import assert_whole, lightning_state, save
 from tests.helpers.strace import CALLS, Outcome, forked, needs_strace, traced
 

@@ -15,10 +15,8 @@ from gymnasium import spaces
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from lit_rl.algorithms.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
-from lit_rl.algorithms.parts import CurriculumPart, EnvironmentsPart, Journal, make_curriculum
-from lit_rl.algorithms.settings import refuse_foreign_classes, to_plain_settings
-from lit_rl.algorithms.trainer import check_trainer
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE
+from lit_rl.checkpoint.reader import load_bare, local_path
 from lit_rl.curriculum import CurriculumConfig, Level, LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
@@ -32,12 +30,15 @@ from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import Stream, generator
 from lit_rl.ops.tree import Obs
 from lit_rl.ranks.group import Ranks
-from lit_rl.state.checkpoint import LIGHTNING_FILE, load_bare, local_path
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
 from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated, LogBook
 from lit_rl.state.space import describe, space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams
+from lit_rl.training.evaluation import EvalConfig, Evaluation, evaluate, evaluate_beside, evaluation_envs
+from lit_rl.training.parts import CurriculumPart, EnvironmentsPart, Journal, make_curriculum
+from lit_rl.training.settings import refuse_foreign_classes, to_plain_settings
+from lit_rl.training.trainer import check_trainer
 
 STATE_FORMAT = 1
 T = TypeVar("T")

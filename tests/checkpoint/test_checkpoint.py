@@ -14,24 +14,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rl.errors import DataError, StorageError
-from lit_rl.state.checkpoint import (
+from lit_rl.checkpoint.commit import commit, dumps
+from lit_rl.checkpoint.files import replace_durably, write_durably
+from lit_rl.checkpoint.manifest import (
     LIGHTNING_FILE,
     Checkpoint,
-    commit,
-    dumps,
-    load_bare,
-    load_lightning,
-    load_rank,
     manifest_fields,
     manifest_text,
     rank_file,
     read_manifest,
-    verify,
 )
-from lit_rl.state.files import replace_durably, write_durably
+from lit_rl.checkpoint.reader import load_bare, load_lightning, load_rank, verify
+from lit_rl.checkpoint.store import CheckpointStore
+from lit_rl.errors import DataError, StorageError
 from lit_rl.state.plain import digest, first_difference, to_plain, with_arrays
-from lit_rl.state.store import CheckpointStore
 
 STATE = {"weights": torch.arange(6.0).reshape(2, 3), "count": 3, "name": "x", "none": None, "nested": [{"a": (1, 2.5)}]}
 

@@ -9,18 +9,11 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lit_rl.checkpoint.commit import STAGING_PREFIX, remove, staging_path
+from lit_rl.checkpoint.files import make_directory, named, point_link
+from lit_rl.checkpoint.manifest import Checkpoint, NewerFormat, read_manifest
+from lit_rl.checkpoint.reader import read_back, verify
 from lit_rl.errors import DataError, StorageError
-from lit_rl.state.checkpoint import (
-    STAGING_PREFIX,
-    Checkpoint,
-    NewerFormat,
-    read_back,
-    read_manifest,
-    remove,
-    staging_path,
-    verify,
-)
-from lit_rl.state.files import make_directory, named, point_link
 
 
 @dataclass

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_rl.errors import DataError
-from lit_rl.state.tensors import Numbers, load_tensors
+from lit_rl.untrusted.tensors import Numbers, load_tensors
 from tests.interop.hostile import Touch, evil_pickle
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_rl.errors import DataError
-from lit_rl.state.pickles import Global, Made, parse
+from lit_rl.untrusted.pickles import Global, Made, parse
 from tests.interop.hostile import evil_pickle
 
 NOTHING: frozenset[str] = frozenset()

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from lit_rl.algorithms.evaluation import EvalConfig
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
+from lit_rl.training.evaluation import EvalConfig
 
 
 def to_plain_settings(value: Any) -> Any:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_rl.errors import ConfigError, DataError
-from lit_rl.state.archive import Archive, Limits
+from lit_rl.untrusted.archive import Archive, Limits
 
 
 def make(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -142,7 +142,7 @@ def test_limits() -> None:
 BOMB = """
 import resource, struct, sys, zipfile, io
 from lit_rl.errors import DataError
-from lit_rl.state.archive import Archive
+from lit_rl.untrusted.archive import Archive
 path = sys.argv[1]
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (96 << 20),) * 2)

@@ -1,0 +1,114 @@
+"""A checkpoint is opened: every file is checked against the manifest first, and no code is run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from lit_rl.checkpoint.manifest import (
+    LIGHTNING_FILE,
+    MANIFEST,
+    Checkpoint,
+    FileEntry,
+    missing_files,
+    rank_file,
+    read_file,
+    read_manifest,
+)
+from lit_rl.errors import ConfigError, DataError
+from lit_rl.untrusted.tensors import Numbers, load_tensors
+
+
+def loads(data: bytes, path: Path, checksums: bool = False) -> Any:
+    """The inverse of `dumps`; runs no code, whatever the bytes are. `checksums`: check those of the zip too."""
+    try:
+        state = load_tensors(data, path.name, checksums)
+        if isinstance(state, Numbers):
+            raise DataError(f"{path.name}: holds NumPy values ({', '.join(state.names)}).")
+        return state
+    except DataError as error:
+        raise DataError(f"{path} cannot be opened as tensors and plain values: {error}") from None
+
+
+def verify(path: Path) -> Checkpoint:
+    """Check every file of a checkpoint against its manifest.
+
+    Raises:
+        DataError: a file is missing, has another size or another digest; names it.
+    """
+    manifest = read_manifest(path)
+    missing = missing_files(manifest)
+    if missing:
+        raise DataError(f"{path} does not list {', '.join(missing)}.")
+    for name, entry in manifest.files.items():
+        read_verified(path, name, entry)
+    return Checkpoint(path, manifest)
+
+
+def read_back(checkpoint: Checkpoint) -> None:
+    """Open every file of a checkpoint the way a resume does.
+
+    Raises:
+        DataError: one is damaged, or cannot be opened.
+    """
+    read_manifest(checkpoint.path)
+    for name in checkpoint.manifest.files:
+        open_file(checkpoint, name)
+
+
+def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
+    """A file's bytes, after size and digest have been found right."""
+    file = path / name
+    if Path(name).name != name:
+        raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {name!r}.")
+    try:
+        size = file.stat().st_size
+        if size != entry.size:
+            raise DataError(f"{file} has {size} bytes, its manifest says {entry.size}: damaged.")
+        data = read_file(file, entry.size)
+    except FileNotFoundError:
+        raise DataError(f"{file} is missing.") from None
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}.") from None
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise DataError(f"digest mismatch in {file}: damaged.")
+    return data
+
+
+def load_lightning(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Lightning's dictionary with ours inside, checked."""
+    return open_file(checkpoint, LIGHTNING_FILE)
+
+
+def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
+    """A rank's own state, checked."""
+    return open_file(checkpoint, rank_file(rank))
+
+
+def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """The state in one file of the manifest, checked."""
+    entry = checkpoint.manifest.files[name]
+    state: dict[str, Any] = loads(read_verified(checkpoint.path, name, entry), checkpoint.path / name)
+    return state
+
+
+def local_path(path: Any) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: it is an address, or nothing is there.
+    """
+    if "://" in str(path):
+        raise ConfigError(f"'{path}' is a remote address; copy it to a local directory first.")
+    if not Path(path).exists():
+        raise ConfigError(f"'{path}' is not there.")
+    return Path(path)
+
+
+def load_bare(path: Path) -> dict[str, Any]:
+    """A single `.ckpt` file outside a checkpoint directory: no code is run; it has checksums, and no digest."""
+    state = loads(path.read_bytes(), path, checksums=True)
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise DataError(f"{path} is not a Lightning checkpoint: it has no 'state_dict'.")
+    return state
