@@ -32,7 +32,7 @@ from lit_rl.ops.gradients import clip_gradients, gradient_norm
 from lit_rl.ops.losses import approximate_kl, clip_fraction, clipped_policy_loss, normalize_advantage, value_loss
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.streams import generator
 from lit_rl.state.scheduled_lr import ScheduledLR
 from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
@@ -297,7 +297,7 @@ class PPO(RLModule):
             rows = -(-self.n_steps // self._sde_every)
         noise = torch.empty((rows, n_envs, *distribution.noise_shape))
         for i in range(n_envs):
-            rng = generator(self.seed, Stream.ACTIONS, offset + i, self.counters.iterations)
+            rng = generator(self.seed, "actions", offset + i, self.counters.iterations)
             noise[:, i] = torch.from_numpy(distribution.noise(rng, rows))
         return noise.to(self.device)
 
@@ -356,7 +356,7 @@ class PPO(RLModule):
         progress = self.progress_remaining
         clip_range = self.clip_range(progress)
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(progress)
-        rng = generator(self.seed, Stream.MINIBATCHES, self.counters.iterations)
+        rng = generator(self.seed, "minibatches", self.counters.iterations)
         parameters = list(self.policy.parameters())
         backward, scaler = self.backward_function(), self.scaler
         seen = Seen()

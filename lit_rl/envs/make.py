@@ -18,7 +18,7 @@ from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, SyncVectorEnv, VectorEnv
 from lit_rl.envs.workers import AsyncVectorEnv
 from lit_rl.errors import ConfigError
-from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.streams import generator
 
 _PROBE_STEPS = 60
 _PROBE_EPISODES = 8
@@ -78,8 +78,8 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
     episodes of lives do not reset in mid-game; there one episode is played and replayed. Where `on_env_crash` is
     `restart`, an environment that raises is looked at no further; what resume brings back is checked then, too.
     """
-    rng = generator(run_seed, Stream.PROBE)
-    played = Slot(config, run_seed, 0, Stream.PROBE, levels)
+    rng = generator(run_seed, "probe")
+    played = Slot(config, run_seed, 0, "probe", levels)
     exact: bool | None = None
     try:
         seconds = _play(played, rng, _PROBE_STEPS)
@@ -93,7 +93,7 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
                 break
         if exact is None:
             played.close()
-            played = Slot(config, run_seed, 0, Stream.PROBE, levels)
+            played = Slot(config, run_seed, 0, "probe", levels)
             seconds = _play(played, rng, _PROBE_STEPS)
             exact = _comes_back(played, config, run_seed, levels)
     except EnvironmentLost:
@@ -111,7 +111,7 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
 
 
 def _comes_back(played: Slot, config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> bool:
-    replayed = Slot(config, run_seed, 0, Stream.PROBE, levels)
+    replayed = Slot(config, run_seed, 0, "probe", levels)
     try:
         return replayed.restore(played.capture())[1]
     finally:

@@ -16,7 +16,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import Restart
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
-from lit_rl.ops.streams import EpisodeSeeds, Stream
+from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import Obs, tree_map
 
 
@@ -98,7 +98,7 @@ class NativeVectorEnv:
         self.grade: Grade = "exact" if self._exact else "boundary"
         self.observation_space: spaces.Space[Any] = self._env.single_observation_space
         self.action_space: spaces.Space[Any] = self._env.single_action_space
-        self._starts = EpisodeSeeds(run_seed, self.offset, Stream.EPISODES)
+        self._starts = EpisodeSeeds(run_seed, self.offset, "episodes")
         self._start = -1
         self._ret = np.zeros(self.n_envs)
         self._length = np.zeros(self.n_envs, dtype=np.int64)

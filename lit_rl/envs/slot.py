@@ -23,7 +23,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost, Rubbish, wrong_observation, wrong_reward
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.errors import LitRLError
-from lit_rl.ops.streams import EpisodeSeeds, Stream
+from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import tree_map
 
 _pack_float = struct.Struct("<d").pack
@@ -155,7 +155,7 @@ class Slot:
         config: EnvConfig,
         run_seed: int,
         index: int,
-        stream: Stream = Stream.EPISODES,
+        stream: str = "episodes",
         levels: Sequence[Level] = (),
         key: tuple[int, ...] = (),
     ) -> None:

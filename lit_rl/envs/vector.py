@@ -15,7 +15,6 @@ from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
 from lit_rl.envs.slot import Slot
-from lit_rl.ops.streams import Stream
 from lit_rl.ops.tree import Obs, tree_map
 
 Grade = Literal["exact", "boundary"]
@@ -114,7 +113,7 @@ class SyncVectorEnv:
         config: EnvConfig,
         run_seed: int,
         rows: range,
-        stream: Stream = Stream.EPISODES,
+        stream: str = "episodes",
         levels: Sequence[Level] = (),
         key: tuple[int, ...] = (),
     ) -> None:

@@ -37,7 +37,6 @@ from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, StepResult, copy_row, write_row
 from lit_rl.errors import LitRLError
-from lit_rl.ops.streams import Stream
 from lit_rl.ops.tree import Obs, tree_map
 
 E = TypeVar("E", bound=LitRLError)
@@ -162,7 +161,7 @@ class _Task:
     config: EnvConfig
     run_seed: int
     offset: int
-    stream: Stream
+    stream: str
     levels: Sequence[Level]
     parent: int
 
@@ -177,7 +176,7 @@ class _Block:
         self._slots: dict[int, Slot] = {}
         for row in task.rows:
             self._note(row)
-            slot = Slot(task.config, task.run_seed, task.offset + row, Stream(task.stream), task.levels)
+            slot = Slot(task.config, task.run_seed, task.offset + row, task.stream, task.levels)
             slot.tick = self._tick
             self._slots[row] = slot
         self.idle()
@@ -374,7 +373,7 @@ class AsyncVectorEnv:
         n_workers: int,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
-        stream: Stream = Stream.EPISODES,
+        stream: str = "episodes",
         levels: Sequence[Level] = (),
     ) -> None:
         self.offset, self.n_envs = rows.start, len(rows)

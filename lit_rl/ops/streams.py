@@ -7,35 +7,54 @@ ranks derives the same streams.
 
 from __future__ import annotations
 
-from enum import IntEnum
+import functools
+import hashlib
 
 import numpy as np
 
-
-class Stream(IntEnum):
-    """What a stream is for. The numbers are part of the checkpoint format: never reuse or renumber one."""
-
-    EPISODES = 1
-    """Seed of each episode: key (environment, block of episodes)."""
-    ACTIONS = 2
-    """Noise of the sampled actions: key (environment, iteration)."""
-    MINIBATCHES = 3
-    """Order of the minibatches: key (iteration,)."""
-    WEIGHTS = 4
-    """Initial weights: no key."""
-    EVALUATION = 5
-    """Seed of each episode of an evaluation: key (timesteps of the run, environment, block of episodes)."""
-    CURRICULUM = 6
-    """Choices of the curriculum: key (environment, episode)."""
-    PROBE = 7
-    """Actions of the check that an environment forgets its past: no key."""
-    EVALUATION_ACTIONS = 8
-    """Noise of the sampled actions of an evaluation: key (timesteps of the run, level)."""
+_FIRST = {
+    "episodes": 1,
+    "actions": 2,
+    "minibatches": 3,
+    "weights": 4,
+    "evaluation": 5,
+    "curriculum": 6,
+    "probe": 7,
+    "evaluation_actions": 8,
+}
+"""Numbers of the names that checkpoints of format 1 were written with. A newer name needs none: see `_number`."""
 
 
-def generator(run_seed: int, stream: Stream, *key: int) -> np.random.Generator:
-    """The generator of one stream: NumPy's PCG64 over ``SeedSequence(run_seed, spawn_key=(stream, *key))``."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(run_seed, spawn_key=(int(stream), *key))))
+@functools.cache
+def _number(stream: str) -> int:
+    """What stands for a stream's name in a key: 64 bits of its sha256, the highest set, so that it is none of the first."""
+    if stream in _FIRST:
+        return _FIRST[stream]
+    return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little") | 1 << 63
+
+
+def generator(run_seed: int, stream: str, *key: int) -> np.random.Generator:
+    """The generator of one stream: NumPy's PCG64 over ``SeedSequence(run_seed, spawn_key=(number of stream, *key))``.
+
+    Args:
+        run_seed: the run's seed.
+        stream: what it is for. Any name may be used; it is what tells the stream from others.
+        key: counters, each at least 0.
+
+    The house's own streams and their keys:
+
+    | stream | what is drawn | key |
+    |---|---|---|
+    | episodes | the seed of each episode | environment, block of episodes |
+    | actions | noise of the sampled actions | environment, iteration |
+    | minibatches | order of the minibatches | iteration |
+    | weights | initial weights | |
+    | evaluation | the seed of each episode of an evaluation | timesteps of the run, environment, block of episodes |
+    | evaluation_actions | noise of an evaluation's sampled actions | timesteps of the run, level |
+    | curriculum | choices of the curriculum | environment, episode |
+    | probe | actions of the check that an environment forgets its past | |
+    """
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(run_seed, spawn_key=(_number(stream), *key))))
 
 
 SEED_BLOCK = 64
@@ -47,9 +66,9 @@ class EpisodeSeeds:
     Seeds are derived in blocks of 64, because one derivation costs as much as a short episode's reset.
     """
 
-    def __init__(self, run_seed: int, env_index: int, stream: Stream = Stream.EPISODES, *key: int) -> None:
+    def __init__(self, run_seed: int, env_index: int, stream: str = "episodes", *key: int) -> None:
         self._run_seed = run_seed
-        self._key = (int(stream), *key, env_index)
+        self._key = (_number(stream), *key, env_index)
         self._block = -1
         self._seeds: list[int] = []
 

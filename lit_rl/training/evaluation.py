@@ -14,7 +14,7 @@ from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.vector import SyncVectorEnv, VectorEnv
 from lit_rl.errors import ConfigError, did_you_mean
-from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.streams import generator
 from lit_rl.state.streams import capture_streams, restore_streams
 
 Which = Literal["current", "last", "all"]
@@ -140,7 +140,7 @@ def evaluation_envs(
     if config.backend == "native" and config.class_path is not None:
         raise ConfigError(f"evaluation needs single environments, and {config.name} is a vectorised one only.")
     unmixed = [replace(level, mix=Mix()) for level in levels]
-    return SyncVectorEnv(config, seed, range(n_envs), Stream.EVALUATION, unmixed, key)
+    return SyncVectorEnv(config, seed, range(n_envs), "evaluation", unmixed, key)
 
 
 def evaluate_beside(
@@ -159,7 +159,7 @@ def evaluate_beside(
             envs.set_level(level)
             rng = None
             if not config.deterministic:
-                rng = generator(module.seed, Stream.EVALUATION_ACTIONS, timesteps, level)
+                rng = generator(module.seed, "evaluation_actions", timesteps, level)
             episodes += evaluate(module, envs, config.episodes, rng).episodes
         finally:
             envs.close()

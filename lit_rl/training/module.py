@@ -27,7 +27,7 @@ from lit_rl.envs.normalize import Normalizer
 from lit_rl.envs.vector import StepResult, VectorEnv
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock, Schedule
-from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.streams import generator
 from lit_rl.ops.tree import Obs
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.parts import RANK_PARTS, RUN_PARTS, Stateful, capture, restore
@@ -211,7 +211,7 @@ class RLModule(LightningModule):
             in_step=self.in_step,
         )
         with torch.random.fork_rng():
-            torch.manual_seed(int(generator(self.seed, Stream.WEIGHTS).integers(2**63)))
+            torch.manual_seed(int(generator(self.seed, "weights").integers(2**63)))
             self.policy = self.build_policy(self.normalizer.policy_space(self.observation_space), self.action_space)
 
     def check_spaces(self, observation: spaces.Space[Any], action: spaces.Space[Any], of: str) -> None:

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTrans
 from torch import nn
 
 from lit_rl.networks.actor_critic import to_env
-from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.streams import generator
 from tests.helpers import envs
 from tests.helpers.ppo import env_major, iterate, make_ppo, sb3_twin
 
@@ -174,7 +174,7 @@ def test_actions_are_drawn_with_the_environments_own_noise():
     iteration = ppo.counters.iterations
     action = env_major(ppo.collect().action, T, N)
     for e in range(N):
-        noise = generator(1, Stream.ACTIONS, e, iteration).standard_normal((T, 2), dtype=np.float32)
+        noise = generator(1, "actions", e, iteration).standard_normal((T, 2), dtype=np.float32)
         np.testing.assert_allclose(action[:, e], 0.5 * noise, rtol=1e-5)
 
 

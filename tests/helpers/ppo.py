@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.envs.config import EnvConfig
-from lit_rl.ops.streams import Stream, generator
+from lit_rl.ops.streams import generator
 
 
 def make_ppo(env: EnvConfig | dict[str, Any], **settings: Any) -> PPO:
@@ -117,7 +117,7 @@ def sb3_train(twin: stable_baselines3.PPO, ppo: PPO, rollout: Any, monkeypatch: 
     Our transitions lie time-major (t * N + e), SB3's environment-major (e * T + t).
     """
     t, n = ppo.n_steps, ppo.env_config.n_envs
-    rng = generator(ppo.seed, Stream.MINIBATCHES, ppo.counters.iterations)
+    rng = generator(ppo.seed, "minibatches", ppo.counters.iterations)
 
     def same_order(size: int) -> np.ndarray:
         order = rng.permutation(size)

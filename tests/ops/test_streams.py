@@ -16,21 +16,21 @@ from lit_rl.ops.distributions import (
     MultiCategorical,
     StateDependentNoise,
 )
-from lit_rl.ops.streams import SEED_BLOCK, EpisodeSeeds, Stream, generator
+from lit_rl.ops.streams import SEED_BLOCK, EpisodeSeeds, generator
 
 
 @pytest.mark.parametrize(
     ("run_seed", "env", "stream", "seeds"),
     [
-        (0, 0, Stream.EPISODES, [238126281, 543215367, 1987815382, 960668737, 767118435]),
-        (0, 0, Stream.EVALUATION, [1105986917, 1602300760, 544895509, 1279715002, 1238933340]),
-        (0, 7, Stream.EPISODES, [1873315981, 741397658, 2096830607, 461558339, 591097192]),
-        (1, 0, Stream.EPISODES, [1466754944, 1889202809, 1502271612, 772165302, 322615017]),
-        (1, 7, Stream.EVALUATION, [1684727760, 1297363103, 482466129, 2026832790, 98897218]),
+        (0, 0, "episodes", [238126281, 543215367, 1987815382, 960668737, 767118435]),
+        (0, 0, "evaluation", [1105986917, 1602300760, 544895509, 1279715002, 1238933340]),
+        (0, 7, "episodes", [1873315981, 741397658, 2096830607, 461558339, 591097192]),
+        (1, 0, "episodes", [1466754944, 1889202809, 1502271612, 772165302, 322615017]),
+        (1, 7, "evaluation", [1684727760, 1297363103, 482466129, 2026832790, 98897218]),
         (
             12345678901234567890,
             0,
-            Stream.EPISODES,
+            "episodes",
             [1416749560, 694039476, 1419342926, 1269025694, 1877956533],
         ),
     ],
@@ -43,12 +43,12 @@ def test_episode_seeds_stay_what_they_are(run_seed, env, stream, seeds):
 @pytest.mark.parametrize(
     ("run_seed", "key", "draws"),
     [
-        (0, (Stream.ACTIONS, 0, 0), [1243955231, 1332448806, 3123013243]),
-        (0, (Stream.ACTIONS, 3, 17), [4043136475, 147386309, 1287186012]),
-        (42, (Stream.MINIBATCHES, 5), [2314628837, 2681697811, 3613755685]),
-        (42, (Stream.WEIGHTS,), [4102357987, 75451846, 3509154210]),
-        (1, (Stream.CURRICULUM, 2, 3), [2852714445, 2226657953, 956581749]),
-        (9, (Stream.PROBE,), [1283939684, 3134109183, 1132532902]),
+        (0, ("actions", 0, 0), [1243955231, 1332448806, 3123013243]),
+        (0, ("actions", 3, 17), [4043136475, 147386309, 1287186012]),
+        (42, ("minibatches", 5), [2314628837, 2681697811, 3613755685]),
+        (42, ("weights",), [4102357987, 75451846, 3509154210]),
+        (1, ("curriculum", 2, 3), [2852714445, 2226657953, 956581749]),
+        (9, ("probe",), [1283939684, 3134109183, 1132532902]),
     ],
 )
 def test_generators_stay_what_they_are(run_seed, key, draws):
@@ -66,23 +66,17 @@ def test_generators_stay_what_they_are(run_seed, key, draws):
     ],
 )
 def test_action_noise_stays_what_it_is(distribution, second_row):
-    noise = distribution.noise(generator(42, Stream.ACTIONS, 1, 2), 2)
+    noise = distribution.noise(generator(42, "actions", 1, 2), 2)
     assert noise.dtype == np.float32
     assert noise.shape == (2, *distribution.noise_shape)
     np.testing.assert_allclose(noise.reshape(2, -1)[1, :3], second_row, rtol=1e-6)
 
 
-def test_numbers_of_the_streams_stay_what_they_are():
-    assert {stream.name: int(stream) for stream in Stream} == {
-        "EPISODES": 1,
-        "ACTIONS": 2,
-        "MINIBATCHES": 3,
-        "WEIGHTS": 4,
-        "EVALUATION": 5,
-        "CURRICULUM": 6,
-        "PROBE": 7,
-        "EVALUATION_ACTIONS": 8,
-    }
+def test_any_name_is_a_stream_of_its_own():
+    """What a name that is not in the table gives is part of the format as well."""
+    assert generator(1, "exploration", 3).integers(2**32, size=3).tolist() == [2814749841, 2555309577, 2061345714]
+    draws = {name: tuple(generator(1, name, 3).integers(2**32, size=4)) for name in ("exploration", "actions", "x", "")}
+    assert len(set(draws.values())) == 4
 
 
 def test_seeds_do_not_depend_on_the_order_they_are_asked_in():
@@ -96,7 +90,7 @@ def test_seeds_of_run_environment_episode_and_stream_all_differ():
     seeds = [
         EpisodeSeeds(run, env, stream)[episode]
         for run, env, stream, episode in itertools.product(
-            range(4), range(8), (Stream.EPISODES, Stream.EVALUATION, Stream.PROBE), range(130)
+            range(4), range(8), ("episodes", "evaluation", "probe"), range(130)
         )
     ]
     assert all(0 <= seed < 2**31 for seed in seeds)
@@ -105,7 +99,7 @@ def test_seeds_of_run_environment_episode_and_stream_all_differ():
 
 
 def test_streams_are_uncorrelated():
-    keys = itertools.product((0, 1), (Stream.ACTIONS, Stream.MINIBATCHES), (0, 1), (0, 1))
+    keys = itertools.product((0, 1), ("actions", "minibatches"), (0, 1), (0, 1))
     draws = np.stack([generator(run, stream, a, b).random(4000) for run, stream, a, b in keys])
     correlation = np.corrcoef(draws) - np.eye(len(draws))
     assert np.abs(correlation).max() < 5 / np.sqrt(4000)
