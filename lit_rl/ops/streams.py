@@ -27,7 +27,7 @@ _FIRST = {
 
 @functools.cache
 def _number(stream: str) -> int:
-    """What stands for a stream's name in a key: 64 bits of its sha256, the highest set, so that it is none of the first."""
+    """What stands for a stream's name in a key: 64 bits of its sha256, the highest set: none of the first."""
     if stream in _FIRST:
         return _FIRST[stream]
     return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little") | 1 << 63
