@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from lit_rl.version import __version__
 
 _EXPORTS = {
-    "PPO": "lit_rl.algorithms.ppo",
+    "Part": "lit_rl.state.parts",
     "RLModule": "lit_rl.training.module",
     "CurriculumConfig": "lit_rl.curriculum",
     "EnvConfig": "lit_rl.envs.config",
@@ -23,6 +24,7 @@ _EXPORTS = {
 }
 
 if TYPE_CHECKING:
+    from lit_rl.algorithms.a2c import A2C
     from lit_rl.algorithms.ppo import PPO
     from lit_rl.callbacks.checkpointing import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
@@ -30,16 +32,19 @@ if TYPE_CHECKING:
     from lit_rl.ops.schedules import Schedule
     from lit_rl.run.begin import begin
     from lit_rl.run.config import ResumeConfig, WarmstartConfig
+    from lit_rl.state.parts import Part
     from lit_rl.training.evaluation import EvalConfig
     from lit_rl.training.module import RLModule
 
 __all__ = [
+    "A2C",
     "PPO",
     "CheckpointConfig",
     "CurriculumConfig",
     "EnvConfig",
     "EvalConfig",
     "NormalizeConfig",
+    "Part",
     "RLModule",
     "ResumeConfig",
     "Schedule",
@@ -52,6 +57,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import on first use: environment workers import this package and need none of torch."""
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    module = _EXPORTS.get(name, f"lit_rl.algorithms.{name.lower()}")  # an algorithm is found by its file
+    if name in _EXPORTS or (name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(module)):
+        return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'lit_rl' has no attribute '{name}'")

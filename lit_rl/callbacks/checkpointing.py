@@ -164,11 +164,11 @@ class Checkpointer(Callback):
         due = self._config.passed(before, self._before)
         if self._config.every_minutes is not None:
             due = module.ranks.broadcast(due)  # clocks differ from rank to rank
-        change = module.level_change
+        change = module.iteration.level_change
         holds = {
             "promotion": self._config.before_promotion and change is not None and change.new > change.old,
-            "best": self._config.save_best and module.evaluated_best,
-            "finish": module.finished,
+            "best": self._config.save_best and module.iteration.is_best,
+            "finish": module.loop.finished,
             "stop": trainer.should_stop,
             "interval": due,
         }
@@ -225,7 +225,7 @@ class Checkpointer(Callback):
                 logger.save()
         module.log_book.marks = {
             type(log).__name__: log.position()
-            for log in [*trainer.loggers, *module.journals]
+            for log in [*trainer.loggers, *module.loop.journals]
             if hasattr(log, "position")
         }
         self._store.stage(module.counters.timesteps, self._segment)
@@ -248,8 +248,8 @@ class Checkpointer(Callback):
             counters.timesteps,
             counters.iterations,
             module.ranks.size,
-            module.score,
-            module.score_level,
+            module.score.value,
+            module.score.level,
             reason,
         )
         with memory_named(final):
@@ -257,4 +257,4 @@ class Checkpointer(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        self.save(trainer, pl_module, "finish" if pl_module.finished else "stop")
+        self.save(trainer, pl_module, "finish" if pl_module.loop.finished else "stop")

@@ -72,14 +72,15 @@ class Progress(Callback):
 def _events(module: RLModule) -> list[str]:
     """What happened in the last iteration that is worth a line of its own."""
     lines = []
-    if module.evaluated_now is not None:
-        metrics = module.metrics
+    iteration = module.iteration
+    if iteration.evaluation is not None:
+        metrics = iteration.metrics
         line = f"evaluation at timestep {module.counters.timesteps:,}: mean return {metrics['eval/mean_reward']:.4g}"
         if "eval/success_rate" in metrics:
             line += f", success {metrics['eval/success_rate']:.0%}"
-        lines.append(line + (", the best so far" if module.evaluated_best else ""))
-    if module.level_change is not None:
-        lines.append(str(module.level_change))
+        lines.append(line + (", the best so far" if iteration.is_best else ""))
+    if iteration.level_change is not None:
+        lines.append(str(iteration.level_change))
     return lines
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.envs.failures import EnvironmentLost
-from lit_rl.errors import EXIT_STOPPED, LitRLError, StorageError
+from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, StorageError
 from lit_rl.state.snapshot import Snapshot
 from lit_rl.training.module import RLModule
 
@@ -33,13 +33,13 @@ class Rescue(Callback):
         if not module.ranks.alone:
             return
         if self._snapshot is None:
-            parts: dict[str, Any] = dict(module.run_parts())
+            parts: dict[str, Any] = {name: part for name, part in module.run_parts().items() if part is not None}
             parts |= {f"schedule {i}": each.scheduler for i, each in enumerate(trainer.lr_scheduler_configs)}
             parts["precision"] = trainer.precision_plugin
             self._snapshot = Snapshot(list(module.state_dict().values()), trainer.optimizers, parts)
         self._snapshot.take(module.rank_now() if self._rank is None else self._rank)
         self._rank = None
-        module.on_boundary = lambda: self._capture(module)
+        module.loop.on_boundary = lambda: self._capture(module)
 
     def _capture(self, module: RLModule) -> None:
         """Environments may be lost at any moment: if they are by now, it shows before the iteration is logged."""
@@ -53,7 +53,7 @@ class Rescue(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         assert isinstance(pl_module, RLModule)
-        if self._snapshot is None or isinstance(exception, StorageError):
+        if self._snapshot is None or isinstance(exception, StorageError | ConfigError):
             return
         snapshot, self._snapshot = self._snapshot, None
         snapshot.put_back()

@@ -78,7 +78,7 @@ class Stopper(Callback):
 
     def _look(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, RLModule)
-        if module.finished:
+        if module.loop.finished:
             trainer.should_stop = True
             return
         asked = module.ranks.gather(None if self._request.signal is None else self._request.signal.name)

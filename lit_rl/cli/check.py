@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from lightning.pytorch import Trainer
 
-from lit_rl.algorithms.ppo import PPO
+from lit_rl.algorithms import algorithms, is_algorithm
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.build import import_class
@@ -25,9 +25,6 @@ from lit_rl.ops.schedules import Schedule
 from lit_rl.run.config import ResumeConfig, WarmstartConfig
 from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
-
-ALGORITHMS = (PPO,)
-"""Importing them is what makes their short names known."""
 
 LINKED = {
     "env": "env",
@@ -162,14 +159,20 @@ def model_class(path: str) -> type[RLModule]:
     Raises:
         ConfigError: there is none.
     """
-    known: dict[str, type[RLModule]] = {cls.__name__: cls for cls in _subclasses(RLModule)}
+    known = algorithms() | {cls.__name__: cls for cls in _subclasses(RLModule) if is_algorithm(cls)}
     if path in known:
-        return known[path]
-    if "." not in path:
-        raise ConfigError(f"model.class_path: there is no algorithm '{path}'.{did_you_mean(path, known)}")
+        found: type[RLModule] = known[path]
+        return found
+    if "." not in path and ":" not in path:
+        raise ConfigError(
+            f"model.class_path: there is no algorithm '{path}'; there are {', '.join(sorted(algorithms()))}."
+            f"{did_you_mean(path, known)}"
+        )
     found = import_class(path, "model.class_path")
     if not (isinstance(found, type) and issubclass(found, RLModule)):
         raise ConfigError(f"model.class_path: {path} is not an RLModule.")
+    if not is_algorithm(found):
+        raise ConfigError(f"model.class_path: {path} does not define all of build_policy, collect, update and predict.")
     return found
 
 

@@ -6,20 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lit_rl.algorithms.ppo import PPO
+from lit_rl.algorithms import algorithms
 from lit_rl.cli.quiet import quiet
 from lit_rl.errors import EXIT_OK, ConfigError
 from lit_rl.interop.run_yaml import RunDraft, draft_run, read_zoo_beside
 from lit_rl.interop.sb3 import read_agent
+from lit_rl.interop.settings import by_zoo_name, kinds
 from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
 from lit_rl.interop.warmstart import moments_for
 from lit_rl.interop.zoo import read_zoo
 from lit_rl.run.sources import find
-
-_NOT_SB3 = (
-    "env", "curriculum", "evaluation", "policy", "policy_kwargs", "total_timesteps", "seed", "max_bad_updates",
-    "deterministic_reduction", "reduction_pieces",
-)  # fmt: skip
+from lit_rl.training.module import RLModule
 
 
 def import_sb3(argv: list[str]) -> int:
@@ -45,7 +42,9 @@ def import_zoo(argv: list[str]) -> int:
     )
     parser.add_argument("file", help="a hyperparams file of the Zoo, or an agent's config.yml")
     parser.add_argument("--env", default=None, help="the environment whose block is read")
-    parser.add_argument("--algo", default="ppo", choices=("ppo", "a2c"), help="whose settings they are")
+    parser.add_argument(
+        "--algo", default="ppo", choices=by_zoo_name(), help="whose settings they are (default: %(default)s)"
+    )
     parser.add_argument("--out", required=True, help="the run.yaml to write")
     arguments = parser.parse_args(argv)
     zoo = read_zoo(arguments.file, arguments.env, arguments.algo)
@@ -67,8 +66,8 @@ def export_sb3(argv: list[str]) -> int:
     quiet()
     parser = argparse.ArgumentParser(
         prog="lit-rl export-sb3",
-        description="Write a .zip that stable-baselines3's PPO.load opens, and vecnormalize.pkl beside it where the "
-        "run has moments.",
+        description="Write a .zip that stable-baselines3's algorithm of the same name loads, and vecnormalize.pkl "
+        "beside it where the run has moments.",
     )
     parser.add_argument("checkpoint", help="a checkpoint or a run directory")
     parser.add_argument("--out", required=True, help="the .zip to write")
@@ -78,7 +77,11 @@ def export_sb3(argv: list[str]) -> int:
         raise ConfigError(f"export-sb3: {source.path} is a stable-baselines3 file already.")
     from lit_rl.interop.export import write_agent, write_vecnormalize
 
-    module: PPO = PPO.load_from_checkpoint(source.checkpoint.path if source.checkpoint else source.path)
+    name = source.ours["algorithm"]
+    if name not in algorithms():
+        raise ConfigError(f"export-sb3: {source.path} was written by {name}, which stable-baselines3 does not have.")
+    cls = algorithms()[name]
+    module: RLModule = cls.load_from_checkpoint(source.checkpoint.path if source.checkpoint else source.path)
     policy: Any = module.policy
     settings = module.settings()
     counters, out = module.counters, Path(arguments.out)
@@ -89,12 +92,13 @@ def export_sb3(argv: list[str]) -> int:
         policy.action_space,
         settings["policy"],
         settings["policy_kwargs"],
-        {key: value for key, value in settings.items() if key not in _NOT_SB3},
+        {key: value for key, value in settings.items() if key in kinds(cls)},
         source.lightning["optimizer_states"][0],
         n_envs=module.env_config.n_envs,
         num_timesteps=counters.timesteps,
         total_timesteps=module.clock.target,
         seed=module.seed,
+        algorithm=cls,
     )
     print(f"wrote {out}")
     stats = vecnormalize_stats(module)
@@ -105,7 +109,7 @@ def export_sb3(argv: list[str]) -> int:
     return EXIT_OK
 
 
-def vecnormalize_stats(module: PPO) -> VecNormalizeStats | None:
+def vecnormalize_stats(module: RLModule) -> VecNormalizeStats | None:
     """A module's moments as SB3 keeps them; `None` without any."""
     normalizer, config = module.normalizer, module.normalizer.config
     if not config.obs and not config.reward:

@@ -13,8 +13,9 @@ from lit_rl.checkpoint.reader import open_file
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE
-from lit_rl.state.parts import LIGHTNING_PARTS, RANK_PARTS, RUN_PARTS, by_part, check_finite
+from lit_rl.state.parts import by_part, check_finite
 from lit_rl.state.plain import digest
+from lit_rl.training.contract import Algorithm
 
 
 @dataclass
@@ -124,11 +125,15 @@ def _judge_parts(verdict: Verdict, opened: dict[str, Any], world_size: int) -> N
     lightning, ranks = opened[LIGHTNING_FILE], [opened[rank_file(rank)] for rank in range(world_size)]
     try:
         parts = by_part(lightning, ranks)
-        check_finite(lightning)
+        of_run, of_ranks = lightning["lit_rl"]["run"], [name for state in ranks for name in state]
     except (KeyError, TypeError, AttributeError) as error:
-        known = ", ".join([*LIGHTNING_PARTS, *RUN_PARTS, *RANK_PARTS])
-        verdict.problems.append(f"a part is missing or is not one ({error}); the parts are {known}")
+        verdict.problems.append(f"what every checkpoint has is missing or is not as it must be ({error})")
         return
+    try:
+        check_finite(lightning)
     except NotFinite as error:
         verdict.problems.append(str(error))
+    for name, part in Algorithm.PARTS.items():
+        if (part.of == "run" and name not in of_run) or (part.of == "rank" and of_ranks.count(name) != world_size):
+            verdict.problems.append(f"part '{name}' is missing: {part.holds}")
     verdict.parts = {name: digest(part) for name, part in parts.items()}

@@ -2,7 +2,7 @@
 
 from lit_rl.curriculum.changes import LevelDifference, differences
 from lit_rl.curriculum.config import CurriculumConfig
-from lit_rl.curriculum.curriculum import Curriculum, LevelChange
+from lit_rl.curriculum.curriculum import Curriculum, LevelChange, make_curriculum
 from lit_rl.curriculum.delivery import deliver
 from lit_rl.curriculum.levels import Level, Mix, read_levels
 from lit_rl.curriculum.rules.rule import Rule
@@ -17,5 +17,6 @@ __all__ = [
     "Rule",
     "deliver",
     "differences",
+    "make_curriculum",
     "read_levels",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from lit_rl.curriculum.assignment import kept_back, level_for
 from lit_rl.curriculum.checks import check_levels
+from lit_rl.curriculum.config import CurriculumConfig
 from lit_rl.curriculum.levels import Level, read_levels
 from lit_rl.curriculum.rules.build import build_rule
 from lit_rl.curriculum.rules.rule import Rule
@@ -210,3 +211,13 @@ class Curriculum:
     def _spec(self, name: str) -> str:
         """The current level's rule as it was configured, in one comparable string."""
         return json.dumps(getattr(self.levels[self.level], name), sort_keys=True, default=str)
+
+
+def make_curriculum(config: CurriculumConfig | Mapping[str, Any] | None, n_envs: int) -> Curriculum | None:
+    """The curriculum of a run of `n_envs` environments; `None` for one without levels."""
+    config = config if isinstance(config, CurriculumConfig) else CurriculumConfig.from_plain(config or {})
+    if not config.levels:
+        return None
+    curriculum = Curriculum(config.levels)
+    curriculum.check_envs(n_envs)
+    return curriculum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from lit_rl.errors import ConfigError, did_you_mean
 
@@ -74,6 +74,9 @@ class EnvConfig:
             and ends with exit code 75; `restart` makes it anew and begins its next episode.
         max_restarts: with `restart`, how many come in a row, without a whole iteration between, before the run stops.
     """
+
+    FREE: ClassVar = ("backend", "n_workers", "step_timeout", "on_env_crash", "max_restarts")
+    """May change at a resume: they do not change what is learned."""
 
     id: str | None = None
     class_path: str | None = None

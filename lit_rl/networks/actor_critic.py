@@ -83,7 +83,7 @@ class ActorCritic:
     def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
         extractor = self.policy.mlp_extractor
         latent = through(extractor.policy_net, features) if self._mlp else extractor.forward_actor(features)
-        return call(self.policy.action_net, latent).float(), latent.float()  # losses are computed in whole numbers
+        return call(self.policy.action_net, latent).float(), latent.float()  # losses are computed in float32
 
     def _critic(self, features: Tensor) -> Tensor:
         extractor = self.policy.mlp_extractor
@@ -148,8 +148,3 @@ def as_tensor(obs: Any, device: torch.device) -> Any:
         return obs.to(device)
     tensor = torch.tensor(obs)
     return tensor.to(device, torch.float32 if tensor.dtype == torch.float64 else tensor.dtype)
-
-
-def is_value_tensor(name: str) -> bool:
-    """Whether a tensor of an actor-critic policy serves the value alone. A shared extractor counts as the policy's."""
-    return name.startswith(("value_net.", "mlp_extractor.value_net.", "vf_features_extractor."))

@@ -25,6 +25,11 @@ def clipped_policy_loss(advantage_B: Tensor, ratio_B: Tensor, clip_range: float)
     return -torch.min(advantage_B * ratio_B, advantage_B * clipped_B).mean()
 
 
+def policy_gradient_loss(advantage_B: Tensor, log_prob_B: Tensor) -> Tensor:
+    """The policy gradient's surrogate, to be minimised: ``-mean(A log pi)`` (Mnih et al. 2016, arXiv:1602.01783)."""
+    return -(advantage_B * log_prob_B).mean()
+
+
 def value_loss(value_B: Tensor, old_value_B: Tensor, return_B: Tensor, clip_range_vf: float | None) -> Tensor:
     """Mean squared error to the returns, with the new value kept within `clip_range_vf` of the old one if given."""
     if clip_range_vf is not None:

@@ -29,9 +29,9 @@ from lit_rl.run.logs import MetricsCsv, RunTensorBoard
 from lit_rl.run.plan import Plan, make_plan
 from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue
-from lit_rl.run.weights import part_of
+from lit_rl.run.weights import owned_by
 from lit_rl.state.deal import deal
-from lit_rl.state.parts import RUN_PARTS, capture, restore
+from lit_rl.state.parts import capture, restore
 from lit_rl.training.module import RLModule
 
 DEFAULT_ROOT = Path("lightning_logs")
@@ -98,7 +98,7 @@ class Run:
             self._checkpointer,
             Progress(),
         ]
-        self.module.journals = [
+        self.module.loop.journals = [
             MonitorCsv(self.directory, self.module.env_config.name),
             EvaluationsNpz(self.directory),
         ]
@@ -143,7 +143,7 @@ class Run:
     @property
     def _cause(self) -> str:
         """Why training ended, as the lineage says it."""
-        return self._stopper.cause or ("stop_on_reward" if self.module.stop_on_reward_reached else "finished")
+        return self._stopper.cause or ("stop_on_reward" if self.module.loop.stop_on_reward_reached else "finished")
 
     def __enter__(self) -> Run:
         return self
@@ -184,14 +184,14 @@ class Run:
         if module.episodes.count:
             mean = module.episodes.metrics()["rollout/ep_rew_mean"]
             line += f", return {mean:.4g} over the last {module.episodes.count} episodes"
-        if module.evaluated.reward is not None:
-            line += f", {module.evaluated.reward:.4g} in the evaluation at {module.evaluated.timesteps:,}"
+        if module.score.evaluated.reward is not None:
+            line += f", {module.score.evaluated.reward:.4g} in the evaluation at {module.score.evaluated.timesteps:,}"
         return f"{line}\nresults: {self.directory}"
 
     def banner(self) -> str:
         """What happened at the start, in a few lines."""
         plan, module = self.plan, self.module
-        assert module.envs is not None
+        assert module.play.envs is not None
         lines = [f"mode: {plan.mode}", f"run: {self.directory} ({self.lineage.run_id[:12]})"]
         if plan.checkpoint is not None:
             lines.append(f"checkpoint: {plan.checkpoint.path.name} (sha256 {plan.checkpoint.digest[:12]})")
@@ -203,13 +203,17 @@ class Run:
         lines.append(f"timestep: {module.counters.timesteps:,} of {clock.target:,}")
         if module.curriculum is not None:
             lines.append(f"level: {module.curriculum.describe()}")
-        lines.append(f"learning rate: {module.learning_rate_now:.4g}{self._schedule_note()}")
+        lines.append(f"learning rate: {module.learning_rate_at(module.counters.timesteps):.4g}{self._schedule_note()}")
         lines.append(f"environments: {module.env_config.n_envs} x {module.env_config.name}, {self._environments()}")
         if not self.ranks.alone:
             share = module.env_config.n_envs // self.ranks.size
             lines.append(f"ranks: {self.ranks.size}, with {share} environment{'s' if share > 1 else ''} each")
         if plan.checkpoint is not None and plan.checkpoint.manifest.world_size != self.ranks.size:
-            equal = "to the bit" if module.in_step else "to float tolerance (model.deterministic_reduction: to the bit)"
+            equal = (
+                "to the bit"
+                if module.play.lockstep
+                else "to float tolerance (model.deterministic_reduction: to the bit)"
+            )
             lines.append(
                 f"ranks before: {plan.checkpoint.manifest.world_size}; environments are dealt out anew, and from here "
                 f"on the run equals one that went on with that number {equal}"
@@ -226,7 +230,8 @@ class Run:
             ]
             if module.curriculum is not None:
                 parts.append("curriculum")
-            parts += [p for p in ("obs_moments", "reward_moments") if any(part_of(k) == p for k in module.state_dict())]
+            owned = {each.part for each in owned_by(module).values()}
+            parts += [p for p in ("obs_moments", "reward_moments") if p in owned]
             lines.append(f"loaded: {', '.join(parts)}")
         else:
             lines.append("loaded: nothing, everything is new" if plan.mode == "fresh" else "loaded:")
@@ -249,9 +254,9 @@ class Run:
 
     def _environments(self) -> str:
         module = self.module
-        assert module.envs is not None
-        kind = type(module.envs).__name__.removesuffix("VectorEnv").lower()
-        if module.envs.grade == "boundary":
+        assert module.play.envs is not None
+        kind = type(module.play.envs).__name__.removesuffix("VectorEnv").lower()
+        if module.play.envs.grade == "boundary":
             hint = "" if kind == "native" else "; env.fresh_instance: true may make it exact"
             text = f"{kind}, resume grade boundary (an environment carries state across resets{hint})"
         else:
@@ -281,7 +286,7 @@ class _Opening(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv | RunTensorBoard) and type(logger).__name__ in marks:
                 logger.cut_to(marks[type(logger).__name__])
-        for journal in run.module.journals:
+        for journal in run.module.loop.journals:
             if type(journal).__name__ in marks:
                 journal.cut_to(marks[type(journal).__name__])
 
@@ -298,8 +303,8 @@ class _Opening(Callback):
 
     def _announce(self) -> None:
         run, module = self._run, self._run.module
-        assert module.envs is not None
-        own = [module.envs.offset + row for row in module.restarted_envs]
+        assert module.play.envs is not None
+        own = [module.play.envs.offset + row for row in module.play.restarted]
         run.restarted = [index for of_rank in run.ranks.gather(own) for index in of_rank]
         if run.restarted and run._resume.require == "exact":
             error = ConfigError(
@@ -397,7 +402,7 @@ def _same_everywhere(module: RLModule) -> None:
         module.build_networks()
 
     ranks.together(build)
-    state = {"tensors": module.state_dict(), "run": capture(module.run_parts(), RUN_PARTS)} if ranks.is_first else {}
+    state = {"tensors": module.state_dict(), "run": capture(module.run_parts())} if ranks.is_first else {}
     state = ranks.broadcast(state)
     module.load_state_dict(state["tensors"])
-    restore(module.run_parts(), RUN_PARTS, state["run"])
+    restore(module.run_parts(), state["run"])

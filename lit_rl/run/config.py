@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError
 
 Mode = Literal["fresh", "resume", "warmstart"]
-Part = Literal["policy", "value", "obs_moments", "reward_moments"]
-PARTS: tuple[str, ...] = get_args(Part)
 
 
 @dataclass
@@ -53,14 +51,14 @@ class WarmstartConfig:
 
     Args:
         checkpoint: a checkpoint or run directory, a bare `.ckpt` file, or a stable-baselines3 `.zip`.
-        load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`.
+        load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`, and what else the algorithm has.
         vecnormalize: the VecNormalize pickle of a `.zip`; `null` looks where SB3 and the RL Zoo put it.
         on_mismatch: what to do with a tensor of another shape: `error`, or `skip` it and say so.
         level: the curriculum's level to begin on: its index, or `carry` for the one that the trained run was on.
     """
 
     checkpoint: str | None = None
-    load: list[Part] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
+    load: list[str] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
     vecnormalize: str | None = None
     on_mismatch: Literal["error", "skip"] = "error"
     level: int | Literal["carry"] = 0
@@ -68,8 +66,3 @@ class WarmstartConfig:
     def __post_init__(self) -> None:
         if self.level != "carry" and (isinstance(self.level, bool) or not isinstance(self.level, int)):
             raise ConfigError(f"warmstart.level: is {self.level!r}; give a level's index, or carry.")
-        for part in self.load:
-            if part not in PARTS:
-                raise ConfigError(
-                    f"warmstart.load: '{part}' is not one of {', '.join(PARTS)}.{did_you_mean(part, PARTS)}"
-                )

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from lit_rl.curriculum import Curriculum, differences, read_levels
+from lit_rl.curriculum import differences, read_levels
 
-FREE = (
-    "total_timesteps",
-    "env.backend",
-    "env.n_workers",
-    "env.step_timeout",
-    "env.on_env_crash",
-    "env.max_restarts",
-    "evaluation.stop_on_reward",
-    "max_bad_updates",
-)
-"""May change freely: they do not change what is learned."""
 EVALUATION = "evaluation."
 """Keys that may change freely, unless a rule of the curriculum waits for evaluations."""
-FIXED = ("env.n_envs", "policy_kwargs.optimizer_class", "policy_kwargs.optimizer_kwargs")
-"""Cannot change: the state that is kept depends on them."""
-
-
 LEVELS = "curriculum.levels"
 
 
@@ -34,17 +20,16 @@ class Change:
     key: str
     old: Any
     new: Any
-    evaluation_counts: bool = False
 
-    @property
-    def free(self) -> bool:
+    def free(self, may: Collection[str], evaluation_counts: bool) -> bool:
+        """Whether it changes nothing that is learned: it is one of those that `may` change, or of evaluation."""
         if self.key == "env.backend" and "native" in (self.old, self.new):
             return False  # its environments are others, and episodes in flight do not go from one to the other
-        return self.key in FREE or (self.key.startswith(EVALUATION) and not self.evaluation_counts)
+        return self.key in may or (self.key.startswith(EVALUATION) and not evaluation_counts)
 
-    @property
-    def fixed(self) -> bool:
-        return any(self.key == key or self.key.startswith(f"{key}.") for key in FIXED)
+    def within(self, keys: Collection[str]) -> bool:
+        """Whether it is one of the settings `keys`, or below one."""
+        return any(self.key == key or self.key.startswith(f"{key}.") for key in keys)
 
     def __str__(self) -> str:
         return f"{_shown(self.key)}: {self.old} -> {self.new}"
@@ -71,9 +56,7 @@ def changes(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any] |
     """
     before, after = _flat(_filled(old, defaults or {})), _flat(new)
     keys = [*after, *(key for key in before if key not in after)]
-    levels = read_levels(after.get(LEVELS) or [])
-    counts = bool(levels) and Curriculum(levels).needs_evaluation
-    found = [Change(key, before.get(key), after.get(key), counts) for key in keys if before.get(key) != after.get(key)]
+    found = [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
     return [each for change in found for each in (_levels(change) if change.key == LEVELS else [change])]
 
 

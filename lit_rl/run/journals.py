@@ -15,7 +15,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_rl.checkpoint.files import append, named
-from lit_rl.training.module import RLModule
+from lit_rl.training.iteration import Iteration
 
 
 class MonitorCsv:
@@ -37,16 +37,16 @@ class MonitorCsv:
         """Time of training up to the last iteration."""
 
     @rank_zero_only
-    def write(self, module: RLModule) -> None:
+    def write(self, iteration: Iteration) -> None:
         """Add the episodes of the iteration that has ended."""
-        begin, end = self.seconds, module.log_book.seconds
+        begin, end = self.seconds, iteration.seconds
         self.seconds = end
         lines = []
         if not self._file.exists():
             header = {"t_start": time.time() - end, "env_id": self._env_name}
             lines = [f"#{json.dumps(header)}\n", "r,l,t,level,is_success\n"]
-        for i, episode in enumerate(module.ended):
-            seconds = begin + (end - begin) * (i + 1) / len(module.ended)
+        for i, episode in enumerate(iteration.ended):
+            seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
             success = "" if episode.success is None else int(episode.success)
             lines.append(f"{round(episode.ret, 6)},{episode.length},{seconds:.6f},{episode.level},{success}\n")
         append(self._file, "".join(lines))
@@ -86,19 +86,19 @@ class EvaluationsNpz:
         return len(self._rows.get("timesteps", []))
 
     @rank_zero_only
-    def write(self, module: RLModule) -> None:
+    def write(self, iteration: Iteration) -> None:
         """Add the evaluation of the iteration that has ended, if there was one."""
-        if module.evaluated_now is None:
+        if iteration.evaluation is None:
             return
-        episodes = module.evaluated_now.episodes
+        episodes = iteration.evaluation.episodes
         row: dict[str, Any] = {
-            "timesteps": module.counters.timesteps,
+            "timesteps": iteration.timesteps,
             "results": [episode.ret for episode in episodes],
             "ep_lengths": [episode.length for episode in episodes],
         }
         if all(episode.success is not None for episode in episodes):
             row["successes"] = [bool(episode.success) for episode in episodes]
-        if module.curriculum is not None:
+        if iteration.with_levels:
             row["levels"] = [episode.level for episode in episodes]
         before = self._count
         for key in row.keys() | self._rows.keys():

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.drift import Change, changes, table
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
-from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
-from lit_rl.state.parts import RUN_PARTS, restore
+from lit_rl.run.weights import check_load, check_shapes, warmstart, warmstart_from_agent
+from lit_rl.state.parts import restore, union
 from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
 from lit_rl.training.module import RLModule
@@ -93,9 +94,24 @@ def make_plan(
         ConfigError: the mode cannot be carried out as asked.
         DataError: a checkpoint is damaged.
     """
+    plan = _make_plan(module, mode, name, root, resume, warmstart_from, requeue)
+    if hasattr(module, "policy"):
+        check_load(module, warmstart_from)  # also where the block is not read: a misspelled part is a mistake
+    return plan
+
+
+def _make_plan(
+    module: RLModule,
+    mode: Mode,
+    name: str,
+    root: Path,
+    resume: ResumeConfig,
+    warmstart_from: WarmstartConfig,
+    requeue: bool,
+) -> Plan:
     if requeue:
         own = look_for_own(mode, name, root, resume)
-        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from)
+        plan = _make_plan(module, own.mode, name, root, own.resume, warmstart_from, False)
         plan.requeued = own
         if own.note is not None:
             plan.notes.insert(0, own.note)
@@ -123,7 +139,7 @@ def _check_algorithm(module: RLModule, source: Source) -> dict[str, Any]:
 
 
 def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any]) -> None:
-    module.check_spaces(
+    module.play.check_spaces(
         space_from_plain(ours["observation_space"]),
         space_from_plain(ours["action_space"]),
         of=str(source.path),
@@ -166,9 +182,9 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     )
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()
-    restore({"evaluation": evaluated}, {"evaluation": RUN_PARTS["evaluation"]}, ours["run"])
+    restore({"evaluation": evaluated}, ours["run"])
     asked = config.total_timesteps is not None or config.additional_timesteps is not None
-    if not asked and evaluated.timesteps == timesteps and module.was_reached(evaluated):
+    if not asked and evaluated.timesteps == timesteps and module.score.ends_the_run(evaluated):
         plan.reached = evaluated.reward
     if plan.nothing_to_do:
         return plan
@@ -176,9 +192,9 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     _check_spaces(module, source, ours)
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
-    _check_drift(plan, config)
-    assert module.envs is not None
-    if config.require == "exact" and module.envs.grade != "exact":
+    _check_drift(module, plan, config)
+    assert module.play.envs is not None
+    if config.require == "exact" and module.play.envs.grade != "exact":
         raise ConfigError(
             f"resume.require is exact, but env {module.env_config.name} cannot bring its episodes back; try "
             "env.fresh_instance: true."
@@ -186,11 +202,13 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     return plan
 
 
-def _check_drift(plan: Plan, config: ResumeConfig) -> None:
-    fixed = [change for change in plan.changed if change.fixed]
+def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
+    fixed = [change for change in plan.changed if change.within(union(type(module), "FIXED"))]
     if fixed:
         raise ConfigError(f"these settings cannot change when a run is resumed:\n{table(fixed)}")
-    learned = [change for change in plan.changed if not change.free]
+    may = union(type(module), "FREE").keys() | {f"env.{key}" for key in EnvConfig.FREE}
+    counts = module.curriculum is not None and module.curriculum.needs_evaluation
+    learned = [change for change in plan.changed if not change.free(may, counts)]
     if learned and config.on_config_change == "error":
         raise ConfigError(
             "these settings differ from the run's and change what is learned; set them back, or "
@@ -252,14 +270,14 @@ def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | Non
         ConfigError: they do not fit the module or its environments.
     """
     if source.agent is not None:
-        module.build_evaluation_envs()
+        module.play.build_for_evaluation()
         module.build_networks()
         warmstart_from_agent(module, source.agent, WarmstartConfig(vecnormalize=vecnormalize))
         return
     ours = _check_algorithm(module, source)
-    module.build_evaluation_envs()
+    module.play.build_for_evaluation()
     _check_spaces(module, source, ours)
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
     module.load_state_dict(source.lightning["state_dict"])
-    restore(module.run_parts(), {"curriculum": RUN_PARTS["curriculum"]}, ours["run"])
+    restore({"curriculum": module.curriculum}, ours["run"])

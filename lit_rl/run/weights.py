@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lit_rl.errors import ConfigError
+from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.vecnormalize import Moments
-from lit_rl.interop.warmstart import fit_weights, mismatches, moments_for
-from lit_rl.networks.actor_critic import is_value_tensor
+from lit_rl.interop.warmstart import mismatches, moments_for, with_newer_names
+from lit_rl.networks.tensors import Owned, owners, part_of
 from lit_rl.run.config import WarmstartConfig
+from lit_rl.state.parts import union
 from lit_rl.training.module import RLModule
+
+MOMENTS = ("obs_moments", "reward_moments")
 
 
 @dataclass
@@ -30,13 +34,9 @@ class Report:
         self.lines.append(f"{part}: {text}")
 
 
-def part_of(name: str) -> str:
-    """The part a tensor of the module's `state_dict` belongs to."""
-    if name.startswith("normalizer.obs."):
-        return "obs_moments"
-    if name.startswith("normalizer.reward."):
-        return "reward_moments"
-    return "value" if is_value_tensor(name.removeprefix("policy.")) else "policy"
+def owned_by(module: RLModule) -> dict[str, Owned]:
+    """Whose each tensor of the module's `state_dict` is."""
+    return owners(module.state_dict(), union(type(module), "TENSORS"))
 
 
 def check_shapes(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str) -> None:
@@ -67,39 +67,90 @@ def warmstart(module: RLModule, theirs: dict[str, Tensor], config: WarmstartConf
         what: what they come from, for messages.
 
     Raises:
-        ConfigError: a tensor is missing or has another shape, or weights need moments that are not there.
+        ConfigError: a tensor is missing or has another shape, or weights need moments that are not there. Nothing has
+            been copied then.
     """
-    ours = module.state_dict()
-    by_part: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in theirs.items():
-        by_part.setdefault(part_of(name), {})[name] = tensor
-    _check_moments(by_part, ours, config, what)
-    report = Report()
-    for part in ("policy", "value", "obs_moments", "reward_moments"):
-        mine = {name: tensor for name, tensor in ours.items() if part_of(name) == part}
-        given = by_part.get(part, {})
-        if part not in config.load:
-            if given or mine:
-                report.add(part, "not loaded (not in warmstart.load)")
-            continue
-        if not given and not mine:
-            report.add(part, "none on either side")
-            continue
-        if part.endswith("_moments") and not mine:
-            report.add(part, "not loaded (this run does not normalise it)")
-            continue
-        if config.on_mismatch == "error":
-            check_shapes(mine, given, what)
+    taken = _Takeover(module, theirs, config, what)
+    _check_moments(taken.given, taken.mine, config, what)
+    taken.check(MOMENTS)
+    return taken.load()
+
+
+class _Takeover:
+    """The tensors of a trained run beside those of a module, part by part; the arguments are those of `warmstart`."""
+
+    def __init__(self, module: RLModule, theirs: dict[str, Tensor], config: WarmstartConfig, what: str) -> None:
+        check_load(module, config)
+        self._config, self._what, self._whose = config, what, owned_by(module)
+        self.mine: dict[str, dict[str, Tensor]] = {}
+        self.given: dict[str, dict[str, Tensor]] = {}
+        table = union(type(module), "TENSORS")
+        for name, tensor in module.state_dict().items():
+            self.mine.setdefault(self._whose[name].part, {})[name] = tensor
+        for name, tensor in theirs.items():
+            part = self._whose[name].part if name in self._whose else part_of(name, table)
+            self.given.setdefault(part, {})[name] = tensor
+        networks = [part for part in [*self.mine, *self.given] if part not in MOMENTS]
+        self.parts = list(dict.fromkeys(["policy", "value", *networks]))
+        self.check(self.parts)
+
+    def check(self, parts: Iterable[str]) -> None:
+        """Refuse what does not fit in the parts that are asked for, unless it may be skipped."""
+        if self._config.on_mismatch == "skip":
+            return
+        for part in parts:
+            mine, given = self.mine.get(part, {}), self.given.get(part, {})
+            if part not in self._config.load or (part in MOMENTS and not mine):
+                continue
+            check_shapes(mine, given, self._what)
+            for name in mine:
+                twin = self._whose[name].twin
+                if twin is not None and not torch.equal(given[name], given[twin]):
+                    raise ConfigError(
+                        f"{self._what}: tensors '{name}' and '{twin}' differ, and are one in this model; set "
+                        "model.policy_kwargs.share_features_extractor: false."
+                    )
+
+    def load(self) -> Report:
+        """Copy what is asked for and fits; says so."""
+        report = Report()
+        for part in [*self.parts, *MOMENTS]:
+            mine, given = self.mine.get(part, {}), self.given.get(part, {})
+            if part not in self._config.load:
+                if given or mine:
+                    report.add(part, "not loaded (not in warmstart.load)")
+            elif not mine and (not given or part in MOMENTS):
+                report.add(part, "not loaded (this run does not normalise it)" if given else "none on either side")
+            else:
+                report.add(part, self._copy(mine, given))
+        return report
+
+    @torch.no_grad()
+    def _copy(self, mine: dict[str, Tensor], given: dict[str, Tensor]) -> str:
         skipped = []
-        with torch.no_grad():
-            for name, tensor in mine.items():
-                if name in given and given[name].shape == tensor.shape:
-                    tensor.copy_(given[name])
-                else:
-                    skipped.append(name)
-        loaded = len(mine) - len(skipped)
-        report.add(part, f"{loaded} tensors loaded" + (f", skipped {', '.join(skipped)}" if skipped else ""))
-    return report
+        for name, tensor in mine.items():
+            if name not in given or given[name].shape != tensor.shape:
+                skipped.append(name)
+            elif self._whose[name].twin is None:
+                tensor.copy_(given[name])
+        loaded = f"{len(mine) - len(skipped)} tensors loaded"
+        return f"{loaded}, skipped {', '.join(skipped)}" if skipped else loaded
+
+
+def check_load(module: RLModule, config: WarmstartConfig) -> None:
+    """Refuse a part in `warmstart.load` that no module has and this one does not either.
+
+    Args:
+        module: with its networks built.
+        config: with the parts.
+
+    Raises:
+        ConfigError: names the part and those there are.
+    """
+    parts = list(dict.fromkeys(["policy", "value", *MOMENTS, *(each.part for each in owned_by(module).values())]))
+    for part in config.load:
+        if part not in parts:
+            raise ConfigError(f"warmstart.load: '{part}' is not one of {', '.join(parts)}.{did_you_mean(part, parts)}")
 
 
 def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig) -> Report:
@@ -112,11 +163,9 @@ def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig
         DataError: the pickle holds something other than moments.
     """
     what = str(agent.path)
-    policy = {k.removeprefix("policy."): v for k, v in module.state_dict().items() if k.startswith("policy.")}
-    fit = fit_weights(agent.policy, policy, [part for part in config.load if part in ("policy", "value")])
-    if fit.problems and config.on_mismatch == "error":
-        raise ConfigError(f"{what}: tensor {fit.problems[0]}; check model.policy_kwargs and the environment.")
-    theirs = {f"policy.{name}": tensor for name, tensor in fit.tensors.items()}
+    names = [name.removeprefix("policy.") for name in module.state_dict() if name.startswith("policy.")]
+    theirs = {f"policy.{name}": tensor for name, tensor in with_newer_names(agent.policy, names).items()}
+    _Takeover(module, theirs, config, what)
     notes = [f"moments from {path}" for path in _add_moments(theirs, agent, config)]
     weights = "policy" in config.load or "value" in config.load
     if weights and agent.used_vecnormalize and not (module.normalizer.obs or module.normalizer.reward):
@@ -151,11 +200,10 @@ def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfi
 
 
 def _check_moments(
-    theirs: dict[str, dict[str, Tensor]], ours: dict[str, Tensor], config: WarmstartConfig, what: str
+    given: dict[str, dict[str, Tensor]], mine: dict[str, dict[str, Tensor]], config: WarmstartConfig, what: str
 ) -> None:
-    trained_with = "obs_moments" in theirs
-    normalises = any(part_of(name) == "obs_moments" for name in ours)
-    if "policy" not in config.load and "value" not in config.load:
+    trained_with, normalises = "obs_moments" in given, "obs_moments" in mine
+    if all(part in MOMENTS for part in config.load):
         return
     if trained_with and not normalises:
         raise ConfigError(

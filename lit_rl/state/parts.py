@@ -1,18 +1,22 @@
-"""The list of everything a run is. A part that is missing here is a resume bug.
+"""The parts of a run's state: each is named on the class that owns it, and the run's list is their union.
 
-In Lightning's own dictionary (`lightning.ckpt`): the module's weights and moments (`state_dict`), optimizers, learning
-rate schedulers, loops. In ours beside it: the parts of `RUN_PARTS`, equal on all ranks, and those of `RANK_PARTS`, in
-one file per rank.
+In Lightning's own dictionary (`lightning.ckpt`) lie the module's tensors (`state_dict`), optimizers, learning rate
+schedulers and loops. In ours beside it lie the parts of a run that are equal on all ranks, and in a file of each rank
+those that are its own. A part that is missing is a resume bug.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from lit_rl.errors import DataError, NotFinite
 from lit_rl.state.plain import first_not_finite, to_plain
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """A part of a run's state."""
 
@@ -23,54 +27,61 @@ class Stateful(Protocol):
         """Take a state from `state_dict` over."""
 
 
-RUN_PARTS = {
-    "counters": "timesteps, iterations, episodes, updates, gradient steps, skipped minibatches",
-    "clock": "target and horizon of every schedule",
-    "episodes": "window of finished episodes behind rollout/ep_rew_mean",
-    "curriculum": "level, its counts, windows and history",
-    "evaluation": "result of the last evaluation",
-    "best": "best score so far",
-    "logs": "position of every log file, time spent",
-}
-RANK_PARTS = {
-    "environments": "episodes in flight: seeds, actions, checks; discounted returns of the reward scaling",
-    "streams": "global random streams of Python, NumPy, torch and CUDA",
-}
-LIGHTNING_PARTS = {
-    "policy": "weights",
-    "obs_moments": "running mean and variance of the observations",
-    "reward_moments": "running mean and variance of the discounted return",
-    "optimizer": "optimizer state",
-    "lr_schedule": "learning rate scheduler",
-    "precision": "scale of the losses in half precision",
-}
+@dataclass(frozen=True)
+class Part:
+    """A part of a run's state, as a class names it in its `PARTS`.
+
+    Args:
+        holds: what it is, for people.
+        of: `run` for what is equal on all ranks, `rank` for what each rank has of its own.
+        attribute: where it is on the object, with dots; `None` under its own name. What is `None` there, such as the
+            curriculum of a run without one, has an empty state.
+    """
+
+    holds: str
+    of: Literal["run", "rank"] = "run"
+    attribute: str | None = None
 
 
-def capture(parts: dict[str, Stateful], names: dict[str, str]) -> dict[str, Any]:
-    """The state of every named part, as tensors and plain values.
+def union(cls: type, name: str) -> dict[Any, Any]:
+    """What a class and those it derives from say in their mappings `name`, the base's first."""
+    found: dict[Any, Any] = {}
+    for each in reversed(cls.__mro__):
+        found |= vars(each).get(name, {})
+    return found
+
+
+def parts_of(owner: Any, of: Literal["run", "rank"]) -> dict[str, Stateful | None]:
+    """The objects behind the parts that an object's classes name, in their order; global random streams last.
+
+    Nothing may draw after those have been put back.
+    """
+    named: dict[str, Part] = union(type(owner), "PARTS")
+    found = {n: attrgetter(part.attribute or n)(owner) for n, part in named.items() if part.of == of}
+    return {**{name: part for name, part in found.items() if name != "streams"}, **found}
+
+
+def capture(parts: Mapping[str, Stateful | None]) -> dict[str, Any]:
+    """The state of every part, as tensors and plain values.
 
     Raises:
-        KeyError: the module does not offer a part of the list, or offers one that is not in it.
         TypeError: a part holds something that a checkpoint must not.
     """
-    if parts.keys() != names.keys():
-        raise KeyError(
-            f"parts {sorted(parts.keys() ^ names.keys())} are offered but not listed, or listed but not offered"
-        )
-    return {name: to_plain(parts[name].state_dict(), f"[{name!r}]") for name in names}
+    return {name: {} if part is None else to_plain(part.state_dict(), f"[{name!r}]") for name, part in parts.items()}
 
 
-def restore(parts: dict[str, Stateful], names: dict[str, str], state: dict[str, Any]) -> None:
-    """Load every named part.
+def restore(parts: Mapping[str, Stateful | None], state: Mapping[str, Any]) -> None:
+    """Load every part, in order. One that was empty when it was saved is left as it is.
 
     Raises:
         DataError: one is missing from the state.
     """
-    missing = sorted(names.keys() - state.keys())
+    missing = sorted(parts.keys() - state.keys())
     if missing:
         raise DataError(f"the checkpoint has no part '{missing[0]}': it was written by an earlier version of lit_rl.")
-    for name in names:
-        parts[name].load_state_dict(state[name])
+    for name, part in parts.items():
+        if part is not None and state[name]:
+            part.load_state_dict(state[name])
 
 
 def check_finite(lightning: dict[str, Any]) -> None:
@@ -92,22 +103,23 @@ def check_finite(lightning: dict[str, Any]) -> None:
 def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str, Any]:
     """A checkpoint's content by part, for comparing and for `show`.
 
-    What differs from process to process by its nature is left out: time spent and positions in log files.
+    What differs from process to process by its nature is left out: time spent and positions in log files. Networks are
+    listed by the module's attribute that holds them, one part each.
     """
-    weights = lightning["state_dict"]
-    parts: dict[str, Any] = {
-        "policy": {key: value for key, value in weights.items() if key.startswith("policy.")},
-        "obs_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.obs.")},
-        "reward_moments": {key: value for key, value in weights.items() if key.startswith("normalizer.reward.")},
-        "optimizer": lightning.get("optimizer_states", []),
-        "lr_schedule": lightning.get("lr_schedulers", []),
-    }
+    parts: dict[str, Any] = {}
+    for key, value in lightning["state_dict"].items():
+        parts.setdefault(_network(key), {})[key] = value
+    parts = {"policy": {}, "obs_moments": {}, "reward_moments": {}, **parts}
+    parts["optimizer"] = lightning.get("optimizer_states", [])
+    parts["lr_schedule"] = lightning.get("lr_schedulers", [])
     if "MixedPrecision" in lightning:
         parts["precision"] = lightning["MixedPrecision"]
-    for name in RUN_PARTS:
-        if name != "logs":
-            parts[name] = lightning["lit_rl"]["run"][name]
+    parts |= {name: part for name, part in lightning["lit_rl"]["run"].items() if name != "logs"}
     for rank, state in enumerate(ranks):
-        for name in RANK_PARTS:
-            parts[name if len(ranks) == 1 else f"{name}[rank {rank}]"] = state[name]
+        parts |= {name if len(ranks) == 1 else f"{name}[rank {rank}]": part for name, part in state.items()}
     return parts
+
+
+def _network(tensor: str) -> str:
+    moments = {"normalizer.obs.": "obs_moments", "normalizer.reward.": "reward_moments"}
+    return next((part for prefix, part in moments.items() if tensor.startswith(prefix)), tensor.split(".")[0])

@@ -100,6 +100,10 @@ class Evaluated:
     reward: float | None = None
     level: int = 0
 
+    def take(self, timesteps: int, reward: float, level: int) -> None:
+        """Another evaluation was made."""
+        self.timesteps, self.reward, self.level = timesteps, reward, level
+
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
 

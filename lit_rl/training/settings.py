@@ -6,11 +6,9 @@ import dataclasses
 import inspect
 from typing import Any
 
-import torch
-
-from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
+from lit_rl.networks.policies import names_class
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -62,26 +60,8 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
     if "policy_kwargs" in given:
         return
     for key, value in (stored.get("policy_kwargs") or {}).items():
-        named = (key == "activation_fn" or key.endswith("_class")) and isinstance(value, str)
-        if named and "." in value and not value.startswith(_KNOWN):
+        if names_class(key) and isinstance(value, str) and "." in value and not value.startswith(_KNOWN):
             raise ConfigError(
                 f"the checkpoint names the class '{value}' in policy_kwargs.{key}; pass policy_kwargs "
                 "yourself to import it."
             )
-
-
-def resolve_policy_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
-    """`policy_kwargs` with classes in place of their names.
-
-    ``activation_fn`` and every key that ends in ``_class`` may be a dotted path (`torch.nn.ReLU`), or the bare name of
-    a class in `torch.nn` (`ReLU`).
-    """
-    resolved = dict(kwargs or {})
-    for key, value in resolved.items():
-        if (key == "activation_fn" or key.endswith("_class")) and isinstance(value, str):
-            name = value.removeprefix("nn.").removeprefix("th.nn.")
-            if "." not in name and hasattr(torch.nn, name):
-                resolved[key] = getattr(torch.nn, name)
-            else:
-                resolved[key] = import_class(value, f"model.policy_kwargs.{key}")
-    return resolved

@@ -1,20 +1,41 @@
 """How ranks share the work of one update: a minibatch is the run's, each rank computes what its environments gave.
 
-Shapes: B transitions of all ranks, in the order (time, environment); F numbers of one gradient, and those for the log.
+`share` is the one place that decides between a process that computes whole minibatches, and pieces that are computed
+apart and added. Shapes: B transitions of all ranks, in the order (time, environment); F numbers of one gradient, and K
+for the log behind them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_rl.data.rollout import Batch
 from lit_rl.errors import ConfigError
+from lit_rl.ops.tree import tree_map
 from lit_rl.ranks.group import Ranks
+
+
+class Stats(Protocol):
+    """What one minibatch leaves for the log."""
+
+    COUNT: ClassVar[int]
+    """K, how many numbers there are."""
+
+    def numbers(self) -> Tensor:
+        """They, as means over the minibatch: [K]."""
+
+    @classmethod
+    def of_all(cls, numbers: Tensor) -> Self:
+        """Put together from the weighted sum of all pieces' numbers, [K]."""
+
+
+S = TypeVar("S", bound=Stats)
 
 
 @dataclass
@@ -29,49 +50,134 @@ class Piece:
 
     batch: Batch
     advantage: Tensor
-    weight: float
+    weight: float = 1.0
 
 
-class Sharing:
-    """Which transitions of a minibatch this rank computes, in which pieces, and how their gradients become one.
+class Whole:
+    """Every minibatch is one piece of this process.
 
-    A gradient is the sum over the ranks. That sum has a fixed order for one number of ranks. With `pieces` it has the
-    same order for any: a minibatch falls into the transitions of so many groups of environments, each is computed by
-    itself, and the gradients are added group by group. Then 1, 2 or `pieces` ranks come to the same bits, for every
-    rank computes with the same arrays as another would.
+    Args:
+        n_envs: environments of the run.
+    """
+
+    def __init__(self, n_envs: int) -> None:
+        self.groups = [slice(0, n_envs)]
+        """Positions of this rank's environments that are computed together."""
+
+    def act(self, policy: Callable[[Any, Tensor], Tensor], obs: Any, noise_N: Tensor) -> Tensor:
+        """Actions [N, ...] for observations [N, ...], drawn with noise [N, ...]."""
+        return policy(obs, noise_N)
+
+    def minibatches(
+        self, own: Batch, advantage_B: Tensor, order: np.ndarray, size: int, scale: Callable[[Tensor], Tensor]
+    ) -> Iterator[list[Piece]]:
+        """One epoch's minibatches, each as the pieces of it that this rank computes.
+
+        Args:
+            own: transitions of this rank.
+            advantage_B: of all ranks' transitions.
+            order: of the transitions of all ranks.
+            size: of a minibatch; the last may be smaller.
+            scale: what makes of a minibatch's advantages those that the loss takes.
+        """
+        for batch in own.minibatches(torch.from_numpy(order).to(advantage_B.device), size):
+            yield [Piece(batch, scale(batch.advantage))]
+
+    def gradient(
+        self,
+        pieces: Sequence[Piece],
+        parameters: Sequence[Tensor],
+        loss: Callable[[Piece], tuple[Tensor, S]],
+        stats: type[S],
+        backward: Callable[[Tensor], Any],
+    ) -> S:
+        """Leave the gradient of a minibatch's mean loss in the parameters; returns what is for the log.
+
+        Args:
+            pieces: of `minibatches`.
+            parameters: all that the loss depends on.
+            loss: the mean loss of a piece, and its numbers.
+            stats: the class of these.
+            backward: how to backpropagate a loss.
+        """
+        for parameter in parameters:
+            parameter.grad = None
+        total, found = loss(pieces[0])
+        backward(total)
+        return found
+
+
+class InPieces:
+    """A minibatch is computed in pieces, and their gradients are added over the ranks.
+
+    That sum has a fixed order for one number of ranks. With `fixed` it has the same order for any: a minibatch falls
+    into the transitions of so many groups of environments, each is computed by itself, and the gradients are added
+    group by group. Then 1, 2 or `fixed` ranks come to the same bits, for every rank computes with the same arrays as
+    another would.
 
     Args:
         ranks: that share.
         n_envs: environments of the whole run.
-        pieces: groups of environments, for the same bits with any number of ranks; `None` for one piece a rank.
+        fixed: groups of environments, for the same bits with any number of ranks; `None` for one piece a rank.
     """
 
-    def __init__(self, ranks: Ranks, n_envs: int, pieces: int | None) -> None:
-        self._ranks, self._n_envs, self._fixed = ranks, n_envs, pieces is not None
+    def __init__(self, ranks: Ranks, n_envs: int, fixed: int | None) -> None:
+        self._ranks, self._n_envs, self._fixed = ranks, n_envs, fixed is not None
         rows = ranks.rows(n_envs)
         self._offset, self._own = rows.start, len(rows)
-        size = len(rows) if pieces is None else n_envs // pieces
+        size = len(rows) if fixed is None else n_envs // fixed
         self.groups = [slice(start, start + size) for start in range(0, len(rows), size)]
-        """Rows of this rank's environments that are computed together."""
-        self.whole = ranks.alone and pieces is None
-        """Whether a minibatch is one piece of this process."""
 
-    def pieces(self, chunk_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """This rank's transitions of a minibatch, group by group.
+    def act(self, policy: Callable[[Any, Tensor], Tensor], obs: Any, noise_N: Tensor) -> Tensor:
+        if not self._fixed:
+            return policy(obs, noise_N)
+        return torch.cat([policy(rows_of_tree(obs, group), noise_N[group].clone()) for group in self.groups])
 
-        Args:
-            chunk_B: indices of the minibatch's transitions among those of all ranks.
+    def minibatches(
+        self, own: Batch, advantage_B: Tensor, order: np.ndarray, size: int, scale: Callable[[Tensor], Tensor]
+    ) -> Iterator[list[Piece]]:
+        device = advantage_B.device
+        for start in range(0, len(order), size):
+            chunk = order[start : start + size]
+            advantage = scale(advantage_B[torch.from_numpy(chunk).to(device)])
+            yield [
+                Piece(
+                    own.select(torch.from_numpy(rows).to(device)),
+                    advantage[torch.from_numpy(where).to(device)],
+                    len(rows) / len(chunk),
+                )
+                for where, rows in self._own_of(chunk)
+            ]
 
-        Returns:
-            where in the chunk they stand, and their indices among this rank's own.
-        """
+    def _own_of(self, chunk_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Where this rank's transitions stand in a minibatch and their rows among its own, group by group."""
         time_B, env_B = np.divmod(chunk_B, self._n_envs)
         row_B = env_B - self._offset
         for group in self.groups:
             where = np.flatnonzero((row_B >= group.start) & (row_B < group.stop))
             yield where, time_B[where] * self._own + row_B[where]
 
-    def total(self, rows_GF: Tensor) -> Tensor:
+    def gradient(
+        self,
+        pieces: Sequence[Piece],
+        parameters: Sequence[Tensor],
+        loss: Callable[[Piece], tuple[Tensor, S]],
+        stats: type[S],
+        backward: Callable[[Tensor], Any],
+    ) -> S:
+        rows = []
+        for piece in pieces:
+            for parameter in parameters:
+                parameter.grad = None
+            numbers = torch.zeros(stats.COUNT, device=parameters[0].device)
+            if len(piece.batch):
+                total, found = loss(piece)
+                backward(total * piece.weight)
+                numbers = found.numbers() * piece.weight
+            rows.append(flatten_gradient(parameters, numbers))
+        return stats.of_all(spread_gradient(self._total(torch.stack(rows)), parameters))
+
+    def _total(self, rows_GF: Tensor) -> Tensor:
         """The sum of all groups' numbers over all ranks, [F]; the same to the bit on all."""
         if not self._fixed:
             total = rows_GF[0].clone()
@@ -82,6 +188,11 @@ class Sharing:
         for row in in_order[1:]:
             total += row
         return total
+
+
+def share(ranks: Ranks, n_envs: int, fixed: int | None) -> Whole | InPieces:
+    """How the ranks share an update; `fixed` pieces for the same bits with any number of them."""
+    return Whole(n_envs) if ranks.alone and fixed is None else InPieces(ranks, n_envs, fixed)
 
 
 def check_pieces(pieces: int, ranks: Ranks, n_envs: int) -> None:
@@ -103,14 +214,19 @@ def check_pieces(pieces: int, ranks: Ranks, n_envs: int) -> None:
         )
 
 
-def gradient_row(parameters: Sequence[nn.Parameter], numbers: Tensor) -> Tensor:
+def rows_of_tree(obs: Any, rows: slice) -> Any:
+    """Some rows of a batch, in memory of their own: where an array begins may change the last bits of a product."""
+    return tree_map(lambda part: part[rows].clone(), obs)
+
+
+def flatten_gradient(parameters: Sequence[Tensor], numbers: Tensor) -> Tensor:
     """All gradients in one vector [F], zeros where there is none, and `numbers` behind them."""
     gradients = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
     return torch.cat([*gradients, numbers.to(gradients[0].dtype)])
 
 
-def spread_gradient(row_F: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The inverse of `gradient_row`: sets every parameter's gradient; returns the numbers behind them."""
+def spread_gradient(row_F: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The inverse of `flatten_gradient`: sets every parameter's gradient; returns the numbers behind them."""
     start = 0
     for parameter in parameters:
         parameter.grad = row_F[start : start + parameter.numel()].view_as(parameter)

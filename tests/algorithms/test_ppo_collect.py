@@ -16,7 +16,7 @@ from torch import nn
 from lit_rl.networks.actor_critic import to_env
 from lit_rl.ops.streams import generator
 from tests.helpers import envs
-from tests.helpers.ppo import env_major, iterate, make_ppo, sb3_twin
+from tests.helpers.on_policy import env_major, iterate, make_ppo, sb3_twin
 
 T, N, LIMIT = 30, 3, 7
 SETTINGS = {"n_steps": T, "policy_kwargs": {"net_arch": [16]}, "seed": 1, "gamma": 0.9, "gae_lambda": 0.8}
@@ -120,14 +120,14 @@ def test_a_rollout_equals_sb3s_collect_rollouts(case, normalize, monkeypatch):
         ours = env_major(part, T, N).reshape(their_obs[key].shape)
         np.testing.assert_allclose(ours, their_obs[key], rtol=1e-4, atol=1e-5, err_msg=key)
     close = {"rtol": 1e-3, "atol": 1e-4}
-    np.testing.assert_allclose(ppo._storage.reward, buffer.rewards, **close)
+    np.testing.assert_allclose(ppo.storage.reward, buffer.rewards, **close)
     np.testing.assert_allclose(env_major(rollout.value, T, N), buffer.values, **close)
     np.testing.assert_allclose(env_major(rollout.log_prob, T, N), buffer.log_probs, **close)
     np.testing.assert_allclose(env_major(rollout.advantage, T, N), buffer.advantages, **close)
     np.testing.assert_allclose(env_major(rollout.ret, T, N), buffer.returns, **close)
-    assert 5 < ppo._storage.done.sum() < T * N / 2
+    assert 5 < ppo.storage.done.sum() < T * N / 2
     # what is shown of episodes: theirs is Monitor's
-    ours = [(ret, length) for _, ret, length, *_ in ppo.episodes.state_dict()["episodes"]]
+    ours = [(episode.ret, episode.length) for episode in ppo.play.ended]
     np.testing.assert_allclose(ours, [(info["r"], info["l"]) for info in twin.ep_info_buffer], atol=1e-5)
 
 

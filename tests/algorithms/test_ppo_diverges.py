@@ -9,7 +9,7 @@ from lit_rl.algorithms.ppo import PPO
 from lit_rl.errors import Diverged
 from lit_rl.state.records import Counters
 from tests.helpers import envs
-from tests.helpers.ppo import iterate, make_ppo, weights
+from tests.helpers.on_policy import iterate, make_ppo, weights
 
 ENV = {"class_path": envs.PATH + "NoisyBox", "n_envs": 2, "max_episode_steps": 9}
 SETTINGS = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}}
@@ -21,13 +21,13 @@ def spoil(monkeypatch, bad, value=math.nan):
     """Make the loss of the minibatches whose numbers are in `bad` `value`; returns the list of those computed."""
     loss_of, computed = PPO._loss, []
 
-    def spoilt(self, *args):
-        loss, losses, log_ratio = loss_of(self, *args)
+    def spoilt(self, piece, **clipping):
+        loss, stats = loss_of(self, piece, **clipping)
         if len(computed) in bad:
             loss = loss * value
-            losses[-1] = loss.detach()
-        computed.append(float(losses[-1]))
-        return loss, losses, log_ratio
+            stats.losses[-1] = loss.detach()
+        computed.append(stats.whole)
+        return loss, stats
 
     monkeypatch.setattr(PPO, "_loss", spoilt)
     return computed

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.helpers import envs
-from tests.helpers.ppo import iterate, make_ppo
+from tests.helpers.on_policy import iterate, make_ppo
 
 pytestmark = pytest.mark.learning
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.ppo import flat_weights, iterate, make_ppo
+from tests.helpers.on_policy import flat_weights, iterate, make_ppo
 
 ENV = {"id": "Pendulum-v1", "n_envs": 4, "max_episode_steps": 20, "normalize": {"obs": True, "reward": True}}
 SETTINGS = {"n_steps": 16, "batch_size": 24, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}, "seed": 5}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.helpers import envs
-from tests.helpers.ppo import iterate, make_ppo, sb3_train, sb3_twin, weights
+from tests.helpers.on_policy import iterate, make_ppo, sb3_train, sb3_twin, weights
 
 SETTINGS = {
     "n_steps": 24,

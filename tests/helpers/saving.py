@@ -63,10 +63,9 @@ def save(
     module = SimpleNamespace(
         counters=Counters(timesteps=timesteps, iterations=timesteps),
         log_book=LogBook(),
-        journals=[],
+        loop=SimpleNamespace(journals=[]),
         ranks=Ranks(),
-        score=score,
-        score_level=0,
+        score=SimpleNamespace(value=score, level=0),
         capture_rank=lambda: rank_state(timesteps),
     )
     checkpointer = Checkpointer(store, settings, "id", segment)

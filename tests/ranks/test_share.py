@@ -13,7 +13,7 @@ from lit_rl.ops.moments import merge_moments, update_moments
 from lit_rl.ranks.group import PeerFailed, Ranks, caused_by
 from lit_rl.ranks.share import rows_of
 from lit_rl.state.deal import deal
-from lit_rl.training.sharing import Sharing, check_pieces, gradient_row, spread_gradient
+from lit_rl.training.sharing import InPieces, Whole, check_pieces, flatten_gradient, share, spread_gradient
 
 
 def one_of(size: int, rank: int) -> Ranks:
@@ -40,9 +40,9 @@ def test_every_transition_of_a_minibatch_is_computed_once(size: int, pieces: int
     chunk = np.random.default_rng(0).permutation(steps * n_envs)[:23]
     where, envs_of_piece = [], []
     for rank in range(size):
-        sharing = Sharing(one_of(size, rank), n_envs, pieces)
+        sharing = InPieces(one_of(size, rank), n_envs, pieces)
         own = n_envs // size
-        for at, local in sharing.pieces(chunk):
+        for at, local in sharing._own_of(chunk):
             where += at.tolist()
             time, row = np.divmod(local, own)
             np.testing.assert_array_equal(time * n_envs + row + rank * own, chunk[at])
@@ -52,18 +52,24 @@ def test_every_transition_of_a_minibatch_is_computed_once(size: int, pieces: int
         assert [{env // 2 for env in envs} for envs in envs_of_piece] == [{0}, {1}, {2}, {3}]
 
 
+def test_one_process_without_fixed_pieces_computes_whole_minibatches():
+    assert isinstance(share(Ranks(), 8, None), Whole)
+    assert isinstance(share(Ranks(), 8, 4), InPieces)
+    assert isinstance(share(one_of(2, 0), 8, None), InPieces)
+
+
 def test_pieces_are_added_in_their_order():
-    sharing = Sharing(Ranks(), 4, 4)
+    sharing = InPieces(Ranks(), 4, 4)
     rows = torch.tensor([[1.0], [1e8], [-1e8], [1.0]])
     expected = ((rows[0] + rows[1]) + rows[2]) + rows[3]
-    assert torch.equal(sharing.total(rows), expected)
+    assert torch.equal(sharing._total(rows), expected)
     assert float(expected) == 1.0, "another order would give another sum"
 
 
 def test_a_gradient_goes_into_one_row_and_back():
     parameters = [torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(4))]
     parameters[0].grad = torch.arange(6.0).view(2, 3)
-    row = gradient_row(parameters, torch.tensor([7.0, 8.0]))
+    row = flatten_gradient(parameters, torch.tensor([7.0, 8.0]))
     assert row.tolist() == [0, 1, 2, 3, 4, 5, 0, 0, 0, 0, 7, 8]
     assert spread_gradient(row * 2, parameters).tolist() == [14, 16]
     assert parameters[0].grad.tolist() == [[0, 2, 4], [6, 8, 10]]

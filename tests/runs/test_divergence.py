@@ -20,9 +20,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, when: Callable[[Counters], bool]) -> 
     """Make the loss NaN whenever the run's counters say so."""
     loss_of: Any = PPO._loss
 
-    def spoilt(self: PPO, *args: Any) -> Any:
-        loss, losses, log_ratio = loss_of(self, *args)
-        return loss * math.nan if when(self.counters) else loss, losses, log_ratio
+    def spoilt(self: PPO, *args: Any, **kwargs: Any) -> Any:
+        loss, stats = loss_of(self, *args, **kwargs)
+        return loss * math.nan if when(self.counters) else loss, stats
 
     monkeypatch.setattr(PPO, "_loss", spoilt)
 

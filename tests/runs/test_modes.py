@@ -319,7 +319,7 @@ def test_load_from_checkpoint_gives_the_same_policy(cli: Cli) -> None:
     assert first_difference(dict(module.state_dict()), stored) is None
     obs = module.normalizer.normalize_obs(np.zeros((3, 3), dtype=np.float32))
     assert module.predict(obs).shape == (3, 1)
-    assert module.envs is None
+    assert module.play.envs is None
 
 
 def test_weights_with_moments_and_a_run_without_are_an_error_and_the_other_way_round(cli: Cli) -> None:

@@ -9,18 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from lit_rl import PPO, EnvConfig, NormalizeConfig, begin
+from lit_rl.errors import ConfigError
+from lit_rl.training.forgotten import Watch
+from tests.helpers.cli import checkpoints
 from tests.runs.conftest import Cli
 
 NOT_STATE = {
     # Lightning's own, and what is measured with a clock or belongs to one process
     "_trainer", "_fabric", "_log_hyperparams", "_hparams", "_hparams_initial", "_device", "_dtype", "_segment_start",
     "on_ready", "seconds", "time/fps", "time/time_elapsed", "marks", "log_book", "_jit_is_scripting",
-    "_resumed_rank", "_seconds", "envs", "_param_requires_grad_state",
+    "_resumed_rank", "_seconds", "envs", "_param_requires_grad_state", "_watch",
 }  # fmt: skip
 PACKAGE = "lit_rl"
 
@@ -123,10 +127,19 @@ def test_every_attribute_survives_a_stop(cli: Cli) -> None:
     assert differences(module_now) == []
 
 
-def test_the_comparison_finds_what_is_forgotten(cli: Cli) -> None:
-    def make() -> PPO:
-        module = module_now()
-        module.__class__ = Forgetful
-        return module
+def forgetful() -> PPO:
+    module = module_now()
+    module.__class__ = Forgetful
+    return module
 
-    assert differences(make) == ["module.forgotten at 384", "module.forgotten at 512"]
+
+def test_the_comparison_finds_what_is_forgotten(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watch, "look", lambda self: None)
+    assert differences(forgetful) == ["module.forgotten at 384", "module.forgotten at 512"]
+
+
+def test_what_is_forgotten_is_said_after_the_first_iteration(cli: Cli) -> None:
+    with pytest.raises(ConfigError, match=r"Forgetful\.forgotten changes .* name 'forgotten' in PARTS") as caught:
+        differences(forgetful)
+    assert "\n" not in str(caught.value)
+    assert not checkpoints(cli.run("straight"))

@@ -49,9 +49,9 @@ def test_half_precision_resumes_with_its_scaler(cli: Cli) -> None:
 def test_a_gradient_that_no_scale_saves_is_counted(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     loss = PPO._loss
 
-    def bad(self: PPO, *arguments: Any) -> Any:
-        value, losses, log_ratio = loss(self, *arguments)
-        return value * torch.nan, losses, log_ratio
+    def bad(self: PPO, *args: Any, **kwargs: Any) -> Any:
+        value, stats = loss(self, *args, **kwargs)
+        return value * torch.nan, stats
 
     monkeypatch.setattr(PPO, "_loss", bad)
     with pytest.raises(Diverged):

@@ -55,7 +55,7 @@ class _Clock:
             return inner(module)
 
         monkeypatch.setattr(PPO, "collect", collect)
-        monkeypatch.setattr("lit_rl.training.module.time.monotonic", lambda: self._now)
+        monkeypatch.setattr("lit_rl.training.loop.time.monotonic", lambda: self._now)
 
 
 def test_every_minutes_counts_training_over_all_segments(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

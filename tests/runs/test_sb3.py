@@ -50,7 +50,8 @@ def test_import_writes_a_run_that_warm_starts(cli: Cli) -> None:
 
 def test_the_loaded_weights_and_moments_are_the_files(cli: Cli) -> None:
     config = drafted(cli)
-    cli("fit", "--config", config, "--name", "warm", "--model.learning_rate", 0, "--pause_at", 1, expect=75)
+    slow = ("--model.learning_rate", 0, "--model.cycles_per_iteration", 1, "--pause_at", 1)
+    cli("fit", "--config", config, "--name", "warm", *slow, expect=75)
     state, agent = final_state(cli.run("warm")), read_agent(DATA)
     for name, tensor in agent.policy.items():
         assert torch.equal(state["policy"][f"policy.{name}"], tensor), name
@@ -78,8 +79,7 @@ def test_missing_moments_are_an_error_that_says_where_it_looked(cli: Cli) -> Non
 def test_an_agent_of_another_shape_or_another_use_is_refused(cli: Cli) -> None:
     config = drafted(cli)
     message = cli.error("fit", "--config", config, "--model.policy_kwargs.net_arch", "[8]")
-    assert "in the file" in message
-    assert "in the run" in message
+    assert "has shape (1, 64), this model needs (1, 8)" in message
     assert "use mode: warmstart" in cli.error("fit", "--config", config, "--ckpt_path", DATA)
     cartpole = write_config(cli.cwd)
     words = ("fit", "--config", cartpole, "--mode", "warmstart", "--warmstart.checkpoint", DATA)
@@ -128,7 +128,7 @@ def test_show_reads_agents_and_import_names_what_it_cannot_carry(cli: Cli) -> No
     described = json.loads(cli("show", DATA, "--json").out)
     assert described["settings"]["gamma"] == 0.99
     path = cli.cwd / "again.yaml"
-    assert "not carried over: use_rms_prop" in cli("import-sb3", DATA, "--out", path).out
+    assert "not carried over: env.normalize.reward" in cli("import-sb3", DATA, "--out", path).out
     assert "is there already" in cli.error("import-sb3", DATA, "--out", path)
     assert "is not there" in cli.error("import-sb3", cli.cwd / "none.zip", "--out", cli.cwd / "x.yaml")
 

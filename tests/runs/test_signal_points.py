@@ -27,7 +27,7 @@ CONFIG: dict[str, Any] = {
     "eval": {"every": 128, "episodes": 2},
     "env": {"normalize": {"obs": True, "reward": True}},
 }
-EVALUATION = "lit_rl.training.module:evaluate_beside@2"
+EVALUATION = "lit_rl.training.loop:evaluate_beside@2"
 WRITE = "lit_rl.callbacks.checkpointing:PlainCheckpointIO.save_checkpoint@2"
 COMMIT = "lit_rl.callbacks.checkpointing:commit@2"
 SETTLE = "lit_rl.checkpoint.store:CheckpointStore.settle@2"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lit_rl.cli.dispatch import run_command
-from lit_rl.state.parts import LIGHTNING_PARTS, RANK_PARTS, RUN_PARTS
+from lit_rl.training.contract import Algorithm
 from tests.helpers.cli import checkpoints, write_config
 from tests.helpers.hostile import forge, saved
 from tests.runs.conftest import Cli
@@ -39,7 +39,7 @@ def test_a_whole_checkpoint(cli: Cli, run: Path) -> None:
         lines = cli("verify-checkpoint", path).out.splitlines()
         assert lines[0] == f"{newest}: good"
         names = [line.split()[0] for line in lines[1:]]
-        expected = {*LIGHTNING_PARTS, *RUN_PARTS, *RANK_PARTS} - {"logs", "precision"}  # this run has no half precision
+        expected = {"policy", "obs_moments", "reward_moments", "optimizer", "lr_schedule", *Algorithm.PARTS} - {"logs"}
         assert names[:3] == ["manifest.json", "lightning.ckpt", "rank_00000.pt"]
         assert set(names[3:]) == expected
 
@@ -118,7 +118,10 @@ def test_a_missing_part_is_found(cli: Cli, run: Path) -> None:
     state = torch.load(newest.lightning_file, weights_only=True)
     del state["lit_rl"]["run"]["clock"]
     forge(newest.path, "lightning.ckpt", saved(state))
-    assert "a part is missing or is not one ('clock')" in cli("verify-checkpoint", newest.path, expect=65).out
+    assert (
+        "part 'clock' is missing: target and horizon of every schedule"
+        in cli("verify-checkpoint", newest.path, expect=65).out
+    )
 
 
 def test_what_is_no_checkpoint(cli: Cli) -> None:

@@ -1,9 +1,10 @@
-"""What the minibatches of an update leave for the log."""
+"""What the minibatches of an on-policy update leave for the log."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,19 +13,49 @@ from lit_rl.ops.losses import approximate_kl, clip_fraction
 
 
 @dataclass
-class Numbers:
-    """Those of one minibatch. Shared ones have been summed over all pieces; others are worked out when asked for.
+class LossStats:
+    """The losses of one minibatch: the policy's, the value's, the entropy's and the whole."""
+
+    COUNT: ClassVar[int] = 4
+    losses: list[Tensor]
+
+    def numbers(self) -> Tensor:
+        return torch.stack(self.losses)
+
+    @classmethod
+    def of_all(cls, numbers: Tensor) -> Self:
+        return cls(list(numbers[:4]))
+
+    @property
+    def whole(self) -> float:
+        """The whole loss."""
+        return float(self.losses[-1])
+
+
+@dataclass
+class RatioStats(LossStats):
+    """Those of one minibatch of PPO. What is shared has been summed over all pieces; else it is worked out when asked.
 
     Args:
         losses: the policy's, the value's, the entropy's and the whole loss.
         log_ratio: log-ratios [B], where the minibatch is whole.
+        clip_range: how far a ratio may go from 1.
         shared_kl, shared_clipped: approximate KL and clip fraction, where it is in pieces.
     """
 
-    losses: list[Tensor]
+    COUNT: ClassVar[int] = 6
     log_ratio: Tensor | None = None
+    clip_range: float = math.inf
     shared_kl: Tensor | None = None
     shared_clipped: Tensor | None = None
+
+    def numbers(self) -> Tensor:
+        assert self.log_ratio is not None
+        return torch.stack([*self.losses, self.kl(), clip_fraction([self.log_ratio], self.clip_range)])
+
+    @classmethod
+    def of_all(cls, numbers: Tensor) -> Self:
+        return cls(list(numbers[:4]), shared_kl=numbers[4], shared_clipped=numbers[5])
 
     def kl(self) -> Tensor:
         """How far the policy has moved."""
@@ -35,19 +66,20 @@ class Numbers:
 
 
 @dataclass
-class Seen:
-    """Those of a whole update. Skipped minibatches leave nothing; of nothing, a mean is NaN.
+class UpdateStats:
+    """Those of a whole update of PPO. Skipped minibatches leave nothing; of nothing, a mean is NaN.
 
     Args:
         minibatches: in order.
         last_epoch: index of the first minibatch of the last epoch.
     """
 
-    minibatches: list[Numbers] = field(default_factory=list)
+    minibatches: list[RatioStats] = field(default_factory=list)
     last_epoch: int = 0
 
-    def add(self, numbers: Numbers) -> None:
-        self.minibatches.append(numbers)
+    def begin_epoch(self) -> None:
+        """An epoch begins, which may be the last."""
+        self.last_epoch = len(self.minibatches)
 
     def loss_metrics(self) -> tuple[float, float, float, float]:
         """Means of the policy's, the value's and the entropy's loss, and the whole loss of the last minibatch."""
@@ -61,7 +93,7 @@ class Seen:
     def approx_kl(self) -> float:
         """Mean over the last epoch's minibatches, as SB3 reports it."""
         last = self.minibatches[self.last_epoch :]
-        return float(torch.stack([numbers.kl() for numbers in last]).mean()) if last else math.nan
+        return float(torch.stack([stats.kl() for stats in last]).mean()) if last else math.nan
 
     def clip_fraction(self, clip_range: float) -> float:
         """Mean over all minibatches."""

@@ -1,9 +1,10 @@
-"""PPO without a Trainer, and stable-baselines3's PPO beside it with the same weights and the same rollout."""
+"""PPO and A2C without a Trainer, and stable-baselines3's beside them with the same weights and the same rollout."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -12,43 +13,55 @@ import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from lit_rl.algorithms.a2c import A2C
+from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.envs.config import EnvConfig
 from lit_rl.ops.streams import generator
+from lit_rl.training.module import RLModule
+
+M = TypeVar("M", bound=RLModule)
 
 
-def make_ppo(env: EnvConfig | dict[str, Any], **settings: Any) -> PPO:
+def make(cls: type[M], env: EnvConfig | dict[str, Any], **settings: Any) -> M:
     """A module that stands where the Trainer would call its first `training_step`."""
     if isinstance(env, dict):
         env = EnvConfig.from_plain({"backend": "sync", **env})
-    ppo = PPO(env, **settings)
-    ppo.build_envs()
-    ppo.build_networks()
-    configured = ppo.configure_optimizers()
-    ppo.optimizers = lambda use_pl_optimizer=True: configured["optimizer"]
-    ppo.lr_schedulers = lambda: configured["lr_scheduler"]
-    ppo.backward_function = lambda: torch.Tensor.backward
-    ppo.on_train_start()
-    return ppo
+    module = cls(env, **settings)
+    module.build_envs()
+    module.build_networks()
+    configured = module.configure_optimizers()
+    module.optimizers = lambda use_pl_optimizer=True: configured["optimizer"]
+    module.lr_schedulers = lambda: configured["lr_scheduler"]
+    module.on_train_start()
+    return module
 
 
-def iterate(ppo: PPO, times: int = 1) -> dict[str, float]:
+def make_ppo(env: EnvConfig | dict[str, Any], **settings: Any) -> PPO:
+    return make(PPO, env, **settings)
+
+
+def make_a2c(env: EnvConfig | dict[str, Any], **settings: Any) -> A2C:
+    return make(A2C, env, **{"cycles_per_iteration": 1, **settings})
+
+
+def iterate(module: RLModule, times: int = 1) -> dict[str, float]:
     """Training steps; the metrics of the last."""
     for _ in range(times):
-        ppo.training_step(0, 0)
-    return ppo.metrics
+        module.training_step(0, 0)
+    return module.metrics
 
 
 def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def flat_weights(ppo: PPO) -> np.ndarray:
+def flat_weights(ppo: RLModule) -> np.ndarray:
     return torch.cat([p.detach().flatten() for p in ppo.policy.parameters()]).numpy().copy()
 
 
 class _Spaces(gym.Env):
-    def __init__(self, ppo: PPO) -> None:
+    def __init__(self, ppo: OnPolicy) -> None:
         self.observation_space = ppo.normalizer.policy_space(ppo.observation_space)
         self.action_space = ppo.action_space
 
@@ -56,35 +69,19 @@ class _Spaces(gym.Env):
         return self.observation_space.sample(), {}
 
 
-def sb3_twin(ppo: PPO, policy: str = "MlpPolicy", **changes: Any) -> stable_baselines3.PPO:
-    """SB3's PPO with the settings and weights of ours."""
-    names = (
-        "n_steps",
-        "batch_size",
-        "n_epochs",
-        "gamma",
-        "gae_lambda",
-        "normalize_advantage",
-        "ent_coef",
-        "vf_coef",
-        "max_grad_norm",
-        "use_sde",
-        "sde_sample_freq",
-        "target_kl",
-    )
-    settings: dict[str, Any] = {name: getattr(ppo, name) for name in names}
-    for name in ("learning_rate", "clip_range", "clip_range_vf"):
-        settings[name] = getattr(ppo, name)
+def sb3_twin(ours: OnPolicy, policy: str = "MlpPolicy", **changes: Any) -> Any:
+    """SB3's algorithm of the same name with the settings and weights of ours."""
+    cls = getattr(stable_baselines3, type(ours).__name__)
+    names = inspect.signature(cls.__init__).parameters.keys() & ours.hparams.keys()
+    settings = {name: getattr(ours, name, ours.hparams[name]) for name in names}
+    del settings["env"], settings["policy"], settings["seed"]
+    settings["policy_kwargs"] = dict(ours.policy_kwargs)
     warnings.filterwarnings("ignore", "You have specified a mini-batch size")
-    twin = stable_baselines3.PPO(
-        policy,
-        DummyVecEnv([lambda: _Spaces(ppo)] * ppo.env_config.n_envs),
-        policy_kwargs=dict(ppo.policy_kwargs),
-        device="cpu",
-        **{**settings, **changes},
+    twin = cls(
+        policy, DummyVecEnv([lambda: _Spaces(ours)] * ours.env_config.n_envs), device="cpu", **{**settings, **changes}
     )
     twin.set_logger(Logger(folder=None, output_formats=[]))
-    twin.policy.load_state_dict(ppo.policy.state_dict())
+    twin.policy.load_state_dict(ours.policy.state_dict())
     return twin
 
 
@@ -94,7 +91,7 @@ def env_major(array: Any, n_steps: int, n_envs: int) -> np.ndarray:
     return array.reshape(n_steps, n_envs, *array.shape[1:])
 
 
-def fill_buffer(twin: stable_baselines3.PPO, ppo: PPO, rollout: Any) -> None:
+def fill_buffer(twin: Any, ppo: OnPolicy, rollout: Any) -> None:
     """Put our rollout into SB3's buffer."""
     buffer, (t, n) = twin.rollout_buffer, (ppo.n_steps, ppo.env_config.n_envs)
     buffer.reset()
@@ -111,7 +108,7 @@ def fill_buffer(twin: stable_baselines3.PPO, ppo: PPO, rollout: Any) -> None:
     buffer.pos, buffer.full, buffer.generator_ready = t, True, False
 
 
-def sb3_train(twin: stable_baselines3.PPO, ppo: PPO, rollout: Any, monkeypatch: Any) -> dict[str, Any]:
+def sb3_train(twin: Any, ppo: OnPolicy, rollout: Any, monkeypatch: Any) -> dict[str, Any]:
     """SB3's update on our rollout in our order of minibatches; returns what it logs.
 
     Our transitions lie time-major (t * N + e), SB3's environment-major (e * T + t).

@@ -1,0 +1,278 @@
+"""What PPO and A2C share: SB3's actor-critic policies, and rollouts with values, advantages and returns.
+
+Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
+from torch import Tensor, nn
+
+from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
+from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
+from lit_rl.networks.actor_critic import ActorCritic, as_tensor, to_env
+from lit_rl.networks.policies import make_optimizer, make_policy, policy_class, resolve_policy_kwargs
+from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
+from lit_rl.ops.losses import normalize_advantage
+from lit_rl.ops.returns import explained_variance, gae
+from lit_rl.ops.schedules import ScheduleLike, as_schedule
+from lit_rl.ops.tree import tree_map
+from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.module import RLModule
+from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
+
+_EVALUATE_CHUNK = 4096
+"""Observations in one forward pass when values of a whole rollout are computed."""
+
+
+class OnPolicy(RLModule):
+    """An actor-critic that learns from whole rollouts of its current policy. A subclass defines `update`.
+
+    Args: see `PPO`, whose settings these are too.
+    """
+
+    POLICIES: ClassVar[Mapping[str, type[Any]]] = {
+        "MlpPolicy": ActorCriticPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+    TENSORS: ClassVar[Table] = within("policy.", ACTOR_CRITIC)
+    SCRATCH: ClassVar[Mapping[str, str]] = {
+        "storage": "filled anew by every rollout",
+        "sharing": "made from settings and ranks",
+    }
+
+    def __init__(
+        self,
+        env: EnvConfig,
+        policy: str,
+        learning_rate: ScheduleLike,
+        n_steps: int,
+        gamma: float,
+        gae_lambda: float,
+        normalize_advantage: bool,
+        ent_coef: float,
+        vf_coef: float,
+        max_grad_norm: float,
+        use_sde: bool,
+        sde_sample_freq: int,
+        policy_kwargs: dict[str, Any] | None,
+        deterministic_reduction: bool,
+        reduction_pieces: int,
+        max_bad_updates: int,
+        cycles_per_iteration: int,
+        total_timesteps: int,
+        seed: int,
+        curriculum: CurriculumConfig | None,
+        evaluation: EvalConfig | None,
+    ) -> None:
+        super().__init__(
+            env, total_timesteps, seed, gamma, curriculum, evaluation, max_bad_updates, cycles_per_iteration,
+            lockstep=deterministic_reduction,
+        )  # fmt: skip
+        self.policy_class = policy_class(policy, self.POLICIES)
+        self.policy_kwargs = resolve_policy_kwargs(policy_kwargs)
+        self.learning_rate = as_schedule(learning_rate, "model.learning_rate")
+        self.n_steps, self.gae_lambda, self.normalize_advantage = n_steps, gae_lambda, normalize_advantage
+        self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
+        self.use_sde, self.sde_sample_freq = use_sde, sde_sample_freq
+        self.deterministic_reduction, self.reduction_pieces = deterministic_reduction, reduction_pieces
+        self.check_at_least(1, n_steps=n_steps, reduction_pieces=reduction_pieces)
+        if not use_sde and sde_sample_freq != -1:
+            raise ConfigError("model.sde_sample_freq needs model.use_sde: true.")
+        if self.policy_kwargs.get("squash_output") and not use_sde:
+            raise ConfigError("model.policy_kwargs.squash_output needs model.use_sde: true.")
+
+    # -- networks ------------------------------------------------------------------------------------------------
+
+    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
+        if self.use_sde and not isinstance(action_space, spaces.Box):
+            raise ConfigError(f"model.use_sde is for Box actions; this environment has {action_space}.")
+        takes_dict = issubclass(self.policy_class, MultiInputActorCriticPolicy)
+        if isinstance(observation_space, spaces.Dict) and not takes_dict:
+            raise ConfigError("model.policy: Dict observations need MultiInputPolicy.")
+        policy: ActorCriticPolicy = make_policy(
+            self.policy_class, observation_space, action_space, self.learning_rate,
+            use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,
+        )  # fmt: skip
+        self.net = ActorCritic(policy)
+        return policy
+
+    def configure_optimizers(self) -> Any:
+        return self.scheduled(make_optimizer(self.policy, self.learning_rate(1.0)))
+
+    def check_ranks(self) -> None:
+        if self.deterministic_reduction:
+            check_pieces(self.reduction_pieces, self.ranks, self.env_config.n_envs)
+
+    def on_fit_start(self) -> None:
+        if self.deterministic_reduction:
+            torch.set_num_threads(1)  # how work falls to threads depends on how many ranks share the cores
+
+    # -- rollout -------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> tuple[RolloutStorage, Whole | InPieces]:
+        """Memory for a rollout, and how the ranks share its update; made at the first one."""
+        if not hasattr(self, "storage"):
+            space, n_envs = self.normalizer.policy_space(self.observation_space), self.env_config.n_envs
+            own = len(self.ranks.rows(n_envs))
+            self.storage = RolloutStorage(self.n_steps, own, space, self.action_space)
+            self.sharing = share(self.ranks, n_envs, self.reduction_pieces if self.deterministic_reduction else None)
+        return self.storage, self.sharing
+
+    @torch.no_grad()
+    def collect(self) -> Rollout:
+        """Play T steps in every environment.
+
+        The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
+        the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
+        """
+        play, policy, normalizer, device = self.play, self.policy, self.normalizer, self.device
+        storage, sharing = self._prepare()
+        policy.eval()
+        noise = self._action_noise().unbind()
+        actions: list[Tensor] = []
+        rewards = np.empty(storage.reward.shape)
+        truncated: list[tuple[int, int]] = []
+        final_obs: list[Any] = []
+        with self.full_precision():
+            for t in range(self.n_steps):
+                _write(storage.obs_np, t, play.policy_obs)
+                now = tree_map(lambda part, t=t: part[t].to(device), storage.obs)
+                action = sharing.act(self._act, now, noise[t // self._noise_every])
+                actions.append(action)
+                result = play.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
+                rewards[t] = result.reward
+                storage.done[t] = result.terminated | result.truncated
+                for row, final in result.finals:
+                    if not result.terminated[row]:
+                        truncated.append((t, row))
+                        final_obs.append(normalizer.normalize_obs(final))
+        storage.action.copy_(torch.stack(actions))
+        storage.reward[:] = normalizer.scale_rewards(rewards, storage.done)
+        current = as_tensor(play.policy_obs, device)
+        own = self._evaluate(storage, current, truncated, final_obs)
+        if self.ranks.alone:
+            play.finish(None)
+            return Rollout(**vars(own), all_value=own.value, all_advantage=own.advantage, all_ret=own.ret)
+        shared = play.finish(torch.stack([own.value, own.advantage, own.ret]).view(3, self.n_steps, -1).cpu().numpy())
+        everywhere = torch.from_numpy(np.concatenate(shared, axis=2)).flatten(1).to(device)  # [3, T, N] to [3, B]
+        return Rollout(**vars(own), **dict(zip(("all_value", "all_advantage", "all_ret"), everywhere, strict=True)))
+
+    def _act(self, obs: Any, noise: Tensor) -> Tensor:
+        """Actions [N, ...] for one step, drawn with noise [N, ...]."""
+        head, latent = self.net.actor(obs)
+        return self.net.distribution.sample(head, self.net.log_std, latent, noise)
+
+    @torch.no_grad()
+    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        net = self.net
+        head, latent = net.actor(as_tensor(policy_obs, self.device))
+        if rng is None:
+            action = net.distribution.mode(head)
+        else:
+            noise = torch.from_numpy(net.distribution.noise(rng, len(head))).to(self.device)
+            action = net.distribution.sample(head, net.log_std, latent, noise)
+        taken: np.ndarray = to_env(action.cpu().numpy(), self.policy)  # type: ignore[arg-type]
+        return taken
+
+    @property
+    def _noise_every(self) -> int:
+        """Steps that a draw of noise lasts."""
+        if not self.use_sde:
+            return 1
+        return self.sde_sample_freq if self.sde_sample_freq > 0 else self.n_steps
+
+    def _action_noise(self) -> Tensor:
+        """Noise of the whole rollout, [draws, N, ...]: one stream and one call an environment, by its global index."""
+        draws, distribution = -(-self.n_steps // self._noise_every), self.net.distribution
+        rows = self.ranks.rows(self.env_config.n_envs)
+        noise = torch.empty((draws, len(rows), *distribution.noise_shape))
+        for i, env_index in enumerate(rows):
+            rng = self.stream("actions", env_index, self.counters.iterations)
+            noise[:, i] = torch.from_numpy(distribution.noise(rng, draws))
+        return noise.to(self.device)
+
+    def _evaluate(
+        self, storage: RolloutStorage, current: Any, truncated: list[tuple[int, int]], final_obs: list[Any]
+    ) -> Batch:
+        """Values, log-probabilities, advantages and returns of a full storage.
+
+        Groups of environments that are computed together are computed apart from the others.
+
+        Args:
+            storage: of the rollout.
+            current: what the environments show after it, [N, ...].
+            truncated: (step, environment) at which an episode was cut off.
+            final_obs: the last observation of each.
+        """
+        steps, device = self.n_steps, self.device
+        value, log_prob = torch.empty_like(storage.log_prob), storage.log_prob
+        last_value = np.empty(storage.reward.shape[1], dtype=np.float32)
+        for group in self.sharing.groups:
+            values, log_probs = self._values_and_log_probs(storage.flat_obs(group), storage.flat_action(group))
+            value[:, group], log_prob[:, group] = values.view(steps, -1), log_probs.view(steps, -1)
+            last_value[group] = self.net.critic(rows_of_tree(current, group)).float().cpu().numpy()
+            ends = [i for i, (_, row) in enumerate(truncated) if group.start <= row < group.stop]
+            if ends:
+                final = as_tensor(tree_map(lambda *parts: np.stack(parts), *(final_obs[i] for i in ends)), device)
+                for i, v in zip(ends, self.net.critic(final).float().cpu().numpy(), strict=True):
+                    storage.reward[truncated[i]] += self.gamma * v
+        advantage, ret = gae(storage.reward, value.numpy(), storage.done, last_value, self.gamma, self.gae_lambda)
+        flat = (log_prob, value, torch.from_numpy(advantage), torch.from_numpy(ret))
+        return Batch(
+            as_tensor(storage.flat_obs(), device),
+            storage.flat_action().to(device),
+            *(numbers.reshape(-1).to(device, copy=True) for numbers in flat),
+        )
+
+    def _values_and_log_probs(self, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and log-probabilities, [B], of actions [B, ...] taken for observations [B, ...]."""
+        net, values, log_probs = self.net, [], []
+        obs, action = as_tensor(obs, self.device), action.to(self.device)
+        for start in range(0, len(action), _EVALUATE_CHUNK):
+            piece = slice(start, start + _EVALUATE_CHUNK)
+            head, latent, value = net.actor_critic(tree_map(lambda part, piece=piece: part[piece], obs))
+            values.append(value)
+            log_probs.append(net.distribution.log_prob_entropy(head, net.log_std, latent, action[piece])[0])
+        return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()
+
+    # -- update --------------------------------------------------------------------------------------------------
+
+    def scale(self, advantage: Tensor) -> Tensor:
+        """A minibatch's advantages [B] as the loss takes them."""
+        return normalize_advantage(advantage) if self.normalize_advantage else advantage
+
+    def common_metrics(self, rollout: Rollout) -> dict[str, float]:
+        """What every on-policy update logs, by SB3's names."""
+        metrics = {
+            "train/explained_variance": explained_variance(rollout.all_value, rollout.all_ret),
+            "train/learning_rate": float(self.lr_schedulers().get_last_lr()[0]),  # type: ignore[union-attr]
+            "train/n_updates": self.counters.updates,
+        }
+        if self.net.log_std is not None:
+            metrics["train/std"] = float(self.net.log_std.detach().exp().mean())
+        if self.counters.bad_updates:
+            metrics["train/bad_updates"] = self.counters.bad_updates
+        return metrics
+
+
+def _write(batch: Any, t: int, obs: Any) -> None:
+    """Put the observations of step `t` into a rollout's."""
+    if isinstance(batch, dict):
+        for key, part in batch.items():
+            part[t] = obs[key]
+    else:
+        batch[t] = obs

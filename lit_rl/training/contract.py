@@ -1,0 +1,175 @@
+"""What an algorithm says of itself on its class, what it defines, and what it is given (docs/algorithms.md)."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.optim import Optimizer
+
+from lit_rl.curriculum import Curriculum, Level
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.normalize import Normalizer
+from lit_rl.errors import ConfigError
+from lit_rl.networks.tensors import MOMENTS, Table
+from lit_rl.ops.schedules import Clock, Schedule
+from lit_rl.ops.streams import generator
+from lit_rl.ranks.group import Ranks
+from lit_rl.state.parts import Part
+from lit_rl.state.records import Counters, EpisodeWindow, LogBook
+from lit_rl.state.scheduled_lr import ScheduledLR
+from lit_rl.training.descent import Descent
+from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.play import Play
+from lit_rl.training.score import Score
+
+
+class Algorithm(LightningModule):
+    """The contract between an algorithm and the life cycle around it. Subclass `RLModule`, which carries it out.
+
+    What a class names in the five mappings adds to what the classes it derives from name in theirs.
+    """
+
+    PARTS: ClassVar[Mapping[str, Part]] = {
+        "counters": Part("timesteps, iterations, episodes, updates, gradient steps, skipped ones"),
+        "clock": Part("target and horizon of every schedule"),
+        "episodes": Part("window of finished episodes behind rollout/ep_rew_mean"),
+        "curriculum": Part("level, its counts, windows and history"),
+        "evaluation": Part("result of the last evaluation", attribute="score.evaluated"),
+        "best": Part("best score so far", attribute="score.best"),
+        "logs": Part("position of every log file, time spent", attribute="log_book"),
+        "environments": Part("episodes in flight; discounted returns of the reward scaling", "rank", "play"),
+        "streams": Part("global random streams of Python, NumPy, torch and CUDA", "rank"),
+    }
+    """Parts of the state, beside the networks, optimizers and schedulers that the Trainer keeps: by attribute."""
+    SCRATCH: ClassVar[Mapping[str, str]] = {}
+    """Attributes that change and are no state, and why: such as memory that is filled anew before it is read."""
+    TENSORS: ClassVar[Table] = MOMENTS
+    """What the tensors of `state_dict` belong to, by the beginning of their names: the parts of `warmstart.load`."""
+    FREE: ClassVar[Mapping[str, str]] = {
+        "total_timesteps": "the target moves, and schedules do what resume.schedule says",
+        "max_bad_updates": "says when to give up",
+        "cycles_per_iteration": "says how often there is a look from outside",
+        "evaluation.stop_on_reward": "says when to end",
+    }
+    """Settings that may change at a resume, and why they do not change what is learned."""
+    FIXED: ClassVar[Mapping[str, str]] = {
+        "env.n_envs": "episodes in flight belong to their environments",
+        "policy_kwargs.optimizer_class": "the optimizer's state is its own",
+        "policy_kwargs.optimizer_kwargs": "the optimizer's state has them in it",
+    }
+    """Settings that cannot change at a resume, and why."""
+    POLICIES: ClassVar[Mapping[str, type[Any]]] = {}
+    """Policies by the names that `model.policy` takes; the first is the base of all."""
+
+    policy: nn.Module
+    learning_rate: Schedule
+
+    env_config: EnvConfig
+    eval_config: EvalConfig
+    seed: int
+    gamma: float
+    curriculum: Curriculum | None
+    counters: Counters
+    clock: Clock
+    episodes: EpisodeWindow
+    log_book: LogBook
+    score: Score
+    play: Play
+    descent: Descent
+    normalizer: Normalizer
+
+    # -- what it defines -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
+        """The networks, with random weights drawn from torch's global stream. `configure_optimizers` comes later."""
+
+    @abstractmethod
+    def collect(self) -> Any:
+        """Play with the current weights (`play.step`), and end with `play.finish`."""
+
+    @abstractmethod
+    def update(self, experience: Any) -> dict[str, float]:
+        """Improve the weights with what `collect` returned; returns metrics by SB3's names."""
+
+    @abstractmethod
+    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Actions as the environment takes them, for observations as the policy sees them.
+
+        The most likely ones, or with `rng` such as training draws.
+        """
+
+    def check_ranks(self) -> None:
+        """Refuse a number of ranks that the settings do not fit."""
+
+    # -- what it is given, beside play and descent ---------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def ranks(self) -> Ranks:
+        """The processes that train this run."""
+
+    def stream(self, name: str, *key: int) -> np.random.Generator:
+        """The run's random stream of this name and these counters; see `ops.streams.generator`."""
+        return generator(self.seed, name, *key)
+
+    @property
+    def progress_remaining(self) -> float:
+        """1 at the run's start, 0 at the end of its schedules."""
+        return self.clock.progress_remaining(self.counters.timesteps)
+
+    def scheduled(self, optimizer: Optimizer, schedule: Schedule | None = None) -> dict[str, Any]:
+        """An optimizer whose learning rate follows a schedule (`learning_rate`, if none is given), for Lightning."""
+        follower = ScheduledLR(optimizer, self.learning_rate if schedule is None else schedule, self.clock)
+        return {"optimizer": optimizer, "lr_scheduler": follower}
+
+    def optimizers_now(self) -> list[Any]:
+        """The optimizers, bare, in the order of `configure_optimizers`, with the learning rates of this timestep.
+
+        Lightning's wrapper around each costs a fifth of a small step.
+        """
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        followers: Any = self.lr_schedulers() or []
+        for follower in followers if isinstance(followers, list) else [followers]:
+            follower.set_timestep(self.counters.timesteps)
+        return list(optimizers) if isinstance(optimizers, list) else [optimizers]
+
+    def full_precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Where the Trainer's mixed precision has no part: environments are acted in with float32."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Scales losses in half precision; its state lies in Lightning's part of a checkpoint."""
+        return getattr(self._trainer.precision_plugin, "scaler", None) if self._trainer is not None else None
+
+    @staticmethod
+    def check_at_least(least: int, *, key: str = "model.", **settings: int) -> None:
+        """Refuse settings below `least`."""
+        for name, value in settings.items():
+            if value < least:
+                raise ConfigError(f"{key}{name} is {value}; it must be at least {least}.")
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """Of one environment, before normalisation."""
+        assert self.play.spaces is not None
+        return self.play.spaces[0]
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        assert self.play.spaces is not None
+        return self.play.spaces[1]
+
+    @property
+    def levels(self) -> list[Level]:
+        """Of the curriculum; empty without one."""
+        return [] if self.curriculum is None else self.curriculum.levels

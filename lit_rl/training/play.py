@@ -1,0 +1,242 @@
+"""Playing: the environments of this rank, what they show now, and the moments it is normalised with.
+
+Shapes: N environments of this rank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.curriculum import Level
+from lit_rl.data.episode import Episode
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentFailed
+from lit_rl.envs.guard import check_obs, check_step
+from lit_rl.envs.make import make_vector
+from lit_rl.envs.normalize import Normalizer
+from lit_rl.envs.vector import StepResult, VectorEnv
+from lit_rl.errors import ConfigError
+from lit_rl.ops.tree import Obs
+from lit_rl.ranks.group import Ranks
+from lit_rl.state.plain import with_arrays
+from lit_rl.state.records import Counters
+from lit_rl.state.space import describe
+from lit_rl.training.evaluation import evaluation_envs
+
+T = TypeVar("T")
+
+
+class Play:
+    """What an algorithm plays with: `step` the environments, then `finish` what was collected.
+
+    Between the two it counts steps and remembers the episodes that ended. As a part of a rank's state it is the
+    environments in flight, and what is kept beside them for each.
+
+    Args:
+        config: the environments.
+        seed: the run's seed.
+        levels: of the curriculum; empty without one.
+        counters: of the run.
+        lockstep: whether all ranks do each step together, so that any number of them comes to the same moments.
+    """
+
+    normalizer: Normalizer
+
+    def __init__(
+        self, config: EnvConfig, seed: int, levels: Sequence[Level], counters: Counters, lockstep: bool = False
+    ) -> None:
+        self._config, self._seed, self._levels, self._counters = config, seed, levels, counters
+        self.lockstep = lockstep
+        self.ranks = Ranks()
+        self.envs: VectorEnv | None = None
+        self.spaces: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
+        """Observation and action space of one environment, before normalisation; `None` before they are known."""
+        self.obs: Obs | None = None
+        """What the environments show now, as they sent it: [N, ...]."""
+        self.policy_obs: Any = None
+        """The same as the policy sees it."""
+        self.restarted: list[int] = []
+        """Environments (their positions on this rank) whose episode in flight could not be brought back at a resume."""
+        self.ended: list[Episode] = []
+        """Episodes of all ranks that ended before the last `finish`, in the order (step, environment)."""
+        self._steps = 0
+        self._episodes: list[tuple[int, Episode]] = []
+        self._restarts = 0
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def build(self) -> VectorEnv:
+        """Make this rank's environments, once."""
+        if self.envs is None:
+            rows = self.ranks.rows(self._config.n_envs)
+            self.envs = make_vector(self._config, self._seed, rows, self._levels, self.ranks.local_size)
+            if self.spaces is not None:
+                self.check_spaces(*self.spaces, of="this environment")
+            self.spaces = (self.envs.observation_space, self.envs.action_space)
+        return self.envs
+
+    def build_for_evaluation(self) -> VectorEnv:
+        """Make an environment for evaluation in this process, with episode seeds of its own, once."""
+        if self.envs is None:
+            self.envs = evaluation_envs(self._config, self._seed, 1, self._levels)
+            self.spaces = self.spaces or (self.envs.observation_space, self.envs.action_space)
+        return self.envs
+
+    def build_normalizer(self, gamma: float) -> Normalizer:
+        """Make the moments for the spaces at hand."""
+        assert self.spaces is not None
+        self.normalizer = Normalizer(
+            self._config.normalize,
+            self.spaces[0],
+            gamma,
+            len(self.ranks.rows(self._config.n_envs)),
+            gather=None if self.ranks.alone else self.ranks.gather_rows,
+            in_step=self.lockstep,
+        )
+        return self.normalizer
+
+    def check_spaces(self, observation: spaces.Space[Any], action: spaces.Space[Any], of: str) -> None:
+        """Compare `observation` and `action` with the spaces of the environments.
+
+        Raises:
+            ConfigError: they differ in what weights depend on.
+        """
+        assert self.envs is not None
+        for what, theirs, ours in (
+            ("observation", observation, self.envs.observation_space),
+            ("action", action, self.envs.action_space),
+        ):
+            if describe(theirs) != describe(ours):
+                raise ConfigError(
+                    f"the {what} space of {of} is {describe(theirs)}, but env {self._config.name} has {describe(ours)}."
+                )
+
+    def close(self) -> None:
+        """End the environments."""
+        if self.envs is not None:
+            self.envs.close()
+            self.envs = None
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    @property
+    def timesteps(self) -> int:
+        """Where the run stands, with the steps that are not finished."""
+        return self._counters.timesteps + self._steps * self._config.n_envs
+
+    def begin(self) -> None:
+        """Begin the first episodes. (`load_state_dict` brings back those of a checkpoint.)"""
+        envs = self.build()
+        self._keep_own_moments()
+        with self._at(self.timesteps):
+            self.obs = envs.reset()
+        check_obs(self.obs, envs.offset, self.timesteps)
+        self.normalizer.update_obs(self.obs)
+        if self._moments_apart:
+            self.normalizer.merge(self.ranks.gather(self.normalizer.own))
+        self.show()
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        """Step every environment, and fold what it shows into the moments; `obs` and `policy_obs` are what they show.
+
+        Args:
+            actions: [N, ...] as the environments take them.
+
+        Raises:
+            EnvironmentFailed: one was lost, or sent what it may not; no moments have been touched.
+        """
+        assert self.envs is not None
+        timesteps = self.timesteps
+        with self._at(timesteps):
+            result = self.envs.step(actions)
+        check_step(result, self.envs.offset, timesteps)
+        self._restarts += len(result.restarts)
+        self._episodes += [(self._steps, episode) for episode in result.episodes]
+        self._steps += 1
+        self.obs = result.obs
+        self.normalizer.update_obs(result.obs)
+        self.policy_obs = self.normalizer.normalize_obs(result.obs)
+        return result
+
+    def finish(self, shared: T) -> list[T]:
+        """What all ranks have played since the last call: counted, and moments agreed on. Every rank calls it.
+
+        Args:
+            shared: what else this rank gives to the others.
+
+        Returns:
+            what each rank gave, in rank order.
+        """
+        of_all = self.ranks.gather((self._episodes, self.normalizer.own if self._moments_apart else [], shared))
+        ended = [each for episodes, _, _ in of_all for each in episodes]
+        self.ended = [episode for _, episode in sorted(ended, key=lambda each: (each[0], each[1].env_index))]
+        self._counters.timesteps = self.timesteps
+        self._counters.episodes += len(self.ended)
+        self._steps, self._episodes = 0, []
+        if self._moments_apart:
+            self.normalizer.merge([own for _, own, _ in of_all])
+            self.show()
+        return [shared for _, _, shared in of_all]
+
+    def settle(self) -> None:
+        """Make anew which environments were lost since the last step, where that is wanted; count restarts."""
+        if self._config.on_env_crash != "restart":
+            return
+        assert self.envs is not None
+        restarts = self.envs.settle()
+        if restarts:
+            self.normalizer.returns[[row for restart in restarts for row in restart.rows]] = 0.0
+            self.show()
+        self._counters.env_restarts += sum(self.ranks.gather(self._restarts + len(restarts)))
+        self._restarts = 0
+
+    def set_level(self, level: int) -> None:
+        """The curriculum's level becomes another: episodes that begin from here on are played on it."""
+        self.build().set_level(level)
+
+    def show(self) -> None:
+        """Look at the current observations with the moments of now."""
+        self.policy_obs = self.normalizer.normalize_obs(self.obs)
+
+    @property
+    def _moments_apart(self) -> bool:
+        """Whether each rank's moments go their own way until `finish`."""
+        return not (self.ranks.alone or self.lockstep)
+
+    def _keep_own_moments(self) -> None:
+        if self._moments_apart:
+            self.normalizer.begin_own()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _at(timesteps: int) -> Iterator[None]:
+        """Environments that fail in here do so at this timestep of the run."""
+        try:
+            yield
+        except EnvironmentFailed as error:
+            error.timesteps = timesteps
+            raise
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self.envs is not None
+        return {
+            "grade": self.envs.grade,
+            "offset": self.envs.offset,
+            "slots": self.envs.capture(),
+            "returns": self.normalizer.returns,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._keep_own_moments()
+        with self._at(self.timesteps):
+            self.obs, self.restarted = self.build().restore(with_arrays(state["slots"]))
+        self.normalizer.returns = with_arrays(state["returns"])
+        self.normalizer.returns[self.restarted] = 0.0
+        self.show()
