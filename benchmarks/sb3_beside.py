@@ -1,4 +1,4 @@
-"""Train stable-baselines3's PPO with the settings of one of our configurations, and evaluate it as `lit-rl test` does.
+"""Train stable-baselines3 with the settings of one of our configurations, and evaluate it as `lit-rl test` does.
 
 What a run of ours is compared with, where no figure is published for the environment's version:
 
@@ -14,15 +14,17 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import stable_baselines3
 import torch
 import yaml
-from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
+from lit_rl.algorithms import algorithms
+from lit_rl.interop.settings import kinds
+from lit_rl.networks.policies import resolve_policy_kwargs
 from lit_rl.ops.schedules import as_schedule
-from lit_rl.training.settings import resolve_policy_kwargs
 
 
 def main() -> None:
@@ -33,15 +35,18 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = yaml.safe_load(Path(arguments.config).read_text())
-    settings = dict(config["model"]["init_args"])
-    settings["learning_rate"] = as_schedule(settings.get("learning_rate", 3e-4), "learning_rate")
-    settings["policy_kwargs"] = resolve_policy_kwargs(settings.get("policy_kwargs"))
+    name, given = config["model"]["class_path"], config["model"]["init_args"]
+    known = kinds(algorithms()[name])
+    settings = {key: value for key, value in given.items() if key in known}
+    settings |= {key: as_schedule(value, key) for key, value in settings.items() if known[key] == "schedule"}
+    settings["policy_kwargs"] = resolve_policy_kwargs(given.get("policy_kwargs"))
     envs = make_vec_env(config["env"]["id"], config["env"].get("n_envs", 1), seed=arguments.seed)
     normalize = config["env"].get("normalize", {})
     if normalize:
         gamma = settings.get("gamma", 0.99)
         envs = VecNormalize(envs, norm_obs=normalize["obs"], norm_reward=normalize["reward"], gamma=gamma)
-    model = PPO(settings.pop("policy", "MlpPolicy"), envs, seed=arguments.seed, device="cpu", **settings)
+    cls = getattr(stable_baselines3, name)
+    model = cls(given.get("policy", "MlpPolicy"), envs, seed=arguments.seed, device="cpu", **settings)
     start = time.monotonic()
     model.learn(config["total_timesteps"])
     minutes = (time.monotonic() - start) / 60

@@ -1,5 +1,5 @@
-"""A run's policy as files that stable-baselines3 opens: `PPO.load(agent.zip)`,
-`VecNormalize.load(stats.pkl, env)`.
+"""A run's policy as files that stable-baselines3 opens: `PPO.load(agent.zip)` and the
+like, `VecNormalize.load(stats.pkl, env)`.
 
 Both are written through SB3's own classes, so that the format is theirs in every version.
 """
@@ -18,7 +18,6 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO
 from stable_baselines3.common import torch_layers
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.sb2_compat import rmsprop_tf_like
@@ -26,32 +25,12 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor
 
+from lit_rl.algorithms.ppo import PPO
 from lit_rl.errors import ConfigError, DataError, StorageError, did_you_mean
+from lit_rl.interop.settings import kinds, sb3_class
 from lit_rl.interop.text import CLASS_KEYS, is_known_class, linear_start
 from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
 
-_HYPERPARAMETERS = frozenset(
-    {
-        "learning_rate",
-        "n_steps",
-        "batch_size",
-        "n_epochs",
-        "gamma",
-        "gae_lambda",
-        "clip_range",
-        "clip_range_vf",
-    }
-    | {
-        "normalize_advantage",
-        "ent_coef",
-        "vf_coef",
-        "max_grad_norm",
-        "use_sde",
-        "sde_sample_freq",
-        "target_kl",
-    }
-)
-_SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 _MODULES = {
     "torch.nn": torch.nn,
     "torch.optim": torch.optim,
@@ -73,9 +52,11 @@ def write_agent(
     num_timesteps: int = 0,
     total_timesteps: int = 0,
     seed: int | None = None,
+    algorithm: type[Any] = PPO,
 ) -> None:
-    """Write a zip that `stable_baselines3.PPO.load` opens, with equal predictions and the optimizer's state.
+    """Write a zip that stable-baselines3's `load` opens, with equal predictions and the optimizer's state.
 
+    `algorithm` is ours; the zip is for stable-baselines3's of that name.
     `policy` holds the tensors by SB3's names; `policy_class` is `MlpPolicy`, `CnnPolicy`,
     `MultiInputPolicy` or a class; `policy_kwargs` may name classes of PyTorch and SB3 by dotted text;
     schedules in `hyperparameters` are numbers or `lin_<start>`; `observation_space` is what the policy saw
@@ -85,15 +66,18 @@ def write_agent(
     Raises `ConfigError` for an unknown hyperparameter or class, `DataError` when the tensors do not fit the
     policy.
     """
+    theirs, known = sb3_class(algorithm), kinds(algorithm)
     settings = dict(hyperparameters or {})
     for key in settings:
-        if key not in _HYPERPARAMETERS:
-            raise ConfigError(f"{key}: is no setting of SB3's PPO.{did_you_mean(key, _HYPERPARAMETERS)}")
-    settings.update({key: _schedule(settings[key]) for key in _SCHEDULED if key in settings})
+        if key not in known:
+            raise ConfigError(f"{key}: is no setting of SB3's {theirs.__name__}.{did_you_mean(key, known)}")
+    settings.update(
+        {key: _schedule(settings[key]) for key, kind in known.items() if kind == "schedule" and key in settings}
+    )
     with torch.random.fork_rng():
-        model = PPO(
+        model: Any = theirs(
             policy_class,
-            env=None,  # type: ignore[arg-type]  # SB3's own load does the same
+            env=None,  # SB3's own load does the same
             policy_kwargs=resolve_classes(policy_kwargs or {}),
             device="cpu",
             _init_setup_model=False,
@@ -101,7 +85,7 @@ def write_agent(
         )
         model.observation_space, model.action_space, model.n_envs = observation_space, action_space, n_envs
         model._setup_lr_schedule()
-        model.policy = model.policy_class(  # type: ignore[assignment]
+        model.policy = model.policy_class(
             observation_space, action_space, model.lr_schedule, use_sde=model.use_sde, **model.policy_kwargs
         )
     try:

@@ -13,18 +13,17 @@ from typing import Any
 import yaml
 
 from lit_rl.errors import ConfigError
-from lit_rl.interop.parts import infer_shapes
 from lit_rl.interop.sb3 import Agent
+from lit_rl.interop.settings import by_zoo_name, kinds
+from lit_rl.interop.shapes import infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
 from lit_rl.interop.zoo import (
-    HYPERPARAMETERS,
-    SCHEDULES,
     NotCarried,
     ZooSettings,
-    hyperparameter,
     load_yaml,
     policy_kwargs,
     read_zoo,
+    setting,
 )
 
 _MUJOCO = "observations, rewards or physics differ between these versions: measure before you trust it"
@@ -62,7 +61,6 @@ _BOOKKEEPING = re.compile(
     r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule|action_noise"
     r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
 )
-_A2C_ONLY = "A2C has no such setting; PPO's default is used"
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def read_zoo_beside(agent: Agent) -> ZooSettings | None:
     them.
     """
     config = find_zoo_config(agent.path)
-    if config is None or agent.algorithm not in ("ppo", "a2c"):
+    if config is None or agent.algorithm not in by_zoo_name():
         return None
     arguments = config.with_name("args.yml")
     env_id = load_yaml(arguments).get("env") if arguments.is_file() else config.parent.name
@@ -113,15 +111,18 @@ def draft_run(
     files.
 
     The zip's numbers go before the Zoo's, except for schedules, whose numbers only the Zoo's text has.
-    `env_id` goes before the Zoo's name. Raises `ConfigError` when no environment is known or the algorithm
-    is not PPO or A2C.
+    `env_id` goes before the Zoo's name. Raises `ConfigError` when no environment is known, or there is no
+    such algorithm here.
     """
     missing: list[NotCarried] = []
     algorithm = agent.algorithm if agent else zoo.algo if zoo else ""
-    if algorithm not in ("ppo", "a2c"):
-        raise ConfigError(f"{agent.path if agent else 'draft'}: an agent of {algorithm!r} does not start a PPO run.")
+    cls = by_zoo_name().get(algorithm)
+    if cls is None:
+        known = ", ".join(by_zoo_name())
+        what = agent.path if agent else "draft"
+        raise ConfigError(f"{what}: an agent of {algorithm!r} starts no run here; there are {known}.")
     env = _env(stats, zoo, env_id, agent, missing)
-    model = _model(agent, zoo, algorithm, env["n_envs"], missing)
+    model = _model(agent, zoo, cls, missing)
     config: dict[str, Any] = {
         "mode": "warmstart" if agent else "fresh",
         "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env['id'])}",
@@ -134,7 +135,7 @@ def draft_run(
     if agent:
         config["warmstart"] = _warmstart(agent, env.get("normalize", {}), stats_path)
     config["env"] = env
-    config["model"] = {"class_path": "PPO", "init_args": model}
+    config["model"] = {"class_path": cls.__name__, "init_args": model}
     if zoo:
         missing += zoo.not_carried
     return RunDraft(config, tuple(dict.fromkeys(missing)))
@@ -214,38 +215,46 @@ def _normalize(
 
 
 def _model(
-    agent: Agent | None, zoo: ZooSettings | None, algorithm: str, n_envs: int, missing: list[NotCarried]
+    agent: Agent | None, zoo: ZooSettings | None, algorithm: type[Any], missing: list[NotCarried]
 ) -> dict[str, Any]:
     model: dict[str, Any] = {}
     if policy := _policy_name(agent, zoo):
         model["policy"] = policy
     else:
         missing.append(NotCarried("policy", "the files do not name one that we know"))
-    a2c = {"learning_rate": 7e-4, "n_steps": 5, "gae_lambda": 1.0, "normalize_advantage": False}
-    values: dict[str, Any] = dict(a2c) if algorithm == "a2c" and agent is None else {}
-    values.update(zoo.carried if zoo else {})
+    known, values = kinds(algorithm), dict(zoo.carried) if zoo else {}
     for key, value in (agent.settings if agent else {}).items():
-        if key in HYPERPARAMETERS and value is not None and not (key in SCHEDULES and key in values):
+        if key in known and value is not None and not (known[key] == "schedule" and key in values):
             try:
-                values[key] = hyperparameter(key, value, key)
+                values[key] = setting(known[key], value, key)
             except ConfigError as error:
                 missing.append(NotCarried(key, str(error)))
-        elif key not in HYPERPARAMETERS and not _BOOKKEEPING.fullmatch(key) and value is not None:
-            missing.append(NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})"))
+        elif key not in known and not _BOOKKEEPING.fullmatch(key) and value is not None:
+            text = f"{algorithm.__name__} here has no such setting (its value was {str(value)[:60]!r})"
+            missing.append(NotCarried(key, text))
+    kwargs = _policy_kwargs(agent, zoo, model.get("policy"), missing)
+    if "use_rms_prop" in known and agent:
+        values |= _rms_prop(kwargs)
     model.update({key: values[key] for key in sorted(values)})
     for key, reason in (agent.not_read if agent else {}).items():
         if key not in values and not _BOOKKEEPING.fullmatch(key):
             missing.append(NotCarried(key, reason))
-    if algorithm == "a2c":
-        missing += [NotCarried(key, _A2C_ONLY) for key in ("n_epochs", "clip_range") if key not in values]
-        rollout = n_envs * int(values.get("n_steps", 5))
-        if "batch_size" not in values and rollout < 64:
-            model["batch_size"] = rollout
-            missing.append(NotCarried("batch_size", f"A2C has none; a rollout of {rollout} timesteps is one minibatch"))
-    kwargs = _policy_kwargs(agent, zoo, algorithm, model.get("policy"), missing)
     if kwargs:
         model["policy_kwargs"] = kwargs
     return model
+
+
+def _rms_prop(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A2C's own optimizer stands in the agent's `policy_kwargs`: taken out of them, as the settings it comes from."""
+    if "optimizer_class" not in kwargs:
+        return {"use_rms_prop": False}
+    given = kwargs.get("optimizer_kwargs")
+    if kwargs["optimizer_class"] != "torch.optim.RMSprop" or not isinstance(given, dict):
+        return {}
+    if {key: given[key] for key in given if key != "eps"} != {"alpha": 0.99, "weight_decay": 0}:
+        return {}
+    del kwargs["optimizer_class"], kwargs["optimizer_kwargs"]
+    return {"use_rms_prop": True, "rms_prop_eps": given["eps"]}
 
 
 def _policy_name(agent: Agent | None, zoo: ZooSettings | None) -> str | None:
@@ -257,7 +266,6 @@ def _policy_name(agent: Agent | None, zoo: ZooSettings | None) -> str | None:
 def _policy_kwargs(
     agent: Agent | None,
     zoo: ZooSettings | None,
-    algorithm: str,
     policy: str | None,
     missing: list[NotCarried],
 ) -> dict[str, Any]:
@@ -267,9 +275,6 @@ def _policy_kwargs(
         return kwargs
     own, refused = policy_kwargs(agent.policy_kwargs)
     missing += refused
-    if algorithm == "a2c":
-        for key in [key for key in own if key.startswith("optimizer_")]:
-            missing.append(NotCarried(f"policy_kwargs.{key}", f"A2C's optimizer ({own.pop(key)}); PPO's own is used"))
     kwargs.update(own)
     shapes = infer_shapes(agent.policy, str(agent.path))
     if shapes.shared_layers:

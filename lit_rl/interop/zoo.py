@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from lit_rl.errors import ConfigError, DataError, did_you_mean
+from lit_rl.interop.settings import Kind, by_zoo_name, kinds
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
 from lit_rl.untrusted.archive import check_path
 
@@ -24,11 +25,6 @@ _SIZE_LIMIT = 1 << 22
 _PYTHON = "tag:yaml.org,2002:python/"
 _MERGE_LIMIT = 10_000
 
-SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf"})
-FLOATS = frozenset({"gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "target_kl"})
-INTEGERS = frozenset({"n_steps", "batch_size", "n_epochs", "sde_sample_freq"})
-FLAGS = frozenset({"normalize_advantage", "use_sde"})
-HYPERPARAMETERS = SCHEDULES | FLOATS | INTEGERS | FLAGS
 NORMALIZE_KEYS = frozenset({"norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon"})
 
 
@@ -63,7 +59,7 @@ class ZooSettings:
     wrappers: list[Wrapper] = field(default_factory=list)
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     carried: dict[str, Any] = field(default_factory=dict)
-    """Hyperparameters that PPO has: numbers, flags, and `lin_<start>` for schedules."""
+    """Settings that the algorithm has here: numbers, flags, and `lin_<start>` for schedules."""
     policy_kwargs: dict[str, Any] = field(default_factory=dict)
     not_carried: list[NotCarried] = field(default_factory=list)
 
@@ -125,11 +121,13 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 def read_zoo(path: str | Path, env_id: str | None = None, algo: str = "ppo") -> ZooSettings:
     """The settings of `env_id` in a Zoo file, or those of a `config.yml`, which has one environment only.
 
-    `algo` is `ppo` or `a2c`. Raises `ConfigError` when the file has no such environment, `DataError` when
-    it is no such file; what is there but cannot be carried over stands in `not_carried`.
+    `algo` is the algorithm's name in lower case. Raises `ConfigError` when the file has no such environment
+    or there is no such algorithm here, `DataError` when it is no such file; what is there but cannot be
+    carried over stands in `not_carried`.
     """
-    if algo not in ("ppo", "a2c"):
-        raise ConfigError(f"algo: the settings of {algo!r} do not fit PPO; give a file of ppo or a2c.")
+    known = by_zoo_name()
+    if algo not in known:
+        raise ConfigError(f"algo: there is no {algo!r} here; there are {', '.join(known)}.{did_you_mean(algo, known)}")
     content = load_yaml(path)
     if not any(isinstance(value, dict) for key, value in content.items() if key not in _DICT_KEYS):
         return _settings(content, env_id, algo, str(path))
@@ -146,9 +144,10 @@ _DICT_KEYS = frozenset({"env_kwargs", "policy_kwargs", "normalize", "env_wrapper
 
 def _settings(block: dict[str, Any], env_id: str | None, algo: str, where: str) -> ZooSettings:
     zoo = ZooSettings(env_id, algo)
+    known = kinds(by_zoo_name()[algo])
     for key, value in block.items():
         try:
-            _sort(zoo, str(key), value, f"{where}: {key}")
+            _sort(zoo, known, str(key), value, f"{where}: {key}")
         except ConfigError as error:
             zoo.not_carried.append(NotCarried(str(key), str(error).removeprefix(f"{where}: {key}: ")))
     if zoo.normalize is not None and "gamma" in zoo.carried:
@@ -156,11 +155,11 @@ def _settings(block: dict[str, Any], env_id: str | None, algo: str, where: str) 
     return zoo
 
 
-def _sort(zoo: ZooSettings, key: str, value: Any, where: str) -> None:
+def _sort(zoo: ZooSettings, known: dict[str, Kind], key: str, value: Any, where: str) -> None:
     if value is None:
         return
-    if key in HYPERPARAMETERS:
-        zoo.carried[key] = hyperparameter(key, value, where)
+    if key in known:
+        zoo.carried[key] = setting(known[key], value, where)
     elif key in ("n_timesteps", "n_envs", "frame_stack"):
         setattr(zoo, key, _integer(value, where))
     elif key == "policy":
@@ -175,28 +174,26 @@ def _sort(zoo: ZooSettings, key: str, value: Any, where: str) -> None:
         given = keywords(value, where) if isinstance(value, str) else _dictionary(value, where)
         zoo.policy_kwargs, refused = policy_kwargs(given)
         zoo.not_carried += refused
-    elif key in ("use_rms_prop", "rms_prop_eps"):
-        zoo.not_carried.append(NotCarried(key, "A2C's optimizer; PPO's own (Adam) is used"))
     else:
-        zoo.not_carried.append(NotCarried(key, f"PPO here has no such setting (its value was {str(value)[:60]!r})"))
+        zoo.not_carried.append(
+            NotCarried(key, f"{zoo.algo.upper()} here has no such setting (its value was {str(value)[:60]!r})")
+        )
 
 
-def hyperparameter(key: str, value: Any, where: str) -> Any:
-    """A hyperparameter's value of its kind, from a number or a number's text; `ConfigError` for anything
-    else.
-    """
-    if key in FLAGS:
+def setting(kind: Kind, value: Any, where: str) -> Any:
+    """A setting's value of its kind, from a number or a number's text; `ConfigError` for anything else."""
+    if kind == "flag":
         if not isinstance(value, bool):
             raise ConfigError(f"{where}: {str(value)[:60]!r} is not true or false.")
         return value
-    if key in INTEGERS:
+    if kind == "whole":
         return _integer(value, where)
     number = schedule(value) if isinstance(value, str) else value
     if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
         return number
-    if key in SCHEDULES and isinstance(number, str):
+    if kind == "schedule" and isinstance(number, str):
         return number
-    raise ConfigError(f"{where}: {str(value)[:60]!r} is not a number{' or lin_<start>' * (key in SCHEDULES)}.")
+    raise ConfigError(f"{where}: {str(value)[:60]!r} is not a number{' or lin_<start>' * (kind == 'schedule')}.")
 
 
 def policy_kwargs(given: dict[str, Any]) -> tuple[dict[str, Any], list[NotCarried]]:

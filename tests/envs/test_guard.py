@@ -10,7 +10,7 @@ from lit_rl.envs.failures import EnvironmentFailed, wrong_observation, wrong_rew
 from lit_rl.envs.guard import check_step
 from lit_rl.envs.vector import StepResult, SyncVectorEnv
 from tests.helpers import envs
-from tests.helpers.ppo import make_ppo
+from tests.helpers.on_policy import make_ppo
 
 N = 3
 SOUND = SyncVectorEnv(EnvConfig(class_path=envs.PATH + "DictWalk"), 0, range(1))

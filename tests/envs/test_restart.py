@@ -16,7 +16,7 @@ from lit_rl.envs.make import make_vector, probe
 from lit_rl.envs.vector import SyncVectorEnv
 from lit_rl.envs.workers import AsyncVectorEnv
 from tests.helpers import envs
-from tests.helpers.ppo import iterate, make_ppo
+from tests.helpers.on_policy import iterate, make_ppo
 from tests.helpers.vector import as_bytes, frozen, record, sync
 
 PROBE = envs.Walk()

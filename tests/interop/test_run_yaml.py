@@ -46,7 +46,7 @@ def test_the_published_pendulum_agent(pendulum: Path) -> None:
             },
         },
         "model": {
-            "class_path": "PPO",
+            "class_path": "A2C",
             "init_args": {
                 "policy": "MlpPolicy",
                 "ent_coef": 0.0,
@@ -56,21 +56,16 @@ def test_the_published_pendulum_agent(pendulum: Path) -> None:
                 "max_grad_norm": 0.5,
                 "n_steps": 8,
                 "normalize_advantage": False,
+                "rms_prop_eps": 1e-05,
                 "sde_sample_freq": -1,
+                "use_rms_prop": True,
                 "use_sde": True,
                 "vf_coef": 0.4,
                 "policy_kwargs": {"log_std_init": -2, "ortho_init": False},
             },
         },
     }
-    assert {item.key for item in draft.not_carried} == {
-        "env.normalize.reward",
-        "n_epochs",
-        "clip_range",
-        "policy_kwargs.optimizer_class",
-        "policy_kwargs.optimizer_kwargs",
-        "use_rms_prop",
-    }
+    assert {item.key for item in draft.not_carried} == {"env.normalize.reward"}
     assert draft.to_yaml().startswith("# Not carried over: ")
 
 
@@ -160,19 +155,13 @@ def test_zoo_settings_alone(tmp_path: Path) -> None:
     }
 
 
-def test_a2c_settings_alone_have_a2c_defaults(tmp_path: Path) -> None:
+def test_a2c_settings_alone_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a2c.yml"
     path.write_text("CartPole-v1:\n  n_envs: 8\n  policy: MlpPolicy\n  n_timesteps: 1000\n  use_rms_prop: false\n")
     draft = draft_run(zoo=read_zoo(path, "CartPole-v1", "a2c"))
-    assert draft.config["model"]["init_args"] == {
-        "policy": "MlpPolicy",
-        "batch_size": 40,
-        "gae_lambda": 1.0,
-        "learning_rate": 7e-4,
-        "n_steps": 5,
-        "normalize_advantage": False,
-    }
-    assert {i.key for i in draft.not_carried} == {"n_epochs", "clip_range", "batch_size", "use_rms_prop"}
+    model = draft.config["model"]
+    assert model == {"class_path": "A2C", "init_args": {"policy": "MlpPolicy", "use_rms_prop": False}}
+    assert draft.not_carried == ()
 
 
 def test_mistakes(tmp_path: Path, pendulum: Path) -> None:

@@ -19,8 +19,8 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.utils import LinearSchedule
 
 from lit_rl.errors import DataError
-from lit_rl.interop.parts import infer_shapes, network_parts
 from lit_rl.interop.sb3 import Agent, describe, read_agent
+from lit_rl.interop.shapes import infer_shapes
 from lit_rl.interop.text import SpaceText
 
 from .hostile import Touch, evil_entry, evil_pickle, rezip, with_settings
@@ -42,9 +42,6 @@ def test_the_published_pendulum_agent(pendulum: Path) -> None:
     shapes = infer_shapes(agent.policy)
     assert (shapes.features, shapes.policy_layers, shapes.value_layers) == (3, (64, 64), (64, 64))
     assert shapes.use_sde
-    parts = network_parts(agent.policy)
-    assert parts["log_std"] == parts["mlp_extractor.policy_net.2.bias"] == "policy"
-    assert parts["value_net.weight"] == parts["mlp_extractor.value_net.0.weight"] == "value"
 
 
 def test_every_published_agent(published: Path) -> None:
@@ -80,11 +77,8 @@ def test_what_this_stable_baselines3_writes(tmp_path: Path, cls: type) -> None:
     assert all(torch.equal(agent.policy[name], t) for name, t in model.policy.state_dict().items())
     if cls in (PPO, A2C):
         assert agent.used_vecnormalize is False
-        assert set(network_parts(agent.policy).values()) == {"policy", "value"}
     else:
         assert agent.used_vecnormalize is None
-        with pytest.raises(DataError, match="belongs to no part"):
-            network_parts(agent.policy)
         with pytest.raises(DataError, match="not an actor-critic"):
             infer_shapes(agent.policy)
 
@@ -130,15 +124,11 @@ class TwoKeys(gym.Env):
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_a_shared_extractor_is_the_policy_s(tmp_path: Path, share: bool) -> None:
+def test_a_dict_of_spaces_and_the_sizes_behind_it(tmp_path: Path, share: bool) -> None:
     kwargs = {"share_features_extractor": share, "net_arch": {"pi": [8], "vf": [16, 4]}}
     model = PPO("MultiInputPolicy", TwoKeys(), policy_kwargs=kwargs, n_steps=4, batch_size=4, device="cpu")
     model.save(tmp_path / "agent.zip")
     agent = read_agent(tmp_path / "agent.zip")
-    parts = network_parts(agent.policy)
-    own = {part for name, part in parts.items() if name.startswith("vf_features_extractor.")}
-    assert own == ({"policy"} if share else {"value"})
-    assert {part for name, part in parts.items() if name.startswith(("features", "pi_features"))} == {"policy"}
     assert agent.observation_space is not None
     assert agent.observation_space.keys == ("image", "vector")
     assert agent.action_space is not None
@@ -151,7 +141,6 @@ def test_layers_shared_before_1_8(pendulum: Path) -> None:
     policy = dict(read_agent(pendulum).policy)
     policy["mlp_extractor.shared_net.0.weight"] = torch.zeros(3, 5)
     policy["mlp_extractor.shared_net.0.bias"] = torch.zeros(3)
-    assert network_parts(policy)["mlp_extractor.shared_net.0.weight"] == "policy"
     assert infer_shapes(policy).shared_layers == (3,)
     policy["mlp_extractor.shared_net.0.weight"] = torch.zeros(4, 5)
     with pytest.raises(DataError, match="do not fit"):
@@ -258,10 +247,10 @@ def test_a_serialised_string_is_never_decoded(pendulum: Path, tmp_path: Path, mo
 
 
 def test_reading_imports_nothing_that_a_file_names(pendulum: Path) -> None:
-    """In a process of its own: the agent, its moments and its settings, without SB3, gym or cloudpickle."""
+    """In a process of its own: the agent and its moments, without SB3, gym or cloudpickle."""
     code = (
-        "import sys; from lit_rl.interop import run_yaml, sb3, warmstart; a = sb3.read_agent(sys.argv[1]);"
-        "s, p = warmstart.moments_for(a); run_yaml.draft_run(a, s, p, run_yaml.read_zoo_beside(a));"
+        "import sys; from lit_rl.interop import run_yaml, sb3, warmstart, zoo; a = sb3.read_agent(sys.argv[1]);"
+        "warmstart.moments_for(a); zoo.load_yaml(run_yaml.find_zoo_config(a.path));"
         "print([m for m in ('stable_baselines3', 'gymnasium', 'gym', 'cloudpickle') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code, str(pendulum)], capture_output=True, text=True, timeout=120)

@@ -1,7 +1,4 @@
-"""Which tensor of a policy belongs to which part, and what sizes the tensors tell.
-
-A new algorithm joins by adding its rows to `PARTS`.
-"""
+"""What sizes the tensors of an actor-critic policy tell."""
 
 from __future__ import annotations
 
@@ -10,50 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lit_rl.errors import DataError
-
-POLICY = "policy"
-VALUE = "value"
-
-PARTS: tuple[tuple[str, str], ...] = (
-    # ActorCriticPolicy of stable-baselines3 (PPO, A2C)
-    ("log_std", POLICY),
-    ("action_net.", POLICY),
-    ("mlp_extractor.policy_net.", POLICY),
-    ("mlp_extractor.shared_net.", POLICY),  # before 1.8
-    ("features_extractor.", POLICY),
-    ("pi_features_extractor.", POLICY),
-    ("value_net.", VALUE),
-    ("mlp_extractor.value_net.", VALUE),
-    ("vf_features_extractor.", VALUE),
-)
-
-
-def network_parts(policy: Mapping[str, Tensor], where: str = "the policy") -> dict[str, str]:
-    """Part of every tensor by name: `policy` or `value`.
-
-    What both parts use belongs to `policy`: the layers of `shared_net`, and a features extractor that is
-    shared. SB3 lists a shared extractor three times (`features_extractor`, `pi_...`, `vf_...`), with equal
-    bits; only an extractor of the value's own is in the part `value`. So loading `value` without `policy`
-    leaves the value head on a policy's features that it was not trained with. Raises `DataError` for a
-    tensor of no known part.
-    """
-    parts: dict[str, str] = {}
-    shared = _shares_extractor(policy)
-    for name in policy:
-        found = [part for prefix, part in PARTS if name == prefix or (prefix[-1] == "." and name.startswith(prefix))]
-        if not found:
-            raise DataError(f"{where}: tensor {name!r} belongs to no part of an actor-critic policy.")
-        parts[name] = POLICY if shared and name.startswith("vf_features_extractor.") else found[0]
-    return parts
-
-
-def _shares_extractor(policy: Mapping[str, Tensor]) -> bool:
-    own = {n.removeprefix("vf_"): t for n, t in policy.items() if n.startswith("vf_features_extractor.")}
-    return all(name in policy and torch.equal(tensor, policy[name]) for name, tensor in own.items())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""Which settings an algorithm shares with stable-baselines3's of the same name, and of what kind, by its signature.
+
+Algorithms are imported when they are asked for: reading other people's files needs none of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal
+
+Kind = Literal["schedule", "number", "whole", "flag"]
+_KINDS: dict[str, Kind] = {"ScheduleLike": "schedule", "float": "number", "int": "whole", "bool": "flag"}
+_ELSEWHERE = frozenset({"env", "policy", "policy_kwargs", "seed"})
+"""What run.yaml and the files say in another place."""
+
+
+def by_zoo_name() -> dict[str, type[Any]]:
+    """Our algorithms by the names that the RL Zoo gives them (`ppo`)."""
+    from lit_rl.algorithms import algorithms
+
+    return {name.lower(): cls for name, cls in sorted(algorithms().items())}
+
+
+def sb3_class(algorithm: type[Any]) -> Any:
+    """Stable-baselines3's algorithm of the same name as ours, or as what ours derives from."""
+    import stable_baselines3
+
+    theirs = (getattr(stable_baselines3, cls.__name__, None) for cls in algorithm.__mro__)
+    return next(cls for cls in theirs if isinstance(cls, type))
+
+
+def kinds(algorithm: type[Any]) -> dict[str, Kind]:
+    """The kind of every setting that stable-baselines3 has under the same name."""
+    theirs = inspect.signature(sb3_class(algorithm).__init__).parameters.keys() - _ELSEWHERE
+    own = inspect.signature(algorithm).parameters
+    read = {name: _KINDS.get(str(own[name].annotation).removesuffix(" | None")) for name in own if name in theirs}
+    return {name: kind for name, kind in read.items() if kind is not None}
