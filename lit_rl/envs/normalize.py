@@ -186,6 +186,29 @@ class Normalizer(nn.Module):
         clipped: np.ndarray = np.clip(reward / deviation[:, None], -self.config.clip_reward, self.config.clip_reward)
         return clipped
 
+    def update_rewards(self, reward_N: np.ndarray, done_N: np.ndarray) -> None:
+        """Fold the rewards of one step into the moments of the discounted return, as VecNormalize does at each step.
+
+        What `scale_rewards` does for a whole rollout; an algorithm uses one of the two.
+
+        Args:
+            reward_N: float64, as the environments gave them.
+            done_N: bool, whether the episode ended with the step.
+        """
+        if self.reward is None:
+            return
+        self.returns = self.returns * self.gamma + reward_N
+        self.reward.update(self.returns if self._gather is None else self._gather(self.returns))
+        self.returns[done_N] = 0.0
+
+    def normalize_rewards(self, reward: np.ndarray) -> np.ndarray:
+        """Stored rewards of any shape as the learner sees them with the moments of now: scaled and clipped."""
+        if self.reward is None:
+            return reward
+        deviation = np.sqrt(self.reward.var.numpy() + self.config.epsilon)
+        scaled: np.ndarray = np.clip(reward / deviation, -self.config.clip_reward, self.config.clip_reward)
+        return scaled
+
     def policy_space(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
         """The observation space as the policy sees it."""
         if not self.obs:

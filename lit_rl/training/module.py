@@ -68,14 +68,15 @@ class RLModule(Algorithm):
         super().__init__()
         self.save_hyperparameters(ignore=["lockstep"], logger=False)
         self.automatic_optimization = False
-        self.env_config = EnvConfig.from_plain(env) if isinstance(env, dict) else env
+        # Where a subclass does not say what its arguments are, the parser hands over groups of keys, not records.
+        self.env_config = env if isinstance(env, EnvConfig) else EnvConfig.from_plain(to_plain_settings(env))
         if total_timesteps < 1:
             raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
         self.check_at_least(1, max_bad_updates=max_bad_updates, cycles_per_iteration=cycles_per_iteration)
         self.seed, self.gamma = seed, gamma
-        self.curriculum = make_curriculum(curriculum, self.env_config.n_envs)
+        self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs)
         """Which level is current; `None` for a run without levels."""
-        self.eval_config = evaluation if isinstance(evaluation, EvalConfig) else EvalConfig.from_plain(evaluation or {})
+        self.eval_config = EvalConfig.from_plain(to_plain_settings(evaluation) or {})
         self.eval_config.check_levels(self.levels)
         if self.curriculum is not None and self.curriculum.needs_evaluation and self.eval_config.every is None:
             raise ConfigError("curriculum: a rule waits for evaluations, and there are none; give eval.every.")

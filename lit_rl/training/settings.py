@@ -6,6 +6,8 @@ import dataclasses
 import inspect
 from typing import Any
 
+from jsonargparse import Namespace
+
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.policies import names_class
@@ -13,7 +15,9 @@ from lit_rl.training.evaluation import EvalConfig
 
 
 def to_plain_settings(value: Any) -> Any:
-    """Settings as plain values: dataclasses as dictionaries, classes as dotted names."""
+    """Settings as plain values: dataclasses and the parser's groups as dictionaries, classes as dotted names."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain_settings(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):

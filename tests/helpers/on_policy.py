@@ -31,8 +31,10 @@ def make(cls: type[M], env: EnvConfig | dict[str, Any], **settings: Any) -> M:
     module.build_envs()
     module.build_networks()
     configured = module.configure_optimizers()
-    module.optimizers = lambda use_pl_optimizer=True: configured["optimizer"]
-    module.lr_schedulers = lambda: configured["lr_scheduler"]
+    all_of = list(configured) if isinstance(configured, tuple) else [configured]
+    optimizers, schedulers = ([each[key] for each in all_of] for key in ("optimizer", "lr_scheduler"))
+    module.optimizers = lambda use_pl_optimizer=True: optimizers if len(all_of) > 1 else optimizers[0]
+    module.lr_schedulers = lambda: schedulers if len(all_of) > 1 else schedulers[0]
     module.on_train_start()
     return module
 
