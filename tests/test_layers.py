@@ -69,7 +69,7 @@ def test_environment_workers_need_neither_torch_nor_lightning() -> None:
     """What a worker process imports, so that it starts in half a second."""
     light = {
         "lit_rl.envs.slot",
-        "lit_rl.envs.workers",
+        "lit_rl.envs.parallel.vector",
         "lit_rl.envs.build",
         "lit_rl.envs.monitor",
         "lit_rl.envs.config",

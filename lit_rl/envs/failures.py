@@ -1,10 +1,10 @@
-"""Environments that crash, hang or send rubbish: what is told of them, and when they are made anew."""
+"""Environments that crash, hang or send what none may send: how it is reported, and when they are made anew."""
 
 from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ class EnvironmentFailed(LitRLError):
         return text if self.timesteps is None else f"{text} (timestep {self.timesteps:,})"
 
 
-class Rubbish(Exception):
+class InvalidOutput(Exception):
     """What an environment sent is none of what it may send; its slot knows which environment it is."""
 
 
@@ -42,7 +42,7 @@ class Restart:
     """Environments that were made anew.
 
     Args:
-        rows: of the vector environment.
+        rows: their positions in the vector environment.
         cause: one line that names environment and cause.
     """
 
@@ -63,8 +63,13 @@ class Restarts:
         self._in_a_row = 0
         self._in_this_iteration = False
 
+    @property
+    def allowed(self) -> int:
+        """How many may come before the run stops."""
+        return self._limit - self._in_a_row if self.wanted else 0
+
     def count(self, restart: Restart, error: EnvironmentLost) -> None:
-        """Count and tell a restart that comes next.
+        """Count and report a restart that comes next.
 
         Raises:
             EnvironmentLost: `error`, if there must be none.
@@ -82,6 +87,18 @@ class Restarts:
         self._in_a_row += 1
         self._in_this_iteration = True
         print(f"WARNING: {restart.cause} Made anew (env.on_env_crash: restart).", file=sys.stderr, flush=True)
+
+    def count_all(self, losses: Iterable[tuple[int, EnvironmentLost]]) -> list[Restart]:
+        """Count and report what a block of environments has lost, in its order: (position, error) of each.
+
+        Raises:
+            EnvironmentLost: as `count`.
+        """
+        counted = []
+        for row, error in losses:
+            counted.append(Restart((row,), str(error)))
+            self.count(counted[-1], error)
+        return counted
 
     def iteration_ended(self) -> None:
         """An iteration without a restart ends a row of them."""

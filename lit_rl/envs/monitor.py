@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 
 from lit_rl.data.episode import Episode
-from lit_rl.envs.failures import Rubbish, wrong_reward
+from lit_rl.envs.failures import InvalidOutput, wrong_reward
 
 
 class EpisodeStart(Protocol):
@@ -73,7 +73,7 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         obs, reward, terminated, truncated, info = self.env.step(action)
         wrong = wrong_reward(reward)
         if wrong is not None:
-            raise Rubbish(wrong)
+            raise InvalidOutput(wrong)
         self._ret += float(reward)
         self._length += 1
         if terminated or truncated:

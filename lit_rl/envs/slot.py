@@ -8,7 +8,7 @@ import struct
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -20,60 +20,20 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost, Rubbish, wrong_observation, wrong_reward
+from lit_rl.envs.failures import (
+    EnvironmentFailed,
+    EnvironmentLost,
+    InvalidOutput,
+    wrong_observation,
+    wrong_reward,
+)
+from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import tree_map
 
 _pack_float = struct.Struct("<d").pack
-
-
-@dataclass
-class SlotState:
-    """What is needed to bring an environment back in mid-episode.
-
-    The environment's whole way since it was last truly reset: the episode it was in then, how it began, and every
-    action since. (With lives as episodes, several episodes lie between two true resets.)
-
-    Args:
-        first_episode: index of the episode at the last true reset.
-        episode: index of the episode going on now.
-        actions: [steps, ...] every action since the last true reset.
-        trace: checksum of every observation and reward since then.
-        tokens: start states, where the environment has such (see `envs.monitor.EpisodeStart`).
-        level: name of the curriculum's level it was reset on; `None` without a curriculum.
-    """
-
-    first_episode: int
-    episode: int
-    actions: np.ndarray
-    trace: int
-    tokens: list[bytes] = field(default_factory=list)
-    level: str | None = None
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values and arrays for a checkpoint."""
-        return {
-            "first_episode": self.first_episode,
-            "episode": self.episode,
-            "actions": self.actions,
-            "trace": self.trace,
-            "tokens": [np.frombuffer(token, dtype=np.uint8) for token in self.tokens],
-            "level": self.level,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> SlotState:
-        """The inverse of `to_plain`."""
-        return cls(
-            int(plain["first_episode"]),
-            int(plain["episode"]),
-            np.asarray(plain["actions"]),
-            int(plain["trace"]),
-            [np.asarray(token).tobytes() for token in plain["tokens"]],
-            plain["level"],
-        )
 
 
 class Transition(NamedTuple):
@@ -86,38 +46,6 @@ class Transition(NamedTuple):
     final: Any | None
 
 
-class ActionLog:
-    """Actions since an environment was truly reset, in one array that grows."""
-
-    def __init__(self) -> None:
-        self._rows: np.ndarray | None = None
-        self._count = 0
-
-    def append(self, action: Any) -> None:
-        """Keep a copy of an action."""
-        if self._rows is None or self._count == len(self._rows):
-            self._grow(np.asarray(action))
-        self._rows[self._count] = action  # type: ignore[index]
-        self._count += 1
-
-    def _grow(self, action: np.ndarray) -> None:
-        grown = np.empty((max(2 * self._count, 64), *action.shape), dtype=action.dtype)
-        if self._rows is not None:
-            grown[: self._count] = self._rows
-        self._rows = grown
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def array(self) -> np.ndarray:
-        """A copy, [steps, ...]."""
-        return np.zeros(0) if self._rows is None or self._count == 0 else self._rows[: self._count].copy()
-
-
 def _named(method: Callable[..., Any]) -> Callable[..., Any]:
     """Whatever an environment raises in a method of its slot, the error names the environment."""
 
@@ -125,8 +53,8 @@ def _named(method: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(slot: Slot, *args: Any) -> Any:
         try:
             return method(slot, *args)
-        except Rubbish as rubbish:
-            raise EnvironmentFailed(f"{slot.name} sent {rubbish}{slot.place}.") from None
+        except InvalidOutput as invalid:
+            raise EnvironmentFailed(f"{slot.name} sent {invalid}{slot.place}.") from None
         except LitRLError:
             raise
         except Exception as error:
@@ -233,7 +161,7 @@ class Slot:
         obs = self.env.reset(seed=seed)[0]
         wrong = wrong_observation(obs, self._space)
         if wrong is not None:
-            raise Rubbish(wrong)
+            raise InvalidOutput(wrong)
         return obs
 
     def restart(self) -> Any:
@@ -284,7 +212,7 @@ class Slot:
         obs, reward, terminated, truncated, _ = self.env.step(action)
         wrong = wrong_observation(obs, self._space) or wrong_reward(reward)
         if wrong is not None:
-            raise Rubbish(wrong)
+            raise InvalidOutput(wrong)
         value = float(reward)
         self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:

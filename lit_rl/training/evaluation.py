@@ -12,7 +12,8 @@ import torch
 from lit_rl.curriculum import Level, Mix
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.vector import SyncVectorEnv, VectorEnv
+from lit_rl.envs.sync import SyncVectorEnv
+from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.streams import generator
 from lit_rl.state.streams import capture_streams, restore_streams

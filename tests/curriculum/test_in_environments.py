@@ -5,8 +5,9 @@ import pytest
 
 from lit_rl.curriculum import Level, Mix, read_levels
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.flight import SlotState
 from lit_rl.envs.make import make_vector
-from lit_rl.envs.slot import Slot, SlotState
+from lit_rl.envs.slot import Slot
 from lit_rl.errors import ConfigError
 from tests.helpers.levels import PATH
 

@@ -9,7 +9,7 @@ import pytest
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.make import make_vector
-from lit_rl.envs.workers import AsyncVectorEnv
+from lit_rl.envs.parallel.vector import AsyncVectorEnv
 from lit_rl.errors import ConfigError
 from tests.helpers import envs
 from tests.helpers.vector import actions_of, as_bytes, record, sync
@@ -95,7 +95,7 @@ def test_episodes_that_do_not_come_back_are_named_by_row():
 def test_a_worker_needs_no_torch():
     code = (
         "import sys\n"
-        "import lit_rl.envs.workers\n"
+        "import lit_rl.envs.parallel.vector\n"
         "from lit_rl.envs.slot import Slot\n"
         "from lit_rl.envs.config import EnvConfig\n"
         "Slot(EnvConfig(id='CartPole-v1', frame_stack=2), 0, 0).begin()\n"

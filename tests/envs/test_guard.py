@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from lit_rl.envs import make
+from lit_rl.envs import make, probe
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, wrong_observation, wrong_reward
 from lit_rl.envs.guard import check_step
-from lit_rl.envs.vector import StepResult, SyncVectorEnv
+from lit_rl.envs.sync import SyncVectorEnv
+from lit_rl.envs.vector import StepResult
 from tests.helpers import envs
 from tests.helpers.on_policy import make_ppo
 
@@ -106,7 +107,7 @@ RUBBISH = [
 @pytest.mark.parametrize(("what", "words"), RUBBISH)
 def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, words, backend, monkeypatch):
     """At the second step; `restart` is for crashes and does not help here."""
-    monkeypatch.setattr(make, "probe", lambda *_: make.Probe("exact", 0.0, *SPACES))
+    monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
     env = {"class_path": envs.PATH + "Rubbish", "kwargs": {"what": what}, "n_envs": 2, "on_env_crash": "restart"}
     ppo = make_ppo({**env, "backend": backend, "n_workers": 1, "normalize": {"obs": True}}, policy="MultiInputPolicy")
     seen = []
@@ -124,7 +125,7 @@ def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, w
 @pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
 @pytest.mark.parametrize(("what", "words"), [(what, words) for what, words in RUBBISH if "reward" not in what])
 def test_the_first_observation_must_be_of_the_space_too(what, words, backend, monkeypatch):
-    monkeypatch.setattr(make, "probe", lambda *_: make.Probe("exact", 0.0, *SPACES))
+    monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
     env = {"class_path": envs.PATH + "Rubbish", "kwargs": {"what": what, "at": 0}, "backend": backend}
     with pytest.raises(EnvironmentFailed, match=rf"^environment 0 .* sent {words} in the reset of episode 0\. \(times"):
         make_ppo(env, policy="MultiInputPolicy")

@@ -12,9 +12,10 @@ import pytest
 
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
-from lit_rl.envs.make import make_vector, probe
-from lit_rl.envs.vector import SyncVectorEnv
-from lit_rl.envs.workers import AsyncVectorEnv
+from lit_rl.envs.make import make_vector
+from lit_rl.envs.parallel.vector import AsyncVectorEnv
+from lit_rl.envs.probe import probe
+from lit_rl.envs.sync import SyncVectorEnv
 from tests.helpers import envs
 from tests.helpers.on_policy import iterate, make_ppo
 from tests.helpers.vector import as_bytes, frozen, record, sync
@@ -28,9 +29,9 @@ def config_of(kwargs: dict[str, Any], **settings: Any) -> EnvConfig:
     return EnvConfig(class_path=envs.PATH + "NoisyFails", kwargs=kwargs, **settings)
 
 
-def in_workers(config: EnvConfig, n_workers: int = 2) -> AsyncVectorEnv:
+def in_workers(config: EnvConfig, n_workers: int = 2, seed: int = 0) -> AsyncVectorEnv:
     spaces = PROBE.observation_space, PROBE.action_space
-    return AsyncVectorEnv(config, 0, range(config.n_envs), n_workers, *spaces)
+    return AsyncVectorEnv(config, seed, range(config.n_envs), n_workers, *spaces)
 
 
 def actions(steps: int) -> np.ndarray:
@@ -85,6 +86,50 @@ def test_exceptions_come_to_the_same_in_worker_processes_to_the_bit() -> None:
         np.testing.assert_equal(here.capture(), there.capture())
     finally:
         there.close()
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_restart_that_fails_is_repeated_and_counted_alike(n_workers: int, capfd: Any) -> None:
+    """Resets fail as well as steps: an environment may have to be made anew several times in one step."""
+    config = EnvConfig(
+        class_path=envs.PATH + "FailsToBegin", n_envs=4, on_env_crash="restart", max_episode_steps=9, max_restarts=10**6
+    )
+    seed = 8  # one with which all begin: a reset that fails at the very start ends the run
+    here = SyncVectorEnv(config, seed, range(4))
+    there = in_workers(config, n_workers, seed)
+    here.reset()
+    try:
+        there.reset()
+        capfd.readouterr()
+        several = 0
+        for action in actions(60):
+            ours, theirs = here.step(action), there.step(action)
+            assert record(ours) == record(theirs)
+            assert ours.restarts == theirs.restarts
+            rows = [row for restart in ours.restarts for row in restart.rows]
+            several += len(rows) - len(set(rows))
+        assert several > 3, "an environment was made anew more than once in a step"
+        np.testing.assert_equal(here.capture(), there.capture())
+        lines = capfd.readouterr().err.splitlines()
+        assert len(lines) == 2 * len(set(lines)), "each is reported in both, in the same words"
+    finally:
+        there.close()
+
+
+@pytest.mark.workers
+def test_the_limit_of_restarts_is_the_same_in_worker_processes() -> None:
+    config = EnvConfig(class_path=envs.PATH + "FailsToBegin", n_envs=4, on_env_crash="restart", max_restarts=5)
+    texts = []
+    for venv in (SyncVectorEnv(config, 8, range(4)), in_workers(config, 1, seed=8)):
+        try:
+            venv.reset()
+            with pytest.raises(EnvironmentLost, match="5 restarts came before it") as caught:
+                list(map(venv.step, actions(60)))
+            texts.append(str(caught.value))
+        finally:
+            venv.close()
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.workers

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lit_rl.envs.config import EnvConfig, WrapperConfig
-from lit_rl.envs.make import probe, random_action
+from lit_rl.envs.probe import probe, random_action
 from lit_rl.envs.slot import Slot
 from lit_rl.ops.streams import EpisodeSeeds
 from tests.helpers import envs

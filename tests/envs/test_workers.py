@@ -11,7 +11,7 @@ import pytest
 
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
-from lit_rl.envs.workers import AsyncVectorEnv
+from lit_rl.envs.parallel.vector import AsyncVectorEnv
 from lit_rl.errors import ConfigError
 from tests.helpers import envs
 

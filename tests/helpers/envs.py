@@ -266,6 +266,21 @@ class Fails(Walk):
         return super().step(action)
 
 
+class FailsToBegin(Noisy):
+    """Raises in some of its resets and some of its steps, by its own seed: in every process at the same places."""
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        if self.np_random.random() < 0.4:
+            raise RuntimeError("no beginning")
+        return obs, info
+
+    def step(self, action):
+        if self.np_random.random() < 0.1:
+            raise RuntimeError("no end")
+        return super().step(action)
+
+
 class Slow(Walk):
     """Every step takes some seconds."""
 

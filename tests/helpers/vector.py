@@ -6,9 +6,9 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from lit_rl.envs.make import random_action
-from lit_rl.envs.slot import SlotState
-from lit_rl.envs.vector import SyncVectorEnv
+from lit_rl.envs.flight import SlotState
+from lit_rl.envs.probe import random_action
+from lit_rl.envs.sync import SyncVectorEnv
 
 
 def actions_of(space, n_envs, steps, seed=0):

@@ -20,6 +20,7 @@ from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.errors import StorageError
 from lit_rl.state.plain import first_difference
 from lit_rl.state.records import Counters
+from lit_rl.training.play import Play
 from tests.helpers import envs
 from tests.helpers.cli import (
     checkpoints,
@@ -42,23 +43,32 @@ FAILS: dict[str, Any] = {
 }
 
 
-def kill_worker(module: PPO, number: int = 1) -> None:
-    process = module.envs._workers[number].process  # type: ignore[union-attr]
+def kill_worker(play: Play, number: int = 1) -> None:
+    process = play.envs._workers[number].process  # type: ignore[union-attr]
     process.kill()
     process.join()
 
 
 def once_in(monkeypatch: pytest.MonkeyPatch, method: str, when: Callable[..., bool], act: Callable[..., None]) -> None:
-    """Do something once at the beginning of a method of PPO."""
-    unchanged, done = getattr(PPO, method), []
+    """Do something once: at the beginning of a step of the environments, or of an update.
 
-    def disturbed(self: PPO, *args: Any) -> Any:
-        if not done and when(self, *args):
+    Args:
+        monkeypatch: puts it back.
+        method: `step` of `Play`, or `update` of `PPO`.
+        when: asked with the run's counters, and in a step with the number of the step in its rollout.
+        act: given the run's `Play`.
+    """
+    owner: Any = Play if method == "step" else PPO
+    unchanged, done = getattr(owner, method), []
+
+    def disturbed(self: Any, *args: Any) -> Any:
+        play = self if method == "step" else self.play
+        if not done and when(play._counters, play._steps):
             done.append(True)
-            act(self)
+            act(play)
         return unchanged(self, *args)
 
-    monkeypatch.setattr(PPO, method, disturbed)
+    monkeypatch.setattr(owner, method, disturbed)
 
 
 def assert_same(a: Path, b: Path, but: tuple[str, ...] = ()) -> None:
@@ -77,9 +87,9 @@ def _episodes(run: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("method", "when", "saved"),
     [
-        ("step_envs", lambda module, actions, t: module.counters.iterations == 2 and t == 7, 256),
-        ("update", lambda module, rollout: module.counters.iterations == 2, 256),
-        ("step_envs", lambda module, actions, t: module.counters.iterations == 0, 0),
+        ("step", lambda counters, t: counters.iterations == 2 and t == 7, 256),
+        ("update", lambda counters, t: counters.iterations == 2, 256),
+        ("step", lambda counters, t: counters.iterations == 0, 0),
     ],
     ids=["in a rollout", "in an update", "in the first rollout"],
 )
@@ -104,14 +114,14 @@ def test_a_killed_worker_stops_the_run_and_the_resumed_one_is_as_if_nothing_had_
 
 
 def test_what_cannot_be_saved_is_code_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(module: PPO) -> None:
+    def lose(play: Play) -> None:
         raise EnvironmentLost("environment 0 is gone.")
 
     def full(self: Checkpointer, *args: Any) -> None:
         raise StorageError("cannot write: the disk is full.")
 
     config = cli.config({"checkpoint": {"every_timesteps": None}})
-    once_in(monkeypatch, "step_envs", lambda module, actions, t: module.counters.iterations == 2, lose)
+    once_in(monkeypatch, "step", lambda counters, t: counters.iterations == 2, lose)
     monkeypatch.setattr(Checkpointer, "save", full)
     done = cli("fit", "--config", config, expect=1)
     assert "error: environment 0 is gone.\nThe state before this iteration could not be saved: cannot write" in done.err
@@ -125,11 +135,11 @@ def test_an_exception_in_this_process_stops_in_the_same_way(cli: Cli) -> None:
     cli("fit", "--config", config, "--name", "straight")
     cli("fit", "--config", config, "--pause_at", 512, expect=75)
 
-    def forget(module: PPO) -> None:
+    def forget(play: Play) -> None:
         once.unlink()
 
     with pytest.MonkeyPatch.context() as patch:
-        once_in(patch, "step_envs", lambda module, actions, t: module.counters.timesteps == 640, forget)
+        once_in(patch, "step", lambda counters, t: counters.timesteps == 640, forget)
         done = cli("fit", "--config", config, "--mode", "resume", expect=75)
     assert done.err.startswith("error: environment ")
     assert "raised RuntimeError: the walls fell down in episode" in done.err
@@ -140,14 +150,14 @@ def test_an_exception_in_this_process_stops_in_the_same_way(cli: Cli) -> None:
 
 
 @pytest.mark.workers
-@pytest.mark.parametrize("method", ["step_envs", "update"])
+@pytest.mark.parametrize("method", ["step", "update"])
 def test_with_restart_the_run_goes_on_and_is_resumed_exactly(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """The killed worker's run has no twin, so its own later part is played twice: in one go, and over a stop."""
     config = cli.config(merged(IN_WORKERS, {"env": {"on_env_crash": "restart"}}))
     with monkeypatch.context() as patch:
-        once_in(patch, method, lambda module, *_: module.counters.iterations == 1, kill_worker)
+        once_in(patch, method, lambda counters, t: counters.iterations == 1, kill_worker)
         done = cli("fit", "--config", config, "--pause_at", 256, expect=75)
     assert "stopped by pause_at" in done.out
     assert done.err.count("WARNING: ") == 1

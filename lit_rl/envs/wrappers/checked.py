@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from lit_rl.envs.failures import Rubbish, wrong_observation
+from lit_rl.envs.failures import InvalidOutput, wrong_observation
 
 
 class Checked(gym.ObservationWrapper[Any, Any, Any]):
@@ -15,5 +15,5 @@ class Checked(gym.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Any) -> Any:
         wrong = wrong_observation(observation, self.observation_space)
         if wrong is not None:
-            raise Rubbish(wrong)
+            raise InvalidOutput(wrong)
         return observation

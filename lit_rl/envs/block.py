@@ -1,0 +1,170 @@
+"""The one loop over slots: environments that are stepped one after the other, in whatever process they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.data.episode import Episode
+from lit_rl.envs.failures import EnvironmentLost
+from lit_rl.envs.slot import Slot
+from lit_rl.ops.tree import Obs, tree_map
+
+
+@dataclass
+class Arrays:
+    """What all environments of a rank send, each at its position. Shapes: N environments.
+
+    Args:
+        obs: [N, ...].
+        reward: float64 [N].
+        terminated, truncated: bool [N].
+        episode: int64 [N], index of the episode going on.
+    """
+
+    obs: Obs
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    episode: np.ndarray
+
+    @classmethod
+    def zeros(cls, space: spaces.Space[Any], n: int) -> Arrays:
+        """For n environments that send observations of `space`, none of which has begun an episode."""
+        flags = np.zeros((2, n), dtype=np.bool_)
+        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], np.full(n, -1))
+
+
+def _zeros(space: spaces.Space[Any], n: int) -> Obs:
+    if isinstance(space, spaces.Dict):
+        return {key: _zeros(part, n) for key, part in space.spaces.items()}  # type: ignore[misc]
+    return np.zeros((n, *(space.shape or ())), dtype=space.dtype)
+
+
+def write_row(batch: Obs, i: int, obs: Any) -> None:
+    """Put one environment's observation, which its slot has looked at, into its place in the batch."""
+    if isinstance(batch, dict):
+        for key, part in batch.items():
+            part[i] = obs[key]
+    else:
+        batch[i] = obs
+
+
+def copy_row(batch: Obs, i: int) -> Any:
+    """One environment's observation, as a copy."""
+    return tree_map(lambda part: part[i].copy(), batch)
+
+
+class Block:
+    """Environments that are stepped together. What it does to them is the same to the bit in every process.
+
+    Args:
+        slots: by position in the arrays.
+        arrays: of all environments of the rank; the block writes at its own positions.
+        note: called with the position of the environment that is worked on next, by whom that must be known.
+    """
+
+    def __init__(self, slots: Mapping[int, Slot], arrays: Arrays, note: Callable[[int], None] | None = None) -> None:
+        self._slots, self._arrays, self._note = slots, arrays, note
+        self.lost: list[tuple[int, EnvironmentLost]] = []
+        """(position, error) of every environment that was lost in the last step, in order. Each but the last was made
+        anew; the last was too, unless the step raised its error.
+        """
+
+    def set_level(self, level: int) -> None:
+        """The curriculum's current level."""
+        for slot in self._slots.values():
+            slot.curriculum_level = level
+
+    def begin(self) -> None:
+        """Begin the next episode everywhere."""
+        for i, slot in self._slots.items():
+            if self._note is not None:
+                self._note(i)
+            write_row(self._arrays.obs, i, slot.begin())
+            self._arrays.episode[i] = slot.episode
+            slot.take_finished()
+
+    def begin_after_loss(self) -> None:
+        """Begin, in the place of a block whose process was lost, the episodes after those that it was in."""
+        for i, slot in self._slots.items():
+            slot.episode = int(self._arrays.episode[i])
+            self._arrays.episode[i] += 1  # before it begins: one that cannot begin is not tried twice
+        self.begin()
+
+    def step(self, actions: np.ndarray, allowed: int) -> tuple[list[tuple[int, Any]], list[Episode]]:
+        """Step every environment, and make anew those that are lost.
+
+        Args:
+            actions: [N, ...] of all environments of the rank.
+            allowed: how many restarts there may be.
+
+        Returns:
+            (position, last observation) of every episode that ended, and the episodes finished below all wrappers.
+
+        Raises:
+            EnvironmentLost: one was lost and must not be made anew; `lost` says what came before.
+        """
+        arrays, note = self._arrays, self._note
+        finals: list[tuple[int, Any]] = []
+        episodes: list[Episode] = []
+        self.lost = []
+        for i, slot in self._slots.items():
+            if note is not None:
+                note(i)
+            try:
+                obs, arrays.reward[i], terminated, truncated, final = slot.step(actions[i])
+            except EnvironmentLost as error:
+                final = copy_row(arrays.obs, i)
+                obs = self._make_anew(i, slot, error, allowed)
+                arrays.reward[i], terminated, truncated = 0.0, False, True
+            write_row(arrays.obs, i, obs)
+            arrays.terminated[i] = terminated
+            arrays.truncated[i] = truncated
+            if final is not None:
+                arrays.episode[i] = slot.episode
+                finals.append((i, final))
+                episodes += slot.take_finished()
+        return finals, episodes
+
+    def _make_anew(self, i: int, slot: Slot, error: EnvironmentLost, allowed: int) -> Any:
+        """Make an environment anew, as often as it takes; returns the first observation of its next episode."""
+        while True:
+            self.lost.append((i, error))
+            if len(self.lost) > allowed:
+                raise error
+            try:
+                return slot.restart()
+            except EnvironmentLost as again:
+                error = again
+
+    def capture(self) -> list[dict[str, Any]]:
+        """State of every environment, plain values and arrays."""
+        states = []
+        for i, slot in self._slots.items():
+            if self._note is not None:
+                self._note(i)
+            states.append(slot.capture().to_plain())
+        return states
+
+    def restore(self, states: list[dict[str, Any]]) -> list[int]:
+        """Bring every environment back; returns the positions of those that began their next episode instead."""
+        lost = []
+        for (i, slot), state in zip(self._slots.items(), states, strict=True):
+            if self._note is not None:
+                self._note(i)
+            obs, exact = slot.restore_plain(state)
+            write_row(self._arrays.obs, i, obs)
+            self._arrays.episode[i] = slot.episode
+            if not exact:
+                lost.append(i)
+        return lost
+
+    def close(self) -> None:
+        """End the environments."""
+        for slot in self._slots.values():
+            slot.close()

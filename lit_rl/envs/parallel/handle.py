@@ -1,0 +1,94 @@
+"""A worker process as the trainer sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from lit_rl.envs.parallel.worker import Task, serve
+
+_TAIL = 2000
+"""Characters of a lost worker's standard error that are reported with the error."""
+
+
+class StderrTail:
+    """What a worker writes to standard error: passed on, and its end remembered.
+
+    Args:
+        source: the end of the pipe to read from.
+    """
+
+    def __init__(self, source: Connection) -> None:
+        self._source = source
+        self._end = b""
+        self._thread = threading.Thread(target=self._pass_on, name="lit_rl stderr", daemon=True)
+        self._thread.start()
+
+    def _pass_on(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self._source.fileno(), 65536):
+                self._end = (self._end + data)[-_TAIL:]
+                with contextlib.suppress(OSError):
+                    os.write(2, data)
+        self._source.close()
+
+    def last(self) -> str:
+        """The end of it, once the worker has ended."""
+        self._thread.join(1)
+        return self._end.decode(errors="replace").strip()
+
+
+class Worker:
+    """A worker process as the trainer sees it.
+
+    Args:
+        task: what it is there for.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.rows = task.rows
+        """Positions of its environments."""
+        context = mp.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        ours, stderr = context.Pipe(duplex=False)
+        first, last = task.offset + task.rows.start, task.offset + task.rows.stop - 1
+        self.process = context.Process(
+            target=serve, args=(theirs, stderr, task), name=f"lit_rl environments {first} to {last}", daemon=True
+        )
+        with _light_main():
+            self.process.start()
+        theirs.close()
+        stderr.close()
+        self.stderr = StderrTail(ours)
+
+    def end(self, patience_s: float) -> None:
+        """Wait a while for it to end, then end it."""
+        self.process.join(patience_s)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+@contextlib.contextmanager
+def _light_main() -> Any:
+    """Spawned processes import the parent's main module again: spare them ours, which they do not need."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    ours = spec is not None and spec.name.split(".")[0] == "lit_rl"
+    if not ours:
+        yield
+        return
+    file = main.__dict__.pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file

@@ -1,0 +1,315 @@
+"""Environments in worker processes: a few processes, each stepping a block of environments.
+
+Arrays go through shared memory; a pipe per worker carries one byte a step, and what is rare: finished episodes, last
+observations, captured states, errors. What a worker writes to standard error goes on to that of the trainer, who
+remembers the end of it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import pickle
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.curriculum.levels import Level
+from lit_rl.envs.block import copy_row
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
+from lit_rl.envs.parallel.handle import Worker
+from lit_rl.envs.parallel.layout import (
+    ANEW,
+    CAPTURE,
+    CLOSE,
+    FAILED,
+    IDLE,
+    LEVEL,
+    LOST,
+    NOTHING,
+    REFUSED,
+    RESET,
+    RESTORE,
+    STEP,
+    Layout,
+)
+from lit_rl.envs.parallel.worker import Task
+from lit_rl.envs.vector import Grade, StepResult
+from lit_rl.errors import LitRLError
+from lit_rl.ops.tree import Obs, tree_map
+
+E = TypeVar("E", bound=LitRLError)
+_START_TIMEOUT_S = 120.0
+_NO_START = "did not start"
+_NO_ANSWER = "did not answer"
+
+
+class _GaveUp(Exception):
+    """A worker lost an environment that must not be made anew; `losses` are those of its step, in order."""
+
+    def __init__(self, losses: list[tuple[int, EnvironmentLost]]) -> None:
+        super().__init__()
+        self.losses = losses
+
+
+class AsyncVectorEnv:
+    """Steps blocks of environments in worker processes, in parallel.
+
+    What an environment does is the same to the bit as in `SyncVectorEnv`: both run the same `Block`.
+
+    Args:
+        config: how to make an environment.
+        run_seed: the run's seed.
+        rows: environment indices of this rank.
+        n_workers: processes, each with an equal share of the environments (up to one more or less).
+        observation_space: of one environment.
+        action_space: of one environment.
+        stream: which family of seeds the episodes take.
+        levels: of the run's curriculum; empty without one.
+    """
+
+    grade: Grade = "exact"
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        run_seed: int,
+        rows: range,
+        n_workers: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        stream: str = "episodes",
+        levels: Sequence[Level] = (),
+    ) -> None:
+        self.offset, self.n_envs = rows.start, len(rows)
+        self.observation_space, self.action_space = observation_space, action_space
+        self._config = config
+        self._level: int | None = None
+        self._restarts = Restarts(config)
+        layout = Layout.allocate(self.n_envs, observation_space, action_space)
+        self._arrays = layout.arrays()
+        bounds = np.linspace(0, self.n_envs, min(n_workers, self.n_envs) + 1).astype(int).tolist()
+        self._tasks = [
+            Task(layout, range(start, stop), config, run_seed, self.offset, stream, levels, os.getpid())
+            for start, stop in itertools.pairwise(bounds)
+        ]
+        self._workers: list[Worker] = []
+        # Before multiprocessing's own exit handler, which would ask workers politely that ignore being asked.
+        atexit.register(self.close)
+        try:
+            for task in self._tasks:
+                self._workers.append(Worker(task))
+            for worker in self._workers:
+                self._receive_start(worker)
+        except BaseException:
+            self.close()
+            raise
+
+    def _send(self, worker: Worker, message: bytes) -> None:
+        try:
+            worker.pipe.send_bytes(message)
+        except OSError:
+            raise self._lost(worker) from None
+
+    def _receive_start(self, worker: Worker) -> None:
+        """Until its environments are made."""
+        self._receive(worker, _START_TIMEOUT_S, _NO_START)
+
+    def _receive(self, worker: Worker, timeout: float | None = None, what: str = _NO_ANSWER) -> Any:
+        timeout = self._config.step_timeout if timeout is None else timeout
+        try:
+            if timeout is not None:
+                self._wait(worker, timeout, what)
+            message = worker.pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise self._lost(worker) from None
+        if message == NOTHING:
+            return None
+        kind, events = message[:1], pickle.loads(message[1:])  # from our own worker
+        if kind == LOST:
+            raise _GaveUp(_losses(events))
+        if kind == REFUSED:
+            raise _raised(*events)
+        if kind == FAILED:
+            said = events.rstrip().splitlines()[-1]
+            raise _raised(EnvironmentLost, f"{self._who(worker)} raised {said.rstrip('.')}.", [events])
+        return events
+
+    def _wait(self, worker: Worker, timeout: float, what: str) -> None:
+        """Until it answers.
+
+        Raises:
+            EnvironmentLost: no environment of it got on for `timeout` seconds; the worker has been killed.
+        """
+        first = worker.rows.start
+        progress, since = self._arrays.progress[first], time.monotonic()
+        key = " (env.step_timeout)" if what == _NO_ANSWER else ""
+        while not worker.pipe.poll(min(timeout / 4, 1.0)):
+            if self._arrays.progress[first] != progress:
+                progress, since = self._arrays.progress[first], time.monotonic()
+            elif time.monotonic() - since >= timeout:
+                worker.process.kill()
+                worker.process.join()
+                when = f"within {timeout:g} s{key}{self._place(worker)}"
+                text = f"{self._who(worker)} {what} {when}; its worker was killed."
+                raise _raised(EnvironmentLost, text, _stderr_of(worker))
+
+    def _lost(self, worker: Worker) -> EnvironmentLost:
+        worker.process.join(2)
+        code = worker.process.exitcode
+        if code is None:
+            worker.process.kill()
+            worker.process.join()
+            how = "closed its pipe and was killed"
+        elif code < 0:
+            how = f"was killed by {_signal_name(-code)}"
+        else:
+            how = f"ended with exit code {code}"
+        text = f"{self._who(worker)}: the worker process {how}{self._place(worker)}."
+        return _raised(EnvironmentLost, text, _stderr_of(worker))
+
+    def _who(self, worker: Worker) -> str:
+        """The environment that a worker was busy with, or all of its environments."""
+        at, rows = int(self._arrays.at_work[worker.rows.start]), worker.rows
+        if at != IDLE or len(rows) == 1:
+            return f"environment {self.offset + max(at, rows.start)} ({self._config.name})"
+        return f"environments {self.offset + rows.start} to {self.offset + rows.stop - 1} ({self._config.name})"
+
+    def _place(self, worker: Worker) -> str:
+        at = int(self._arrays.at_work[worker.rows.start])
+        if at == IDLE:
+            return " between two steps"
+        episode = int(self._arrays.episode[at])
+        return "" if episode < 0 else f" in episode {episode}"
+
+    def _all(self, message: bytes) -> list[Any]:
+        for worker in self._workers:
+            self._send(worker, message)
+        return [self._receive(worker) for worker in self._workers]
+
+    def set_level(self, level: int) -> None:
+        self._level = level
+        self._all(LEVEL + pickle.dumps(level))
+
+    def reset(self) -> Obs:
+        self._all(RESET)
+        return self._arrays.obs
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        arrays, restarts = self._arrays, self._restarts
+        arrays.action[...] = actions
+        arrays.allowed[0] = restarts.allowed
+        result = StepResult(arrays.obs, arrays.reward, arrays.terminated, arrays.truncated, [], [])
+        before = tree_map(np.copy, arrays.obs) if restarts.wanted else None
+        lost: dict[int, EnvironmentLost] = {}
+        for i, worker in enumerate(self._workers):
+            try:
+                self._send(worker, STEP)
+            except EnvironmentLost as error:
+                lost[i] = error
+        for i, worker in enumerate(self._workers):
+            try:
+                events = None if i in lost else self._receive(worker)
+            except EnvironmentLost as error:
+                lost[i] = error
+            except _GaveUp as gave_up:
+                restarts.count_all(gave_up.losses)  # which raises: they are more than were allowed
+                raise
+            if i in lost:
+                self._cut_off(i, lost[i], before, result)
+            elif events is not None:
+                result.finals += events[0]
+                result.episodes += events[1]
+                result.restarts += restarts.count_all(_losses(events[2]))
+        return result
+
+    def _cut_off(self, i: int, error: EnvironmentLost, before: Any, result: StepResult) -> None:
+        """A worker was lost in a step: all its episodes end before it, whatever the worker had done of it."""
+        result.restarts += self._replace(i, error)
+        for row in self._workers[i].rows:
+            result.reward[row], result.terminated[row], result.truncated[row] = 0.0, False, True
+            result.finals.append((row, copy_row(before, row)))
+
+    def _replace(self, i: int, error: EnvironmentLost) -> list[Restart]:
+        """A new worker in the place of a lost one, its environments in their next episodes.
+
+        Raises:
+            EnvironmentLost: `error`, if there must be none.
+        """
+        restarts: list[Restart] = []
+        while True:
+            restart = Restart(tuple(self._tasks[i].rows), str(error))
+            self._restarts.count(restart, error)
+            restarts.append(restart)
+            self._workers[i].end(0)
+            self._arrays.at_work[self._tasks[i].rows.start] = IDLE
+            worker = self._workers[i] = Worker(self._tasks[i])
+            try:
+                self._receive_start(worker)
+                if self._level is not None:
+                    self._send(worker, LEVEL + pickle.dumps(self._level))
+                    self._receive(worker)
+                self._send(worker, ANEW)
+                self._receive(worker)
+                return restarts
+            except EnvironmentLost as again:
+                error = again
+
+    def settle(self) -> list[Restart]:
+        restarts = []
+        for i, worker in enumerate(self._workers):
+            if not worker.process.is_alive():
+                restarts += self._replace(i, self._lost(worker))
+        self._restarts.iteration_ended()
+        return restarts
+
+    def capture(self) -> list[dict[str, Any]]:
+        return [state for block in self._all(CAPTURE) for state in block]
+
+    def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
+        for worker in self._workers:
+            self._send(worker, RESTORE + pickle.dumps(states[worker.rows.start : worker.rows.stop]))
+        lost = [row for worker in self._workers for row in self._receive(worker)]
+        return self._arrays.obs, lost
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                worker.pipe.send_bytes(CLOSE)
+        patience = time.monotonic() + 1.0  # for all of them together
+        for worker in self._workers:
+            worker.end(max(patience - time.monotonic(), 0.0))
+        self._workers = []
+
+
+def _raised(kind: type[E], text: str, notes: Sequence[str]) -> E:
+    """An error with its notes."""
+    error = kind(text)
+    for note in notes:
+        error.add_note(note)
+    return error
+
+
+def _losses(plain: list[tuple[int, str, list[str]]]) -> list[tuple[int, EnvironmentLost]]:
+    """What a worker says it has lost."""
+    return [(i, _raised(EnvironmentLost, text, notes)) for i, text, notes in plain]
+
+
+def _stderr_of(worker: Worker) -> list[str]:
+    text = worker.stderr.last()
+    return [f"last words of the worker:\n{text}"] if text else []
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,160 @@
+"""What runs in a worker process: a block of environments, and the trainer's commands to it.
+
+A worker ignores the signals of the terminal and the scheduler, for the trainer decides when to stop, and it ends when
+the trainer is gone. It notes in shared memory which environment is at work, so that one which takes its process down is
+known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from lit_rl.curriculum.levels import Level
+from lit_rl.envs.block import Block
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentLost
+from lit_rl.envs.parallel.layout import (
+    ANEW,
+    CAPTURE,
+    CLOSE,
+    EVENTS,
+    FAILED,
+    IDLE,
+    LEVEL,
+    LOST,
+    NOTHING,
+    REFUSED,
+    RESTORE,
+    STEP,
+    Layout,
+)
+from lit_rl.envs.slot import Slot
+from lit_rl.errors import LitRLError
+
+
+@dataclass
+class Task:
+    """What a worker is there for.
+
+    Args:
+        layout: the shared arrays.
+        rows: positions of its environments in them.
+        config: how to make an environment.
+        run_seed: the run's seed.
+        offset: environment index at position 0.
+        stream: which family of seeds the episodes take.
+        levels: of the run's curriculum.
+        parent: process id of the trainer.
+    """
+
+    layout: Layout
+    rows: range
+    config: EnvConfig
+    run_seed: int
+    offset: int
+    stream: str
+    levels: Sequence[Level]
+    parent: int
+
+
+class _Worker:
+    """A worker's environments: what each command of the trainer does to them."""
+
+    def __init__(self, task: Task) -> None:
+        self._arrays, self._first = task.layout.arrays(), task.rows.start
+        slots: dict[int, Slot] = {}
+        for i in task.rows:
+            self._note(i)
+            slots[i] = Slot(task.config, task.run_seed, task.offset + i, task.stream, task.levels)
+            slots[i].tick = self._tick
+        self._block = Block(slots, self._arrays, self._note)
+        self.idle()
+
+    def _note(self, i: int) -> None:
+        self._arrays.at_work[self._first] = i
+        self._tick()
+
+    def _tick(self) -> None:
+        self._arrays.progress[self._first] += 1
+
+    def idle(self) -> None:
+        """All is done that was asked for."""
+        self._arrays.at_work[self._first] = IDLE
+
+    def do(self, command: bytes, payload: bytes) -> bytes:
+        """Carry a command out; returns the answer."""
+        block = self._block
+        if command == STEP:
+            return self._step()
+        if command == CAPTURE:
+            return EVENTS + pickle.dumps(block.capture())
+        if command == RESTORE:
+            return EVENTS + pickle.dumps(block.restore(pickle.loads(payload)))  # from our own parent process
+        if command == LEVEL:
+            block.set_level(pickle.loads(payload))
+        elif command == ANEW:
+            block.begin_after_loss()
+        else:
+            block.begin()
+        return NOTHING
+
+    def _step(self) -> bytes:
+        block = self._block
+        try:
+            finals, episodes = block.step(self._arrays.action, int(self._arrays.allowed[0]))
+        except EnvironmentLost:
+            return LOST + pickle.dumps(self._losses())
+        return EVENTS + pickle.dumps((finals, episodes, self._losses())) if finals else NOTHING
+
+    def _losses(self) -> list[tuple[int, str, list[str]]]:
+        """Position, error and its notes of every environment that was lost, as text: an error may hold anything."""
+        return [(i, str(error), list(getattr(error, "__notes__", []))) for i, error in self._block.lost]
+
+    def close(self) -> None:
+        self._block.close()
+
+
+def _protect(parent: int) -> None:
+    """Leave stopping to the trainer, and die with it (at once on Linux; elsewhere when the pipe closes)."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def serve(pipe: Connection, stderr: Connection, task: Task) -> None:
+    """A worker's whole life."""
+    _protect(task.parent)
+    os.dup2(stderr.fileno(), 2)
+    stderr.close()
+    faulthandler.enable()
+    try:
+        worker = _Worker(task)
+        pipe.send_bytes(NOTHING)
+        while True:
+            message = pipe.recv_bytes()
+            if message == CLOSE:
+                worker.close()
+                return
+            answer = worker.do(message[:1], message[1:])
+            worker.idle()
+            pipe.send_bytes(answer)
+    except (EOFError, BrokenPipeError):  # the trainer is gone
+        return
+    except LitRLError as error:
+        pipe.send_bytes(REFUSED + pickle.dumps((type(error), str(error), getattr(error, "__notes__", []))))
+    except BaseException:
+        pipe.send_bytes(FAILED + pickle.dumps(traceback.format_exc()))

@@ -1,0 +1,87 @@
+"""Environments that are stepped in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.curriculum.levels import Level
+from lit_rl.envs.block import Arrays, Block
+from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
+from lit_rl.envs.slot import Slot
+from lit_rl.envs.vector import Grade, StepResult
+from lit_rl.ops.tree import Obs
+
+
+class SyncVectorEnv:
+    """Steps the environments one after the other in this process.
+
+    Args:
+        config: how to make an environment.
+        run_seed: the run's seed.
+        rows: environment indices of this rank.
+        stream: which family of seeds the episodes take.
+        levels: of the run's curriculum; empty without one.
+        key: what else tells this family of seeds from others.
+    """
+
+    grade: Grade = "exact"
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        run_seed: int,
+        rows: range,
+        stream: str = "episodes",
+        levels: Sequence[Level] = (),
+        key: tuple[int, ...] = (),
+    ) -> None:
+        self.offset, self.n_envs = rows.start, len(rows)
+        self._restarts = Restarts(config)
+        slots: dict[int, Slot] = {}
+        try:
+            for i, index in enumerate(rows):
+                slots[i] = Slot(config, run_seed, index, stream, levels, key)
+        except BaseException:
+            for slot in slots.values():
+                slot.close()
+            raise
+        self.observation_space: spaces.Space[Any] = slots[0].env.observation_space
+        self.action_space: spaces.Space[Any] = slots[0].env.action_space
+        self._arrays = Arrays.zeros(self.observation_space, self.n_envs)
+        self._block = Block(slots, self._arrays)
+
+    def set_level(self, level: int) -> None:
+        self._block.set_level(level)
+
+    def reset(self) -> Obs:
+        self._block.begin()
+        return self._arrays.obs
+
+    def step(self, actions: np.ndarray) -> StepResult:
+        arrays, restarts = self._arrays, []
+        try:
+            finals, episodes = self._block.step(actions.astype(self.action_space.dtype), self._restarts.allowed)
+        except EnvironmentLost:
+            self._restarts.count_all(self._block.lost)
+            raise
+        if self._block.lost:
+            restarts = self._restarts.count_all(self._block.lost)
+        return StepResult(arrays.obs, arrays.reward, arrays.terminated, arrays.truncated, finals, episodes, restarts)
+
+    def settle(self) -> list[Restart]:
+        self._restarts.iteration_ended()
+        return []
+
+    def capture(self) -> list[dict[str, Any]]:
+        return self._block.capture()
+
+    def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
+        return self._arrays.obs, self._block.restore(states)
+
+    def close(self) -> None:
+        self._block.close()
