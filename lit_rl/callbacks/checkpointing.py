@@ -14,9 +14,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lit_rl.checkpoint.commit import commit, dumps, staging_path
 from lit_rl.checkpoint.files import memory_named, named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
-from lit_rl.checkpoint.reader import loads
+from lit_rl.checkpoint.reader import load_bare
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, DataError, DiskFull, LitRLError, NotFinite
+from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite
 from lit_rl.ranks.group import caused_by
 from lit_rl.state.parts import check_finite
 from lit_rl.training.module import RLModule
@@ -90,6 +90,8 @@ class PlainCheckpointIO(CheckpointIO):
 
     def __init__(self) -> None:
         self.written: dict[str, bytes] = {}
+        self.opened: dict[str, dict[str, Any]] = {}
+        """What has been read and checked already, by path: given to the Trainer in place of another read."""
         self.refused: LitRLError | None = None
         """Why the last file could not be written. It is not raised at once: the other ranks wait in a barrier then."""
 
@@ -110,11 +112,7 @@ class PlainCheckpointIO(CheckpointIO):
         self.written = {Path(path).name: data}
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        file = Path(path)
-        if not file.is_file():
-            raise DataError(f"{file} is not there.")
-        state: dict[str, Any] = loads(file.read_bytes(), file)
-        return state
+        return self.opened.pop(str(path), None) or load_bare(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
@@ -131,14 +129,23 @@ class Checkpointer(Callback):
         config: when.
         run_id: the run's id.
         segment: number of this process lifetime of the run.
+        opened: files that have been read and checked already, by path.
     """
 
-    def __init__(self, store: CheckpointStore, config: CheckpointConfig, run_id: str, segment: int) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        config: CheckpointConfig,
+        run_id: str,
+        segment: int,
+        opened: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
         self._store = store
         self._config = config
         self._run_id = run_id
         self._segment = segment
         self._io = PlainCheckpointIO()
+        self._io.opened = opened or {}
         self._before = Moment(0, 0.0)
         self.saved_at: int | None = None
         """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""

@@ -60,7 +60,8 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
             data = path.read_bytes() if data is None else data
             entries[path.name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     record = Manifest(**manifest, files=entries)
-    write_durably(staging / MANIFEST, manifest_text(asdict(record)).encode())
+    text = manifest_text(asdict(record)).encode()
+    write_durably(staging / MANIFEST, text)
     sync_directory(staging)
     try:
         os.rename(staging, final)
@@ -71,7 +72,7 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
     except StorageError:
         shutil.rmtree(_out_of_the_way(final), ignore_errors=True)  # whether it would stay is not known
         raise
-    return Checkpoint(final, record)
+    return Checkpoint(final, record, hashlib.sha256(text).hexdigest())
 
 
 def remove(paths: Iterable[Path]) -> None:

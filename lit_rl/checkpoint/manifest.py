@@ -83,15 +83,17 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A committed checkpoint: where it lies and what its manifest says."""
+    """A committed checkpoint.
+
+    Args:
+        path: where it lies.
+        manifest: what it says of itself.
+        digest: sha256 of the manifest as it was read, and through it of everything in the checkpoint.
+    """
 
     path: Path
     manifest: Manifest
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the manifest, and through it of everything in the checkpoint."""
-        return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+    digest: str
 
     @property
     def lightning_file(self) -> Path:
@@ -140,8 +142,8 @@ def manifest_text(fields: dict[str, Any]) -> str:
     return json.dumps({**fields, "sha256": own}, indent=2) + "\n"
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of a checkpoint directory; its files are not looked at.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint directory by its manifest; its other files are not looked at.
 
     Raises:
         NewerFormat: it was written in a later format than this version reads.
@@ -163,7 +165,7 @@ def read_manifest(path: Path) -> Manifest:
             **{**fields, "files": {name: FileEntry(**entry) for name, entry in fields["files"].items()}}
         )
         _check_values(manifest)
-        return manifest
+        return Checkpoint(path, manifest, hashlib.sha256(text.encode()).hexdigest())
     except FileNotFoundError:
         raise DataError(f"{path} has no {MANIFEST}: it is not a committed checkpoint.") from None
     except OSError as error:

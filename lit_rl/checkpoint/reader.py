@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from lit_rl.checkpoint.manifest import (
     FileEntry,
     missing_files,
     rank_file,
+    read_checkpoint,
     read_file,
-    read_manifest,
 )
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.untrusted.tensors import Numbers, load_tensors
@@ -31,19 +32,35 @@ def loads(data: bytes, path: Path, checksums: bool = False) -> Any:
         raise DataError(f"{path} cannot be opened as tensors and plain values: {error}") from None
 
 
-def verify(path: Path) -> Checkpoint:
-    """Check every file of a checkpoint against its manifest.
+@dataclass(frozen=True)
+class Opened(Checkpoint):
+    """A checkpoint whose every file was read and found right; what is loaded from it are the bytes that were read.
+
+    Each file's bytes are held until they are loaded, once. They do not travel to another process.
+    """
+
+    held: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "held": {}}
+
+
+def verify(where: Path | Checkpoint) -> Opened:
+    """Check every file of a checkpoint against its manifest, and hold what was read.
+
+    Args:
+        where: its directory, or the checkpoint by a manifest that has been read.
 
     Raises:
         DataError: a file is missing, has another size or another digest; names it.
     """
-    manifest = read_manifest(path)
+    checkpoint = read_checkpoint(where) if isinstance(where, Path) else where
+    path, manifest = checkpoint.path, checkpoint.manifest
     missing = missing_files(manifest)
     if missing:
         raise DataError(f"{path} does not list {', '.join(missing)}.")
-    for name, entry in manifest.files.items():
-        read_verified(path, name, entry)
-    return Checkpoint(path, manifest)
+    held = {name: read_verified(path, name, entry) for name, entry in manifest.files.items()}
+    return Opened(path, manifest, checkpoint.digest, held)
 
 
 def read_back(checkpoint: Checkpoint) -> None:
@@ -52,7 +69,7 @@ def read_back(checkpoint: Checkpoint) -> None:
     Raises:
         DataError: one is damaged, or cannot be opened.
     """
-    read_manifest(checkpoint.path)
+    read_checkpoint(checkpoint.path)
     for name in checkpoint.manifest.files:
         open_file(checkpoint, name)
 
@@ -87,9 +104,11 @@ def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
 
 
 def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
-    """The state in one file of the manifest, checked."""
-    entry = checkpoint.manifest.files[name]
-    state: dict[str, Any] = loads(read_verified(checkpoint.path, name, entry), checkpoint.path / name)
+    """The state in one file of the manifest, checked: in the bytes that are held, or as it is read now."""
+    data = checkpoint.held.pop(name, None) if isinstance(checkpoint, Opened) else None
+    if data is None:
+        data = read_verified(checkpoint.path, name, checkpoint.manifest.files[name])
+    state: dict[str, Any] = loads(data, checkpoint.path / name)
     return state
 
 
@@ -106,9 +125,29 @@ def local_path(path: Any) -> Path:
     return Path(path)
 
 
-def load_bare(path: Path) -> dict[str, Any]:
-    """A single `.ckpt` file outside a checkpoint directory: no code is run; it has checksums, and no digest."""
-    state = loads(path.read_bytes(), path, checksums=True)
+def read_lightning(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Lightning's dictionary in a `.ckpt` file, and the bytes it was read from, once; no code is run.
+
+    One that lies in a checkpoint directory is checked against its manifest; a single file has checksums, and no digest.
+
+    Raises:
+        DataError: it is damaged, or is none.
+    """
+    if path.name == LIGHTNING_FILE and (path.parent / MANIFEST).exists():
+        entry = read_checkpoint(path.parent).manifest.files.get(path.name)
+        if entry is None:
+            raise DataError(f"{path.parent / MANIFEST} does not list {path.name}.")
+        data = read_verified(path.parent, path.name, entry)
+    elif not path.is_file():
+        raise DataError(f"{path} is not there.")
+    else:
+        data = path.read_bytes()
+    state = loads(data, path, checksums=True)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DataError(f"{path} is not a Lightning checkpoint: it has no 'state_dict'.")
-    return state
+    return state, data
+
+
+def load_bare(path: Path) -> dict[str, Any]:
+    """Lightning's dictionary in a `.ckpt` file; see `read_lightning`."""
+    return read_lightning(path)[0]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lit_rl.checkpoint.commit import STAGING_PREFIX, remove, staging_path
 from lit_rl.checkpoint.files import make_directory, named, point_link
-from lit_rl.checkpoint.manifest import Checkpoint, NewerFormat, read_manifest
-from lit_rl.checkpoint.reader import read_back, verify
+from lit_rl.checkpoint.manifest import Checkpoint, NewerFormat, read_checkpoint
+from lit_rl.checkpoint.reader import Opened, read_back, verify
 from lit_rl.errors import DataError, StorageError
 
 
@@ -63,7 +63,7 @@ class CheckpointStore:
             if path.is_symlink() or not path.is_dir() or path.name.startswith("."):
                 continue
             try:
-                found.checkpoints.append(Checkpoint(path, read_manifest(path)))
+                found.checkpoints.append(read_checkpoint(path))
             except NewerFormat as error:
                 found.newer.append(str(error))
             except DataError as error:
@@ -71,8 +71,8 @@ class CheckpointStore:
         found.checkpoints.sort(key=lambda c: c.manifest.order, reverse=True)
         return found
 
-    def newest_good(self, strict: bool = False) -> tuple[Checkpoint | None, list[str]]:
-        """The newest checkpoint whose every file is right, and why newer ones were passed over.
+    def newest_good(self, strict: bool = False) -> tuple[Opened | None, list[str]]:
+        """The newest checkpoint whose every file is right, opened, and why newer ones were passed over.
 
         Raises:
             DataError: one was written by a later version of lit_rl; or `strict`, and the newest one is damaged.
@@ -85,7 +85,7 @@ class CheckpointStore:
             raise DataError(complaints[0])  # it may have been the newest
         for checkpoint in inventory.checkpoints:
             try:
-                return verify(checkpoint.path), complaints
+                return verify(checkpoint), complaints
             except DataError as error:
                 if strict:
                     raise

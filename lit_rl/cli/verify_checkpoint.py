@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint, missing_files, rank_file, read_manifest
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, missing_files, rank_file, read_checkpoint
 from lit_rl.checkpoint.reader import open_file
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
@@ -103,7 +103,7 @@ def judge(path: Path) -> Verdict:
     """Open a checkpoint as far as it can be opened."""
     verdict = Verdict(path)
     try:
-        checkpoint = Checkpoint(path, read_manifest(path))
+        checkpoint = read_checkpoint(path)
         verdict.files[MANIFEST] = None
     except DataError as error:
         verdict.files[MANIFEST] = str(error)

@@ -14,8 +14,7 @@ from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
 from lit_rl.checkpoint.files import replace_durably
-from lit_rl.checkpoint.manifest import Checkpoint
-from lit_rl.checkpoint.reader import load_rank
+from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ranks.group import Ranks
@@ -87,7 +86,10 @@ class Run:
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
-        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, len(self.lineage.segments))
+        opened = {} if self.ckpt_path is None or not plan.lightning else {self.ckpt_path: plan.lightning}
+        plan.lightning = {}
+        segment = len(self.lineage.segments)
+        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, opened)
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
@@ -280,6 +282,7 @@ class _Opening(Callback):
         if plan.checkpoint is None:
             return
         run.module.resume_rank(self._rank_state(plan.checkpoint))
+        plan.checkpoint.held.clear()  # the other ranks have read theirs themselves
         if plan.moved:
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
         marks = run.module.log_book.marks
@@ -290,7 +293,7 @@ class _Opening(Callback):
             if type(journal).__name__ in marks:
                 journal.cut_to(marks[type(journal).__name__])
 
-    def _rank_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def _rank_state(self, checkpoint: Opened) -> dict[str, Any]:
         """This rank's part of a checkpoint, whatever number of ranks wrote it."""
         ranks, written = self._run.ranks, checkpoint.manifest.world_size
         if written == ranks.size:
@@ -364,9 +367,14 @@ def begin(
             stack.enter_context(request.listening())
         ranks = module.ranks = Ranks() if trainer is None else launch(trainer)
         try:
-            plan = ranks.first(
-                lambda: make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue)
-            )
+            made: list[Plan] = []
+
+            def make() -> Plan:
+                made.append(make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue))
+                return made[0]
+
+            plan = ranks.first(make)
+            plan = made[0] if made else plan  # rank 0 keeps what it has read
             if plan.nothing_to_do:
                 if ranks.is_first:
                     assert plan.directory is not None

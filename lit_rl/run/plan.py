@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.checkpoint.reader import Opened
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
@@ -48,12 +48,13 @@ class Plan:
         notes: lines for the banner.
         reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
         requeued: what a command with `requeue: true` has found.
+        lightning: Lightning's dictionary out of the checkpoint, as it was read and checked.
     """
 
     mode: Mode
     target: int
     directory: Path | None = None
-    checkpoint: Checkpoint | None = None
+    checkpoint: Opened | None = None
     timesteps: int = 0
     schedule: Literal["keep", "stretch", "hold"] = "keep"
     moved: bool = False
@@ -62,6 +63,11 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     reached: float | None = None
     requeued: Requeued | None = None
+    lightning: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For the other ranks, which read what they need themselves."""
+        return {**vars(self), "lightning": {}}
 
     @property
     def nothing_to_do(self) -> bool:
@@ -179,6 +185,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
         config.schedule,
         target != clock["target"],
         notes=source.complaints,
+        lightning=source.lightning,
     )
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()

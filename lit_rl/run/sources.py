@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint
-from lit_rl.checkpoint.reader import load_bare, load_lightning, verify
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST
+from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning, verify
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.sb3 import Agent, read_agent
@@ -22,14 +22,14 @@ class Source:
     Args:
         path: what was opened.
         lightning: its dictionary.
-        checkpoint: the directory and its manifest; `None` for a bare file.
+        checkpoint: the directory, its manifest and what was read of it; `None` for a bare file.
         agent: what a stable-baselines3 zip holds; its `lightning` is empty.
         complaints: what was passed over on the way, and why.
     """
 
     path: Path
     lightning: dict[str, Any]
-    checkpoint: Checkpoint | None
+    checkpoint: Opened | None
     agent: Agent | None = None
     complaints: list[str] = field(default_factory=list)
 
@@ -102,7 +102,7 @@ def _from_run(run: Path, which: str, strict: bool) -> Source:
     if which == "best":
         best = store.inventory().best()
         if best is not None:
-            return _open(verify(best.path), [])
+            return _open(verify(best), [])
     checkpoint, complaints = store.newest_good(strict)
     if checkpoint is None:
         detail = f" {complaints[0]}" if complaints else ""
@@ -110,7 +110,7 @@ def _from_run(run: Path, which: str, strict: bool) -> Source:
     return _open(checkpoint, complaints)
 
 
-def _open(checkpoint: Checkpoint, complaints: list[str]) -> Source:
+def _open(checkpoint: Opened, complaints: list[str]) -> Source:
     return Source(checkpoint.path, load_lightning(checkpoint), checkpoint, complaints=complaints)
 
 

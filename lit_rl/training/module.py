@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE
-from lit_rl.checkpoint.reader import load_bare, local_path
+from lit_rl.checkpoint.reader import local_path, read_lightning
 from lit_rl.curriculum import CurriculumConfig, make_curriculum
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, DataError
@@ -150,9 +151,10 @@ class RLModule(Algorithm):
         """
         path = local_path(checkpoint_path)
         path = path / LIGHTNING_FILE if path.is_dir() else path
-        refuse_foreign_classes(load_bare(path).get("hyper_parameters", {}), kwargs)
+        state, data = read_lightning(path)
+        refuse_foreign_classes(state.get("hyper_parameters", {}), kwargs)
         kwargs["weights_only"] = True
-        return super().load_from_checkpoint(path, *args, **kwargs)
+        return super().load_from_checkpoint(io.BytesIO(data), *args, **kwargs)
 
     def setup(self, stage: str) -> None:
         if stage == "fit":

@@ -22,7 +22,7 @@ from lit_rl.checkpoint.manifest import (
     manifest_fields,
     manifest_text,
     rank_file,
-    read_manifest,
+    read_checkpoint,
 )
 from lit_rl.checkpoint.reader import load_bare, load_lightning, load_rank, verify
 from lit_rl.checkpoint.store import CheckpointStore
@@ -134,7 +134,7 @@ def test_a_newer_format_names_the_version_that_reads_it(store: CheckpointStore) 
     manifest["format"], manifest["versions"]["lit-rl"] = 99, "7.1"
     (checkpoint.path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match=r"format 99.*lit-rl 7\.1"):
-        read_manifest(checkpoint.path)
+        read_checkpoint(checkpoint.path)
 
 
 def test_a_manifest_that_names_files_outside_is_refused(store: CheckpointStore) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lit_rl.checkpoint.manifest import manifest_text, read_manifest
+from lit_rl.checkpoint.manifest import manifest_text, read_checkpoint
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import DataError
 from tests.helpers.saving import assert_whole, save
@@ -43,11 +43,11 @@ def test_one_before_a_promotion_is_kept(tmp_path: Path) -> None:
 def test_a_reason_stands_in_the_manifest_and_older_manifests_have_none(tmp_path: Path) -> None:
     save(tmp_path, 1, reason="best")
     path = tmp_path / "t0000000001-s001"
-    assert read_manifest(path).reason == "best"
+    assert read_checkpoint(path).manifest.reason == "best"
     fields = json.loads((path / "manifest.json").read_text())
     del fields["sha256"], fields["reason"]
     (path / "manifest.json").write_text(manifest_text(fields))
-    assert read_manifest(path).reason == ""
+    assert read_checkpoint(path).manifest.reason == ""
     found, _ = CheckpointStore(tmp_path).newest_good()
     assert found is not None
 
@@ -95,7 +95,7 @@ def test_a_manifest_of_odd_values_is_refused(tmp_path: Path, field: str, value: 
     del fields["sha256"]
     manifest.write_text(manifest_text({**fields, field: value}))
     with pytest.raises(DataError, match=reason):
-        read_manifest(manifest.parent)
+        read_checkpoint(manifest.parent)
 
 
 def test_a_manifest_that_is_huge_or_deep_or_no_file_is_refused(tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ def test_a_manifest_that_is_huge_or_deep_or_no_file_is_refused(tmp_path: Path) -
     manifest = tmp_path / "t0000000001-s001" / "manifest.json"
     manifest.write_text("[" * 200_000)
     with pytest.raises(DataError, match="damaged"):
-        read_manifest(manifest.parent)
+        read_checkpoint(manifest.parent)
     os.truncate(manifest, 1 << 40)  # a hole: takes no room on the disk
     with pytest.raises(DataError, match="more than"):
-        read_manifest(manifest.parent)
+        read_checkpoint(manifest.parent)
     manifest.unlink()
     os.mkfifo(manifest)
     with pytest.raises(DataError, match="not an ordinary file"):
-        read_manifest(manifest.parent)
+        read_checkpoint(manifest.parent)
 
 
 def test_a_manifest_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
