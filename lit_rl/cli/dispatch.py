@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from lit_rl.cli import commands
 from lit_rl.cli.report import reported
 from lit_rl.errors import EXIT_CONFIG, EXIT_OK, ConfigError, did_you_mean
 
-COMMANDS = {
-    "fit": "train: begin a run, go on with one, or begin one from trained weights",
-    "validate": "evaluate a checkpoint over some episodes",
-    "test": "evaluate a checkpoint over some episodes",
-    "show": "say what a checkpoint or a run is",
-    "verify": "prove that a run of this configuration resumes exactly",
-    "verify-checkpoint": "check that a checkpoint, or every one of a run, is whole",
-    "import-sb3": "write a run.yaml that warm-starts from a stable-baselines3 agent",
-    "import-zoo": "write a run.yaml with settings of the RL Zoo",
-    "export-sb3": "write a checkpoint as a stable-baselines3 agent",
-}
+
+@dataclass(frozen=True)
+class Command:
+    """A command by its file: name, what it does in a few words, and its place in the overview."""
+
+    name: str
+    summary: str
+    order: int
+
+    def run(self, argv: list[str]) -> int:
+        """Run it; returns the exit code."""
+        module = importlib.import_module(f"{commands.__name__}.{self.name.replace('-', '_')}")
+        code: int = module.main(argv)
+        return code
+
+
+def known() -> dict[str, Command]:
+    """Every command by name, in the order of the overview. Their files are read, not imported: that takes seconds."""
+    files = [
+        Path(folder) / f"{each.name}.py" for folder in commands.__path__ for each in pkgutil.iter_modules([folder])
+    ]
+    found = sorted(map(_described, files), key=lambda command: (command.order, command.name))
+    return {command.name: command for command in found}
+
+
+def _described(file: Path) -> Command:
+    constants: dict[str, Any] = {}
+    for node in ast.parse(file.read_text()).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                constants[name] = value
+    return Command(file.stem.replace("_", "-"), constants["SUMMARY"], constants["ORDER"])
 
 
 def run_command(argv: list[str]) -> int:
@@ -37,41 +64,18 @@ def _command(argv: list[str]) -> int:
     command, rest = argv[0], argv[1:]
     if command.startswith("-"):
         raise ConfigError(f"options come after the command: lit-rl {_meant(rest)} {command} ...")
-    if command not in COMMANDS:
-        raise ConfigError(f"there is no command '{command}'.{did_you_mean(command, COMMANDS)}")
-    return _runner(command)(rest)
-
-
-def _runner(command: str) -> Callable[[list[str]], int]:
-    if command == "show":
-        from lit_rl.cli.show import show
-
-        return show
-    if command == "verify":
-        from lit_rl.cli.verify import verify
-
-        return verify
-    if command == "verify-checkpoint":
-        from lit_rl.cli.verify_checkpoint import verify_checkpoint
-
-        return verify_checkpoint
-    if command in ("import-sb3", "import-zoo", "export-sb3"):
-        from lit_rl.cli import interop
-
-        runner: Callable[[list[str]], int] = getattr(interop, command.replace("-", "_"))
-        return runner
-    from lit_rl.cli.fit import run_lightning
-
-    return lambda rest: run_lightning(command, rest)
+    if command not in known():
+        raise ConfigError(f"there is no command '{command}'.{did_you_mean(command, known())}")
+    return known()[command].run(rest)
 
 
 def _meant(rest: list[str]) -> str:
-    return next((word for word in rest if word in COMMANDS), "fit")
+    return next((word for word in rest if word in known()), "fit")
 
 
 def _overview() -> str:
     lines = ["usage: lit-rl COMMAND [options]        (or: python -m lit_rl COMMAND [options])", ""]
-    lines += [f"  {name:<17} {text}" for name, text in COMMANDS.items()]
+    lines += [f"  {command.name:<17} {command.summary}" for command in known().values()]
     lines += [
         "",
         "lit-rl fit --config run.yaml            train",

@@ -108,14 +108,14 @@ RUBBISH = [
 def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, words, backend, monkeypatch):
     """At the second step; `restart` is for crashes and does not help here."""
     monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
-    env = {"class_path": envs.PATH + "Rubbish", "kwargs": {"what": what}, "n_envs": 2, "on_env_crash": "restart"}
+    env = {"class_path": envs.PATH + "SendsInvalid", "kwargs": {"what": what}, "n_envs": 2, "on_env_crash": "restart"}
     ppo = make_ppo({**env, "backend": backend, "n_workers": 1, "normalize": {"obs": True}}, policy="MultiInputPolicy")
     seen = []
     update = ppo.normalizer.update_obs
     ppo.normalizer.update_obs = lambda obs: (update(obs), seen.append(1))
     try:
         place = r"in episode 0, step 2\. \(timestep 2\)"
-        with pytest.raises(EnvironmentFailed, match=rf"^environment 0 \(.*Rubbish\) sent {words} {place}$"):
+        with pytest.raises(EnvironmentFailed, match=rf"^environment 0 \(.*SendsInvalid\) sent {words} {place}$"):
             ppo.collect()
         assert len(seen) == 1
     finally:
@@ -126,7 +126,7 @@ def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, w
 @pytest.mark.parametrize(("what", "words"), [(what, words) for what, words in RUBBISH if "reward" not in what])
 def test_the_first_observation_must_be_of_the_space_too(what, words, backend, monkeypatch):
     monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
-    env = {"class_path": envs.PATH + "Rubbish", "kwargs": {"what": what, "at": 0}, "backend": backend}
+    env = {"class_path": envs.PATH + "SendsInvalid", "kwargs": {"what": what, "at": 0}, "backend": backend}
     with pytest.raises(EnvironmentFailed, match=rf"^environment 0 .* sent {words} in the reset of episode 0\. \(times"):
         make_ppo(env, policy="MultiInputPolicy")
 

@@ -300,7 +300,7 @@ class NoisyFails(Fails):
         return super().move(action) + 0.1 * self.np_random.normal()
 
 
-class Rubbish(DictWalk):
+class SendsInvalid(DictWalk):
     """Sends what is none of its space: `what` at step `at` of an episode (0: at the reset).
 
     Of observations: "shape", "kind", "text", "large", "missing", "no dict". Of rewards: "reward" (two
@@ -315,19 +315,17 @@ class Rubbish(DictWalk):
         obs = super()._obs()
         if self.steps != self.at:
             return obs
-        if self.what == "shape":
-            obs["vector"] = np.zeros(3, np.float32)
-        elif self.what == "kind":
-            obs["image"] = obs["image"] + 0.5
-        elif self.what == "text":
-            obs["vector"] = np.array(["a", "b"])
-        elif self.what == "missing":
-            del obs["parity"]
-        elif self.what == "no dict":
+        if self.what == "no dict":
             return obs["vector"]
-        elif self.what == "large":
-            obs["image"] = obs["image"] + np.full((36, 36, 3), 256)
-        return obs
+        if self.what == "missing":
+            del obs["parity"]
+        invalid = {
+            "shape": {"vector": np.zeros(3, np.float32)},
+            "kind": {"image": obs["image"] + 0.5},
+            "text": {"vector": np.array(["a", "b"])},
+            "large": {"image": obs["image"] + np.full((36, 36, 3), 256)},
+        }
+        return obs | invalid.get(self.what, {})
 
     def step(self, action):
         obs, reward, terminated, truncated, info = super().step(action)

@@ -77,8 +77,4 @@ def _become(request: dict[str, Any], fds: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    import lit_rl.cli.fit
-    import lit_rl.cli.show
-    import lit_rl.cli.verify  # noqa: F401
-
     serve(sys.argv[1])

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
-from lit_rl.curriculum.rules.evaluation import EvaluationRule
 from lit_rl.curriculum.rules.rule import Rule
-from lit_rl.curriculum.rules.threshold import ThresholdRule
-from lit_rl.curriculum.rules.timesteps import TimestepsRule
 from lit_rl.errors import ConfigError, did_you_mean
 
-METRICS: dict[str, type[ThresholdRule] | type[EvaluationRule] | type[TimestepsRule]] = {
-    "ep_rew_mean": ThresholdRule,
-    "success_rate": ThresholdRule,
-    "ep_len_mean": ThresholdRule,
-    "eval/mean_reward": EvaluationRule,
-    "eval/success_rate": EvaluationRule,
-    "timesteps": TimestepsRule,
-}
-"""The metrics of the short form and the rule that each means."""
+
+@functools.cache
+def metrics() -> dict[str, type[Any]]:
+    """The metrics of the short form and the rule that each means, as the classes in this folder's files name them."""
+    found: dict[str, type[Any]] = {}
+    package = importlib.import_module(str(__package__))
+    for each in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{each.name}")
+        classes: list[tuple[str, Any]] = inspect.getmembers(module, inspect.isclass)
+        for _, cls in classes:
+            if cls.__module__ == module.__name__ and Rule in cls.__mro__:
+                found |= dict.fromkeys(cls.METRICS, cls)
+    return dict(sorted(found.items(), key=lambda pair: ("/" in pair[0], pair[0])))
 
 
 def build_rule(spec: Mapping[str, Any], key: str) -> Rule:
@@ -35,16 +38,16 @@ def build_rule(spec: Mapping[str, Any], key: str) -> Rule:
         return _own_rule(spec, key)
     if "metric" not in spec:
         near = next((did_you_mean(k, ["metric"]) for k in spec if did_you_mean(k, ["metric"])), "")
-        raise ConfigError(f"{key}.metric: missing; give one of {', '.join(METRICS)}, or a class_path.{near}")
+        raise ConfigError(f"{key}.metric: missing; give one of {', '.join(metrics())}, or a class_path.{near}")
     metric = spec["metric"]
-    if metric not in list(METRICS):
+    if metric not in list(metrics()):
         raise ConfigError(
-            f"{key}.metric: unknown {metric!r}; known are {', '.join(METRICS)}.{did_you_mean(metric, METRICS)}"
+            f"{key}.metric: unknown {metric!r}; known are {', '.join(metrics())}.{did_you_mean(metric, metrics())}"
         )
     options = dict(spec)
-    if metric == "timesteps":
+    if "metric" not in inspect.signature(metrics()[metric]).parameters:
         del options["metric"]
-    rule: Rule = _construct(METRICS[metric], options, key, f" of a rule on {metric}")
+    rule: Rule = _construct(metrics()[metric], options, key, f" of a rule on {metric}")
     return rule
 
 

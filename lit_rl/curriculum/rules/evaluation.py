@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lit_rl.curriculum.rules.bound import Bound, whole_number
 from lit_rl.curriculum.rules.rule import Rule
 from lit_rl.errors import ConfigError, did_you_mean
-
-METRICS = ("eval/mean_reward", "eval/success_rate")
 
 
 class EvaluationRule(Rule):
@@ -21,12 +19,14 @@ class EvaluationRule(Rule):
     patience: evaluations in a row at which the rule must be met. Here a check is one evaluation.
     """
 
+    METRICS: ClassVar[tuple[str, ...]] = ("eval/mean_reward", "eval/success_rate")
+
     def __init__(
         self, metric: str, threshold: float | None = None, below: float | None = None, patience: int = 1
     ) -> None:
-        if metric not in METRICS:
+        if metric not in self.METRICS:
             raise ConfigError(
-                f"metric: unknown {metric!r}; known are {', '.join(METRICS)}.{did_you_mean(metric, METRICS)}"
+                f"metric: unknown {metric!r}; known are {', '.join(self.METRICS)}.{did_you_mean(metric, self.METRICS)}"
             )
         self.metric = metric
         self.bound = Bound(threshold, below)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lit_rl.data.episode import Episode
 
@@ -16,6 +16,11 @@ class Rule(Protocol):
     Subclass it and write `due`, `reset`, `state_dict` and `load_state_dict`; the other three do nothing
     unless you need them. A rule sees only episodes played on its level while that level is current, and
     evaluations made in that time. It is not asked before `reset` was called once.
+    """
+
+    METRICS: ClassVar[tuple[str, ...]] = ()
+    """Metrics of the short form `{metric: ..., threshold: ...}` that mean this rule, for one in this folder; a rule of
+    your own is named by class_path.
     """
 
     def record(self, outcome: Episode) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lit_rl.curriculum.rules.bound import Bound, whole_number
 from lit_rl.curriculum.rules.rule import Rule
 from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError, did_you_mean
-
-METRICS = ("ep_rew_mean", "success_rate", "ep_len_mean")
 
 
 class ThresholdRule(Rule):
@@ -27,6 +25,8 @@ class ThresholdRule(Rule):
     patience: checks in a row at which the rule must be met. A check is one iteration.
     """
 
+    METRICS: ClassVar[tuple[str, ...]] = ("ep_rew_mean", "success_rate", "ep_len_mean")
+
     def __init__(
         self,
         metric: str,
@@ -36,9 +36,9 @@ class ThresholdRule(Rule):
         min_episodes: int | None = None,
         patience: int = 1,
     ) -> None:
-        if metric not in METRICS:
+        if metric not in self.METRICS:
             raise ConfigError(
-                f"metric: unknown {metric!r}; known are {', '.join(METRICS)}.{did_you_mean(metric, METRICS)}"
+                f"metric: unknown {metric!r}; known are {', '.join(self.METRICS)}.{did_you_mean(metric, self.METRICS)}"
             )
         self.metric = metric
         self.bound = Bound(threshold, below)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from lit_rl.curriculum.rules.bound import whole_number
 from lit_rl.curriculum.rules.rule import Rule
@@ -11,6 +11,8 @@ from lit_rl.curriculum.rules.rule import Rule
 
 class TimestepsRule(Rule):
     """Met once the run has spent `threshold` timesteps at the level, over all environments and ranks."""
+
+    METRICS: ClassVar[tuple[str, ...]] = ("timesteps",)
 
     def __init__(self, threshold: int) -> None:
         self.threshold = whole_number("threshold", threshold)

@@ -1,4 +1,4 @@
-"""`import-sb3`, `import-zoo` and `export-sb3`: stable-baselines3 in and out."""
+"""`export-sb3`: a checkpoint as a stable-baselines3 agent."""
 
 from __future__ import annotations
 
@@ -8,60 +8,18 @@ from typing import Any
 
 from lit_rl.algorithms import algorithms
 from lit_rl.cli.quiet import quiet
+from lit_rl.envs.normalize import Moments as RunningMoments
 from lit_rl.errors import EXIT_OK, ConfigError
-from lit_rl.interop.run_yaml import RunDraft, draft_run, read_zoo_beside
-from lit_rl.interop.sb3 import read_agent
-from lit_rl.interop.settings import by_zoo_name, kinds
+from lit_rl.interop.settings import kinds
 from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
-from lit_rl.interop.warmstart import moments_for
-from lit_rl.interop.zoo import read_zoo
 from lit_rl.run.sources import find
 from lit_rl.training.module import RLModule
 
-
-def import_sb3(argv: list[str]) -> int:
-    """Run ``lit-rl import-sb3``."""
-    parser = argparse.ArgumentParser(
-        prog="lit-rl import-sb3", description="Write a run.yaml that warm-starts from a stable-baselines3 agent."
-    )
-    parser.add_argument("agent", help="the agent's .zip")
-    parser.add_argument("--vecnormalize", default=None, help="its VecNormalize pickle, where it is not found by name")
-    parser.add_argument("--env", default=None, help="the environment, where its name has changed since")
-    parser.add_argument("--out", required=True, help="the run.yaml to write")
-    arguments = parser.parse_args(argv)
-    agent = read_agent(arguments.agent)
-    stats, stats_path = moments_for(agent, arguments.vecnormalize)
-    _write(draft_run(agent, stats, stats_path, read_zoo_beside(agent), arguments.env), Path(arguments.out))
-    return EXIT_OK
+SUMMARY = "write a checkpoint as a stable-baselines3 agent"
+ORDER = 90
 
 
-def import_zoo(argv: list[str]) -> int:
-    """Run ``lit-rl import-zoo``."""
-    parser = argparse.ArgumentParser(
-        prog="lit-rl import-zoo", description="Write a run.yaml with the settings of a block of the RL Zoo's YAML."
-    )
-    parser.add_argument("file", help="a hyperparams file of the Zoo, or an agent's config.yml")
-    parser.add_argument("--env", default=None, help="the environment whose block is read")
-    parser.add_argument(
-        "--algo", default="ppo", choices=by_zoo_name(), help="whose settings they are (default: %(default)s)"
-    )
-    parser.add_argument("--out", required=True, help="the run.yaml to write")
-    arguments = parser.parse_args(argv)
-    zoo = read_zoo(arguments.file, arguments.env, arguments.algo)
-    _write(draft_run(zoo=zoo, env_id=arguments.env), Path(arguments.out))
-    return EXIT_OK
-
-
-def _write(draft: RunDraft, out: Path) -> None:
-    if out.exists():
-        raise ConfigError(f"--out: {out} is there already; name another file.")
-    out.write_text(draft.to_yaml())
-    print(f"wrote {out}")
-    for item in draft.not_carried:
-        print(f"  not carried over: {item.key}: {item.reason}")
-
-
-def export_sb3(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run ``lit-rl export-sb3``."""
     quiet()
     parser = argparse.ArgumentParser(
@@ -117,7 +75,7 @@ def vecnormalize_stats(module: RLModule) -> VecNormalizeStats | None:
     moments = {key: _moments(part) for key, part in normalizer.obs.items()}
     return VecNormalizeStats(
         obs=moments.get("obs") if set(moments) == {"obs"} and normalizer.whole else moments or None,
-        reward=_moments(normalizer.reward) if normalizer.reward is not None else _moments(None),
+        reward=_moments(RunningMoments(()) if normalizer.reward is None else normalizer.reward),
         clip_obs=config.clip_obs,
         clip_reward=config.clip_reward,
         gamma=normalizer.gamma,
@@ -128,8 +86,4 @@ def vecnormalize_stats(module: RLModule) -> VecNormalizeStats | None:
 
 
 def _moments(part: Any) -> Moments:
-    if part is None:
-        from lit_rl.envs.normalize import Moments as New
-
-        part = New(())
     return Moments(part.mean.numpy().copy(), part.var.numpy().copy(), float(part.count))

@@ -17,6 +17,9 @@ from lit_rl.state.parts import by_part, check_finite
 from lit_rl.state.plain import digest
 from lit_rl.training.contract import Algorithm
 
+SUMMARY = "check that a checkpoint, or every one of a run, is whole"
+ORDER = 60
+
 
 @dataclass
 class Verdict:
@@ -57,7 +60,7 @@ class Verdict:
         }
 
 
-def verify_checkpoint(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run ``lit-rl verify-checkpoint``."""
     parser = argparse.ArgumentParser(
         prog="lit-rl verify-checkpoint",

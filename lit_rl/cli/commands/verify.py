@@ -24,6 +24,9 @@ from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest, first_difference, to_plain
 
+SUMMARY = "prove that a run of this configuration resumes exactly"
+ORDER = 50
+
 _ITERATIONS = 6
 _TIMES = ("time/fps", "time/time_elapsed")
 
@@ -34,7 +37,7 @@ class NotExact(LitRLError):
     exit_code = 1
 
 
-def verify(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Run ``lit-rl verify``."""
     parser = argparse.ArgumentParser(
         prog="lit-rl verify",

@@ -20,8 +20,11 @@ from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest
 from lit_rl.state.space import describe, space_from_plain
 
+SUMMARY = "say what a checkpoint or a run is"
+ORDER = 40
 
-def show(argv: list[str]) -> int:
+
+def main(argv: list[str]) -> int:
     """Run ``lit-rl show``."""
     parser = argparse.ArgumentParser(prog="lit-rl show", description="Say what a checkpoint or a run is.")
     parser.add_argument("path", help="a checkpoint, a run directory, a .ckpt file, or a stable-baselines3 .zip")

@@ -1,0 +1,13 @@
+"""`fit`, through LightningCLI."""
+
+from __future__ import annotations
+
+from lit_rl.cli.fit import run_lightning
+
+SUMMARY = "train: begin a run, go on with one, or begin one from trained weights"
+ORDER = 10
+
+
+def main(argv: list[str]) -> int:
+    """Run ``lit-rl fit``."""
+    return run_lightning("fit", argv)

@@ -1,0 +1,30 @@
+"""`import-sb3`: a run.yaml that warm-starts from a stable-baselines3 agent."""
+
+from __future__ import annotations
+
+import argparse
+
+from lit_rl.cli.drafts import write_draft
+from lit_rl.errors import EXIT_OK
+from lit_rl.interop.run_yaml import draft_run, read_zoo_beside
+from lit_rl.interop.sb3 import read_agent
+from lit_rl.interop.warmstart import moments_for
+
+SUMMARY = "write a run.yaml that warm-starts from a stable-baselines3 agent"
+ORDER = 70
+
+
+def main(argv: list[str]) -> int:
+    """Run ``lit-rl import-sb3``."""
+    parser = argparse.ArgumentParser(
+        prog="lit-rl import-sb3", description="Write a run.yaml that warm-starts from a stable-baselines3 agent."
+    )
+    parser.add_argument("agent", help="the agent's .zip")
+    parser.add_argument("--vecnormalize", default=None, help="its VecNormalize pickle, where it is not found by name")
+    parser.add_argument("--env", default=None, help="the environment, where its name has changed since")
+    parser.add_argument("--out", required=True, help="the run.yaml to write")
+    arguments = parser.parse_args(argv)
+    agent = read_agent(arguments.agent)
+    stats, stats_path = moments_for(agent, arguments.vecnormalize)
+    write_draft(draft_run(agent, stats, stats_path, read_zoo_beside(agent), arguments.env), arguments.out)
+    return EXIT_OK
