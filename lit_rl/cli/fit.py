@@ -240,6 +240,8 @@ class RunCLI(LightningCLI):
         for complaint in source.complaints:
             print(f"WARNING: {complaint}")
         prepare_evaluation(self.model, source, self._get(self.config_init, "warmstart").vecnormalize)
+        if source.checkpoint is not None:
+            source.checkpoint.release()
         self.model.evaluation_episodes = episodes
         getattr(self.trainer, subcommand)(self.model, dataloaders=range(1), verbose=False)
         result = self.model.evaluation

@@ -81,14 +81,12 @@ class Run:
         plan = self.plan
         self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, stack))
         store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
-        debris = store.tidy() if self.ranks.is_first else []
+        debris = store.tidy(plan.checkpoint) if self.ranks.is_first else []
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
-        opened = {} if self.ckpt_path is None or not plan.lightning else {self.ckpt_path: plan.lightning}
-        plan.lightning = {}
         segment = len(self.lineage.segments)
-        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, opened)
+        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, plan.checkpoint)
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
@@ -189,7 +187,7 @@ class _Opening(Callback):
         if plan.checkpoint is None:
             return
         run.module.resume_rank(self._rank_state(plan.checkpoint))
-        plan.checkpoint.held.clear()  # the other ranks have read theirs themselves
+        plan.checkpoint.release()  # the other ranks have read theirs themselves
         if plan.moved:
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
         marks = run.module.log_book.marks
