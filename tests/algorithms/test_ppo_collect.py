@@ -13,10 +13,11 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
 from torch import nn
 
+from lit_rl import A2C, PPO
 from lit_rl.networks.actor_critic import to_env
 from lit_rl.ops.streams import generator
 from tests.helpers import envs
-from tests.helpers.on_policy import env_major, iterate, make_ppo, sb3_twin
+from tests.helpers.on_policy import env_major, iterate, make, make_ppo, sb3_twin
 
 T, N, LIMIT = 30, 3, 7
 SETTINGS = {"n_steps": T, "policy_kwargs": {"net_arch": [16]}, "seed": 1, "gamma": 0.9, "gae_lambda": 0.8}
@@ -176,6 +177,19 @@ def test_actions_are_drawn_with_the_environments_own_noise():
     for e in range(N):
         noise = generator(1, "actions", e, iteration).standard_normal((T, 2), dtype=np.float32)
         np.testing.assert_allclose(action[:, e], 0.5 * noise, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [PPO, A2C])
+def test_noise_belongs_to_an_environment_whatever_rank_it_is_on(cls):
+    """A rank with the second half of the environments draws what one process draws for them."""
+    module = make(cls, {"class_path": envs.PATH + "BoxWalk", "n_envs": 4}, n_steps=3, seed=5)
+    module.counters.iterations = 7
+    whole = module._action_noise()
+    module.ranks.rank, module.ranks.size = 1, 2
+    half = module._action_noise()
+    module.ranks.rank, module.ranks.size = 0, 1
+    assert torch.equal(half, whole[:, 2:])
+    assert not torch.equal(half, whole[:, :2])
 
 
 @pytest.mark.parametrize(("freq", "kept"), [(-1, [30]), (4, [4] * 7 + [2]), (1, [1] * 30)])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lit_rl.algorithms.statistics import RatioStats
 from tests.helpers import envs
 from tests.helpers.on_policy import iterate, make_ppo, sb3_train, sb3_twin, weights
 
@@ -109,6 +110,23 @@ def test_the_update_stops_where_sb3s_does(monkeypatch):
     minibatches = -(-len(rollout) // 16)
     assert 0 < ppo.counters.gradient_steps < 10 * minibatches
     assert ours["train/n_updates"] == theirs["train/n_updates"] < 10
+
+
+def test_the_update_ends_at_one_and_a_half_times_the_target(monkeypatch):
+    """Not at the target itself. For each minibatch that moved further than all before: a target on each side of it."""
+    settings = {"n_epochs": 6, "learning_rate": 1e-2}
+    moved, kl_of = [], RatioStats.kl
+    monkeypatch.setattr(RatioStats, "kl", lambda self: (moved.append(float(kl_of(self))), kl_of(self))[1])
+    ppo, _ = twins("NoisyBox", {**settings, "target_kl": 1e9})
+    ppo.update(ppo.collect())
+    path = moved[: ppo.counters.gradient_steps]
+    records = [k for k in range(1, len(path)) if path[k] > 1.2 * max(path[:k])]
+    assert len(records) >= 3
+    for k in records:
+        for share, steps in ((1.49, None), (1.51, k)):  # of the target: the minibatch is just within, or just beyond
+            ppo, _ = twins("NoisyBox", {**settings, "target_kl": path[k] / share})
+            ppo.update(ppo.collect())
+            assert (ppo.counters.gradient_steps > k) if steps is None else (ppo.counters.gradient_steps == steps)
 
 
 def test_ratios_are_one_and_nothing_is_clipped_at_the_first_minibatch():
