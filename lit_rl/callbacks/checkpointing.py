@@ -86,7 +86,7 @@ def _passed(every: float | None, before: float, now: float) -> bool:
 
 
 class PlainCheckpointIO(CheckpointIO):
-    """Lightning's file, written once and waited for, and opened without running code."""
+    """Lightning's file, written once and fsynced, and opened without running code."""
 
     def __init__(self) -> None:
         self.written: dict[str, bytes] = {}

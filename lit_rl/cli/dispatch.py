@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lit_rl.cli import commands
-from lit_rl.cli.report import reported
+from lit_rl.cli.report import exit_code_of
 from lit_rl.errors import EXIT_CONFIG, EXIT_OK, ConfigError, did_you_mean
 
 
@@ -50,7 +50,7 @@ def _described(name: str, file: Path) -> Command:
 
 def run_command(argv: list[str]) -> int:
     """Run ``lit-rl <argv>``; returns the exit code."""
-    return reported(lambda: _command(argv))
+    return exit_code_of(lambda: _command(argv))
 
 
 def _command(argv: list[str]) -> int:
@@ -72,7 +72,7 @@ def _command(argv: list[str]) -> int:
 
 
 def _meant(rest: list[str]) -> str:
-    return next((word for word in rest if word in files()), "fit")
+    return next((argument for argument in rest if argument in files()), "fit")
 
 
 def _overview() -> str:

@@ -136,7 +136,7 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """What a process that carried this run leaves with: 0 when it is finished, 75 when it can be resumed."""
+        """What a process that carried this run exits with: 0 when it is finished, 75 when it can be resumed."""
         return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
 
     @property
@@ -219,7 +219,7 @@ class _Opening(Callback):
                 f"resume.require is exact, but environments {run.restarted} could not be brought back to "
                 "the step they were in; use resume.require: boundary to restart their episodes."
             )
-            error.told = not run.ranks.is_first
+            error.reported = not run.ranks.is_first
             raise error
         run._rescue.take(module.trainer, module)
         if run.ranks.is_first:

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """Everything `show` tells, as plain values."""
+    """Everything `show` reports, as plain values."""
     ours = source.ours
     checkpoint = source.checkpoint
     ranks = [] if checkpoint is None else [load_rank(checkpoint, r) for r in range(checkpoint.manifest.world_size)]
