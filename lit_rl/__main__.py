@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code. Classes in the working directory can be named."""
+    """Run the command line and exit with its code. Classes in the working directory can be named."""
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else torch prints its own stack where a rank is gone
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

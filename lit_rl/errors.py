@@ -22,13 +22,13 @@ class LitRLWarning(UserWarning):
 
 
 class LitRLError(Exception):
-    """An error with a cause the user can mend; `exit_code` is what the process leaves with."""
+    """An error with a cause the user can mend; the process exits with `exit_code`."""
 
     exit_code = 1
-    told = False
-    """Whether another rank tells it, so that it is said once."""
+    reported = False
+    """Whether another rank reports it, so that it is said once."""
     agreed = False
-    """Whether all ranks know of it and leave with it."""
+    """Whether all ranks know of it and exit with it."""
 
 
 class ConfigError(LitRLError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ import pytest
 import lit_rl
 from lit_rl import algorithms
 from lit_rl.cli import commands
-from lit_rl.cli.dispatch import known, run_command
+from lit_rl.cli.dispatch import overview, run_command
 from lit_rl.curriculum import rules
 from lit_rl.curriculum.rules import build
+from tests.helpers.cli import environment
 
 COMMAND = """
 SUMMARY = "say hello"
@@ -22,6 +25,16 @@ def main(argv):
     print("hello", *argv)
     return 7
 """
+BARE = '''
+"""Say as little as a command can.
+
+More about it.
+"""
+
+
+def main(argv):
+    return 0
+'''
 RULE = """
 from lit_rl.curriculum.rules.timesteps import TimestepsRule
 
@@ -40,14 +53,28 @@ class SlowPPO(PPO):
 
 def test_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "say_hello.py").write_text(COMMAND)
+    (tmp_path / "bare.py").write_text(BARE)
+    (tmp_path / "_helper.py").write_text("")
     monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
-    assert list(known())[3:5] == ["show", "say-hello"]
+    names = [command.name for command in overview()]
+    assert names[0] == "fit"
+    assert names[3:5] == ["show", "say-hello"]
+    assert names[-1] == "bare"
     assert run_command(["--help"]) == 0
-    assert "  say-hello         say hello\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "  say-hello         say hello\n" in shown
+    assert "  bare              Say as little as a command can.\n" in shown
     assert run_command(["say-hello", "you"]) == 7
     assert capsys.readouterr().out == "hello you\n"
     assert run_command(["say-helo"]) == 2
     assert "Did you mean 'say-hello'?" in capsys.readouterr().err
+
+
+def test_the_overview_imports_no_command() -> None:
+    code = "import sys; from lit_rl.__main__ import main; sys.argv[1:] = ['--help']\ntry: main()\nexcept SystemExit: "
+    code += "print([name for name in sys.modules if name == 'torch' or name.startswith('lit_rl.cli.commands.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_promotion_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

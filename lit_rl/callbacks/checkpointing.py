@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lit_rl.checkpoint.commit import commit, dumps, staging_path
 from lit_rl.checkpoint.files import memory_named, named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
-from lit_rl.checkpoint.reader import load_bare
+from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite
 from lit_rl.ranks.group import caused_by
@@ -86,12 +86,12 @@ def _passed(every: float | None, before: float, now: float) -> bool:
 
 
 class PlainCheckpointIO(CheckpointIO):
-    """Lightning's file, written once and waited for, and opened without running code."""
+    """Lightning's file, written once and fsynced, and opened without running code."""
 
     def __init__(self) -> None:
         self.written: dict[str, bytes] = {}
-        self.opened: dict[str, dict[str, Any]] = {}
-        """What has been read and checked already, by path: given to the Trainer in place of another read."""
+        self.opened: Opened | None = None
+        """The checkpoint that has been read and checked already: the Trainer is given what was read."""
         self.refused: LitRLError | None = None
         """Why the last file could not be written. It is not raised at once: the other ranks wait in a barrier then."""
 
@@ -112,7 +112,9 @@ class PlainCheckpointIO(CheckpointIO):
         self.written = {Path(path).name: data}
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return self.opened.pop(str(path), None) or load_bare(Path(path))
+        if self.opened is not None and Path(path) == self.opened.lightning_file:
+            return load_lightning(self.opened)
+        return load_bare(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
@@ -129,7 +131,7 @@ class Checkpointer(Callback):
         config: when.
         run_id: the run's id.
         segment: number of this process lifetime of the run.
-        opened: files that have been read and checked already, by path.
+        opened: what the run goes on from.
     """
 
     def __init__(
@@ -138,14 +140,14 @@ class Checkpointer(Callback):
         config: CheckpointConfig,
         run_id: str,
         segment: int,
-        opened: dict[str, dict[str, Any]] | None = None,
+        opened: Opened | None = None,
     ) -> None:
         self._store = store
         self._config = config
         self._run_id = run_id
         self._segment = segment
         self._io = PlainCheckpointIO()
-        self._io.opened = opened or {}
+        self._io.opened = opened
         self._before = Moment(0, 0.0)
         self.saved_at: int | None = None
         """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""

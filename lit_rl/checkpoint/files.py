@@ -1,6 +1,6 @@
 """Writing files so that they are there, whole, or not at all.
 
-A file whose `fsync` failed is never waited for again: the kernel may have dropped its pages and would say yes. It is
+A file whose `fsync` failed is never fsynced again: the kernel may have dropped its pages and would say yes. It is
 deleted, and written anew under a new inode if at all.
 """
 
@@ -39,7 +39,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a file, all of the text or none of it. Not waited for."""
+    """Add to a file, all of the text or none of it. Not fsynced."""
     with named(path, len(text)):
         before = path.stat().st_size if path.exists() else 0
         try:

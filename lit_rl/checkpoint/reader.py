@@ -36,13 +36,37 @@ def loads(data: bytes, path: Path, checksums: bool = False) -> Any:
 class Opened(Checkpoint):
     """A checkpoint whose every file was read and found right; what is loaded from it are the bytes that were read.
 
-    Each file's bytes are held until they are loaded, once. They do not travel to another process.
+    Each file is held until it is loaded, once. What is held does not travel to another process: that one reads the
+    files it needs itself, against the manifest that was read here.
+
+    Args:
+        held: bytes by file name.
+        parsed: what has been looked at already, in place of its bytes.
     """
 
     held: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    parsed: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "held": {}}
+        return {**vars(self), "held": {}, "parsed": {}}
+
+    def look(self, name: str) -> dict[str, Any]:
+        """The state in a file, which whoever loads it next is given; only for reading."""
+        if name not in self.parsed:
+            self.parsed[name] = open_file(self, name)
+        return self.parsed[name]
+
+    def take(self, name: str) -> dict[str, Any] | None:
+        """The state in a file, if it is still held; not held any more then, so that it may be changed."""
+        if name in self.parsed:
+            return self.parsed.pop(name)
+        data = self.held.pop(name, None)
+        return None if data is None else loads(data, self.path / name)
+
+    def release(self) -> None:
+        """Let go of what nobody has loaded."""
+        self.held.clear()
+        self.parsed.clear()
 
 
 def verify(where: Path | Checkpoint) -> Opened:
@@ -105,10 +129,10 @@ def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
 
 def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
     """The state in one file of the manifest, checked: in the bytes that are held, or as it is read now."""
-    data = checkpoint.held.pop(name, None) if isinstance(checkpoint, Opened) else None
-    if data is None:
+    state = checkpoint.take(name) if isinstance(checkpoint, Opened) else None
+    if state is None:
         data = read_verified(checkpoint.path, name, checkpoint.manifest.files[name])
-    state: dict[str, Any] = loads(data, checkpoint.path / name)
+        state = loads(data, checkpoint.path / name)
     return state
 
 
@@ -133,7 +157,8 @@ def read_lightning(path: Path) -> tuple[dict[str, Any], bytes]:
     Raises:
         DataError: it is damaged, or is none.
     """
-    if path.name == LIGHTNING_FILE and (path.parent / MANIFEST).exists():
+    digested = path.name == LIGHTNING_FILE and (path.parent / MANIFEST).exists()
+    if digested:
         entry = read_checkpoint(path.parent).manifest.files.get(path.name)
         if entry is None:
             raise DataError(f"{path.parent / MANIFEST} does not list {path.name}.")
@@ -142,7 +167,7 @@ def read_lightning(path: Path) -> tuple[dict[str, Any], bytes]:
         raise DataError(f"{path} is not there.")
     else:
         data = path.read_bytes()
-    state = loads(data, path, checksums=True)
+    state = loads(data, path, checksums=not digested)
     if not isinstance(state, dict) or "state_dict" not in state:
         raise DataError(f"{path} is not a Lightning checkpoint: it has no 'state_dict'.")
     return state, data

@@ -54,13 +54,19 @@ class CheckpointStore:
         self.keep_last = keep_last
         self.keep_every = keep_every
 
-    def inventory(self) -> Inventory:
-        """Everything there, ordered by what the manifests say."""
-        found = Inventory()
+    def places(self) -> list[Path]:
+        """Every directory that is a checkpoint, or looks like one."""
         if not self.directory.is_dir():
-            return found
-        for path in sorted(self.directory.iterdir()):
-            if path.is_symlink() or not path.is_dir() or path.name.startswith("."):
+            return []
+        inside = sorted(self.directory.iterdir())
+        return [path for path in inside if path.is_dir() and not (path.is_symlink() or path.name.startswith("."))]
+
+    def inventory(self, known: Checkpoint | None = None) -> Inventory:
+        """Everything there, ordered by what the manifests say; that of `known` has been read and is not read again."""
+        found = Inventory()
+        for path in self.places():
+            if known is not None and known.path == path:
+                found.checkpoints.append(known)
                 continue
             try:
                 found.checkpoints.append(read_checkpoint(path))
@@ -71,13 +77,17 @@ class CheckpointStore:
         found.checkpoints.sort(key=lambda c: c.manifest.order, reverse=True)
         return found
 
-    def newest_good(self, strict: bool = False) -> tuple[Opened | None, list[str]]:
+    def newest_good(self, strict: bool = False, inventory: Inventory | None = None) -> tuple[Opened | None, list[str]]:
         """The newest checkpoint whose every file is right, opened, and why newer ones were passed over.
+
+        Args:
+            strict: do not go back to an older one.
+            inventory: what is there, where that has been looked at.
 
         Raises:
             DataError: one was written by a later version of lit_rl; or `strict`, and the newest one is damaged.
         """
-        inventory = self.inventory()
+        inventory = inventory or self.inventory()
         if inventory.newer:
             raise DataError(inventory.newer[0])
         complaints = list(inventory.rejected)
@@ -144,10 +154,10 @@ class CheckpointStore:
         self._link(inventory)
         self._prune(inventory, self.keep_last)
 
-    def tidy(self) -> list[str]:
+    def tidy(self, known: Checkpoint | None = None) -> list[str]:
         """Put right what a killed save left behind: debris, of which the names are returned, and links."""
         debris = self.clear_debris()
-        self._link(self.inventory())
+        self._link(self.inventory(known))
         return debris
 
     def _link(self, inventory: Inventory) -> None:

@@ -118,7 +118,7 @@ def check_options(options: list[str], model: str | None, more: tuple[str, ...] =
     """Check the names of the command line's own options (`--env.n_envs`, `--model.n_steps=128`).
 
     Args:
-        options: the words after the command.
+        options: the arguments after the command.
         model: the algorithm that the files or the options name.
         more: options of this command alone.
 

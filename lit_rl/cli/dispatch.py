@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-import pkgutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lit_rl.cli import commands
-from lit_rl.cli.report import reported
+from lit_rl.cli.report import exit_code_of
 from lit_rl.errors import EXIT_CONFIG, EXIT_OK, ConfigError, did_you_mean
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command by its file: name, what it does in a few words, and its place in the overview."""
+class Command(NamedTuple):
+    """A command as the overview shows it, in the order of these fields.
 
+    Args:
+        order: its place; equal ones stand in the order of their names.
+        name: as it is typed.
+        summary: what it does, in a line.
+    """
+
+    order: float
     name: str
     summary: str
-    order: int
-
-    def run(self, argv: list[str]) -> int:
-        """Run it; returns the exit code."""
-        module = importlib.import_module(f"{commands.__name__}.{self.name.replace('-', '_')}")
-        code: int = module.main(argv)
-        return code
 
 
-def known() -> dict[str, Command]:
-    """Every command by name, in the order of the overview. Their files are read, not imported: that takes seconds."""
-    files = [
-        Path(folder) / f"{each.name}.py" for folder in commands.__path__ for each in pkgutil.iter_modules([folder])
-    ]
-    found = sorted(map(_described, files), key=lambda command: (command.order, command.name))
-    return {command.name: command for command in found}
+def files() -> dict[str, Path]:
+    """The file of every command, by the command's name."""
+    found = [file for folder in commands.__path__ for file in sorted(Path(folder).glob("*.py"))]
+    return {file.stem.replace("_", "-"): file for file in found if not file.name.startswith("_")}
 
 
-def _described(file: Path) -> Command:
-    constants: dict[str, Any] = {}
-    for node in ast.parse(file.read_text()).body:
+def overview() -> list[Command]:
+    """Every command. Their files are read, not imported: that takes seconds."""
+    return sorted(_described(name, file) for name, file in files().items())
+
+
+def _described(name: str, file: Path) -> Command:
+    import ast  # nothing but the overview needs it
+
+    tree = ast.parse(file.read_text())
+    constants: dict[str, Any] = {"SUMMARY": (ast.get_docstring(tree) or "").partition("\n")[0], "ORDER": float("inf")}
+    for node in tree.body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
-                constants[name] = value
-    return Command(file.stem.replace("_", "-"), constants["SUMMARY"], constants["ORDER"])
+            case ast.Assign(targets=[ast.Name(id="SUMMARY" | "ORDER" as constant)], value=ast.Constant(value=value)):
+                constants[constant] = value
+    return Command(constants["ORDER"], name, constants["SUMMARY"])
 
 
 def run_command(argv: list[str]) -> int:
     """Run ``lit-rl <argv>``; returns the exit code."""
-    return reported(lambda: _command(argv))
+    return exit_code_of(lambda: _command(argv))
 
 
 def _command(argv: list[str]) -> int:
@@ -64,18 +65,19 @@ def _command(argv: list[str]) -> int:
     command, rest = argv[0], argv[1:]
     if command.startswith("-"):
         raise ConfigError(f"options come after the command: lit-rl {_meant(rest)} {command} ...")
-    if command not in known():
-        raise ConfigError(f"there is no command '{command}'.{did_you_mean(command, known())}")
-    return known()[command].run(rest)
+    if command not in files():
+        raise ConfigError(f"there is no command '{command}'.{did_you_mean(command, files())}")
+    code: int = importlib.import_module(f"{commands.__name__}.{files()[command].stem}").main(rest)
+    return code
 
 
 def _meant(rest: list[str]) -> str:
-    return next((word for word in rest if word in known()), "fit")
+    return next((argument for argument in rest if argument in files()), "fit")
 
 
 def _overview() -> str:
     lines = ["usage: lit-rl COMMAND [options]        (or: python -m lit_rl COMMAND [options])", ""]
-    lines += [f"  {command.name:<17} {command.summary}" for command in known().values()]
+    lines += [f"  {command.name:<17} {command.summary}" for command in overview()]
     lines += [
         "",
         "lit-rl fit --config run.yaml            train",

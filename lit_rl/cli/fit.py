@@ -40,7 +40,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 def run_lightning(command: str, rest: list[str]) -> int:
-    """Run one of Lightning's commands with the remaining words of the command line; returns the exit code.
+    """Run one of Lightning's commands with the remaining arguments; returns the exit code.
 
     Raises:
         ConfigError: the configuration is wrong.
@@ -78,11 +78,11 @@ def _within(error: BaseException) -> LitRLError | None:
     return None
 
 
-def _values(words: list[str], *options: str) -> list[str]:
+def _values(argv: list[str], *options: str) -> list[str]:
     """What is given for an option, as `--option value` or `--option=value`."""
     found = []
-    for word, following in itertools.pairwise([*words, ""]):
-        name, given, value = word.partition("=")
+    for argument, following in itertools.pairwise([*argv, ""]):
+        name, given, value = argument.partition("=")
         if name in options:
             found.append(value if given else following)
     return found
@@ -240,6 +240,8 @@ class RunCLI(LightningCLI):
         for complaint in source.complaints:
             print(f"WARNING: {complaint}")
         prepare_evaluation(self.model, source, self._get(self.config_init, "warmstart").vecnormalize)
+        if source.checkpoint is not None:
+            source.checkpoint.release()
         self.model.evaluation_episodes = episodes
         getattr(self.trainer, subcommand)(self.model, dataloaders=range(1), verbose=False)
         result = self.model.evaluation

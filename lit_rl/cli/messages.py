@@ -6,7 +6,7 @@ import re
 
 from lit_rl.errors import did_you_mean
 
-_WORDS = {
+_TYPES = {
     "<class 'int'>": "a whole number",
     "<class 'float'>": "a number",
     "<class 'bool'>": "true or false",
@@ -44,7 +44,7 @@ def one_line(text: str) -> str:
             return f"{key}: '{value}' is not one of {', '.join(choices)}.{did_you_mean(value, choices)}"
         whole = re.fullmatch(r"(\d+)\.0", value)
         hint = f" Write {whole[1]}." if whole and kind == "<class 'int'>" else ""
-        return f"{key}: expected {_WORDS.get(kind, kind)}, got {value}.{hint}"
+        return f"{key}: expected {_TYPES.get(kind, kind)}, got {value}.{hint}"
     option = re.search(r"[Oo]ption '(.+)' is not accepted", text)
     if option:
         return f"model.{option[1]}: unknown key."

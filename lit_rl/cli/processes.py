@@ -13,23 +13,23 @@ from typing import IO
 
 import torch
 
-from lit_rl.cli.report import reported
+from lit_rl.cli.report import exit_code_of
 
 
-def run_apart(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """``python -m lit_rl WORD...``, as a user starts it."""
-    command = [sys.executable, "-m", "lit_rl", *words]
+def run_apart(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """``python -m lit_rl ARGUMENT...``, as a user starts it."""
+    command = [sys.executable, "-m", "lit_rl", *argv]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def run_forked(words: list[str]) -> subprocess.CompletedProcess[str]:
+def run_forked(argv: list[str]) -> subprocess.CompletedProcess[str]:
     """The same for `fit` by forking this process. That spares the imports, which take longer than a short run.
 
     This process must not have computed anything with torch. A build of torch with CUDA cannot be relied on after a
     fork; there it is `run_apart`.
     """
     if torch.version.cuda is not None:
-        return run_apart(words)
+        return run_apart(argv)
     from lit_rl.cli.fit import run_lightning
 
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -37,21 +37,21 @@ def run_forked(words: list[str]) -> subprocess.CompletedProcess[str]:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            os._exit(_in_child(words, lambda: run_lightning(words[0], words[1:]), out, err))
+            os._exit(_in_child(argv, lambda: run_lightning(argv[0], argv[1:]), out, err))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+        return subprocess.CompletedProcess(argv, code, out.read(), err.read())
 
 
-def _in_child(words: list[str], command: Callable[[], int], out: IO[str], err: IO[str]) -> int:
+def _in_child(argv: list[str], command: Callable[[], int], out: IO[str], err: IO[str]) -> int:
     code = 1
     atexit._clear()  # what this process leaves to do is not the child's: it would delete its directories
     try:
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
-        sys.argv = [sys.argv[0], *words]  # what further processes of this run are started with
-        code = reported(command)
+        sys.argv = [sys.argv[0], *argv]  # what further processes of this run are started with
+        code = exit_code_of(command)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -1,4 +1,4 @@
-"""What errors look like, and the exit code each leaves with."""
+"""What errors look like, and the code each exits with."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable
 from lit_rl.errors import EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, LitRLError
 
 
-def reported(command: Callable[[], int]) -> int:
+def exit_code_of(command: Callable[[], int]) -> int:
     """Run a command; returns its exit code. What a user can mend is one line on standard error."""
     try:
         return command()
     except LitRLError as error:
-        if error.told:
+        if error.reported:
             return error.exit_code
         print(f"error: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", []):

@@ -1,4 +1,4 @@
-"""What ranks say to each other. Everything is told in rank order, so that all ranks come to the same bits."""
+"""What ranks say to each other. Everything is gathered in rank order, so that all ranks come to the same bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class PeerFailed(LitRLError):
-    """Another rank has failed, and this one leaves with it."""
+    """Another rank has failed, and this one exits with it."""
 
     kind: type[LitRLError] = LitRLError
     """What kind of error the other has."""
@@ -136,7 +136,7 @@ class Ranks:
         """Do `work` on every rank; if it is refused on any, it fails on all, with the same exit code.
 
         Raises:
-            LitRLError: this rank's own, or `PeerFailed` for that of the first other rank. One rank tells it.
+            LitRLError: this rank's own, or `PeerFailed` for that of the first other rank. One rank reports it.
         """
         if self.alone:
             return work()
@@ -147,14 +147,14 @@ class Ranks:
         except LitRLError as error:
             own = error
         failures = self.gather(None if own is None else (str(own), own.exit_code, type(own)))
-        told = next(((rank, *failure) for rank, failure in enumerate(failures) if failure is not None), None)
-        if told is None:
+        failed = next(((rank, *failure) for rank, failure in enumerate(failures) if failure is not None), None)
+        if failed is None:
             return result  # type: ignore[return-value]
-        first, text, code, kind = told
+        first, text, code, kind = failed
         if own is None:
             own = PeerFailed(f"rank {first}: {text}")
             own.kind = kind
-        own.exit_code, own.told, own.agreed = code, first != self.rank, True
+        own.exit_code, own.reported, own.agreed = code, first != self.rank, True
         raise own
 
     def first(self, work: Callable[[], T]) -> T:
@@ -163,7 +163,7 @@ class Ranks:
         return self.gather(done)[0][0]
 
     def _lost(self, error: RuntimeError) -> LitRLError:
-        """Another rank is gone: what is known about it, as an error that one rank tells."""
+        """Another rank is gone: what is known about it, as an error that one rank reports."""
         failure = None if self._watch is None else self._watch.why()
         if failure is None or self._watch is None:
             lost = PeerFailed(f"another rank is gone ({str(error).splitlines()[0]}); all ranks leave. {RESUMABLE}")
@@ -172,11 +172,11 @@ class Ranks:
         peer = self._watch.name(failure["rank"])
         lost = PeerFailed(f"{peer} {failure['text']}; all ranks leave. {RESUMABLE}")
         lost.exit_code = failure["code"]
-        lost.told = self.rank != min({0, 1} - {failure["rank"]})
+        lost.reported = self.rank != min({0, 1} - {failure["rank"]})
         return lost
 
     def fail(self, error: BaseException) -> None:
-        """Tell the others that this rank leaves with an error, before it does."""
+        """Report to the others that this rank exits with an error, before it does."""
         if self._watch is not None and not isinstance(error, PeerFailed):
             if isinstance(error, LitRLError) and error.agreed:
                 return

@@ -75,7 +75,7 @@ def launch(trainer: Trainer) -> Ranks:
         environment = launcher.cluster_environment
         environment.validate_settings(num_devices=launcher.num_processes, num_nodes=launcher.num_nodes)
         if not environment.creates_processes_externally:
-            # Not launcher.launch(): that one's observer kills this process as soon as a child leaves with 75.
+            # Not launcher.launch(): that one's observer kills this process as soon as a child exits with 75.
             os.environ[_PARENT] = str(os.getpid())
             launcher._call_children_scripts()
             children = launcher.procs

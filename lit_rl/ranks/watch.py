@@ -1,6 +1,6 @@
 """Finding out that a rank is gone or stands still, so that the others leave instead of waiting for ever.
 
-A rank that dies closes its connections, and whoever waits for it is told by the network. One that stands still
+A rank that dies closes its connections, and whoever waits for it learns so from the network. One that stands still
 (stopped, swapped out, hung in a driver) is found by its heartbeat: every rank counts once a second in a small store
 that rank 0 holds. Rank 0 looks after all, the others after rank 0.
 """
@@ -92,13 +92,13 @@ class Watch:
             self._known.set()
 
     def fail(self, rank: int, text: str, code: int) -> None:
-        """Tell all ranks that one has failed, this one or another; the first to be told of counts."""
+        """Report to all ranks that one has failed, this one or another; the first report counts."""
         self._learn({"rank": rank, "text": text, "code": code})
-        teller = threading.Thread(target=self._tell, args=(json.dumps(self.failure),), daemon=True)
-        teller.start()
-        teller.join(2.0)  # the store stands still where rank 0 does
+        reporter = threading.Thread(target=self._report, args=(json.dumps(self.failure),), daemon=True)
+        reporter.start()
+        reporter.join(2.0)  # the store stands still where rank 0 does
 
-    def _tell(self, failure: str) -> None:
+    def _report(self, failure: str) -> None:
         with contextlib.suppress(Exception):
             if self._store.add("failed", 1) == 1:
                 self._store.set("failure", failure)

@@ -81,14 +81,12 @@ class Run:
         plan = self.plan
         self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, stack))
         store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
-        debris = store.tidy() if self.ranks.is_first else []
+        debris = store.tidy(plan.checkpoint) if self.ranks.is_first else []
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
-        opened = {} if self.ckpt_path is None or not plan.lightning else {self.ckpt_path: plan.lightning}
-        plan.lightning = {}
         segment = len(self.lineage.segments)
-        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, opened)
+        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, plan.checkpoint)
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
@@ -138,7 +136,7 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """What a process that carried this run leaves with: 0 when it is finished, 75 when it can be resumed."""
+        """What a process that carried this run exits with: 0 when it is finished, 75 when it can be resumed."""
         return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
 
     @property
@@ -189,7 +187,7 @@ class _Opening(Callback):
         if plan.checkpoint is None:
             return
         run.module.resume_rank(self._rank_state(plan.checkpoint))
-        plan.checkpoint.held.clear()  # the other ranks have read theirs themselves
+        plan.checkpoint.release()  # the other ranks have read theirs themselves
         if plan.moved:
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
         marks = run.module.log_book.marks
@@ -221,7 +219,7 @@ class _Opening(Callback):
                 f"resume.require is exact, but environments {run.restarted} could not be brought back to "
                 "the step they were in; use resume.require: boundary to restart their episodes."
             )
-            error.told = not run.ranks.is_first
+            error.reported = not run.ranks.is_first
             raise error
         run._rescue.take(module.trainer, module)
         if run.ranks.is_first:

@@ -48,8 +48,7 @@ def new_directory(root: Path, name: str) -> Path:
 
 def has_checkpoint(directory: Path) -> bool:
     """Whether a run directory holds a committed checkpoint, be it damaged: an older run must not be taken for it."""
-    found = CheckpointStore(directory / CHECKPOINTS).inventory()
-    return bool(found.checkpoints or found.rejected or found.newer)
+    return bool(CheckpointStore(directory / CHECKPOINTS).places())
 
 
 def runs_with_checkpoints(root: Path) -> list[Path]:

@@ -48,7 +48,6 @@ class Plan:
         notes: lines for the banner.
         reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
         requeued: what a command with `requeue: true` has found.
-        lightning: Lightning's dictionary out of the checkpoint, as it was read and checked.
     """
 
     mode: Mode
@@ -63,11 +62,6 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     reached: float | None = None
     requeued: Requeued | None = None
-    lightning: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For the other ranks, which read what they need themselves."""
-        return {**vars(self), "lightning": {}}
 
     @property
     def nothing_to_do(self) -> bool:
@@ -185,7 +179,6 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
         config.schedule,
         target != clock["target"],
         notes=source.complaints,
-        lightning=source.lightning,
     )
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST
-from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning, verify
+from lit_rl.checkpoint.reader import Opened, load_bare, verify
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.sb3 import Agent, read_agent
@@ -21,7 +21,7 @@ class Source:
 
     Args:
         path: what was opened.
-        lightning: its dictionary.
+        lightning: its dictionary, only for reading.
         checkpoint: the directory, its manifest and what was read of it; `None` for a bare file.
         agent: what a stable-baselines3 zip holds; its `lightning` is empty.
         complaints: what was passed over on the way, and why.
@@ -99,11 +99,11 @@ def run_of(wanted: str, root: Path, name: str) -> Path | None:
 
 def _from_run(run: Path, which: str, strict: bool) -> Source:
     store = CheckpointStore(run / CHECKPOINTS)
-    if which == "best":
-        best = store.inventory().best()
-        if best is not None:
-            return _open(verify(best), [])
-    checkpoint, complaints = store.newest_good(strict)
+    inventory = store.inventory()
+    best = inventory.best() if which == "best" else None
+    if best is not None:
+        return _open(verify(best), [])
+    checkpoint, complaints = store.newest_good(strict, inventory)
     if checkpoint is None:
         detail = f" {complaints[0]}" if complaints else ""
         raise DataError(f"{run} has no good checkpoint.{detail}")
@@ -111,7 +111,7 @@ def _from_run(run: Path, which: str, strict: bool) -> Source:
 
 
 def _open(checkpoint: Opened, complaints: list[str]) -> Source:
-    return Source(checkpoint.path, load_lightning(checkpoint), checkpoint, complaints=complaints)
+    return Source(checkpoint.path, checkpoint.look(LIGHTNING_FILE), checkpoint, complaints=complaints)
 
 
 def _nearest(root: Path, wanted: str | None = None) -> str:

@@ -142,7 +142,7 @@ def test_the_short_form_chooses_the_rule():
     ("spec", "message"),
     [
         ("success_rate", "p: must be a mapping, is 'success_rate'"),
-        ({"threshold": 1.0}, "p.metric: missing; give one of ep_len_mean, ep_rew_mean, success_rate,"),
+        ({"threshold": 1.0}, "p.metric: missing; give one of ep_rew_mean, success_rate,"),
         ({"metrik": "success_rate"}, "p.metric: missing; .* Did you mean 'metric'?"),
         ({"metric": "sucess_rate"}, "p.metric: unknown 'sucess_rate'; .* Did you mean 'success_rate'?"),
         ({"metric": ["a"]}, "p.metric: unknown"),

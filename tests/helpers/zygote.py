@@ -77,4 +77,8 @@ def _become(request: dict[str, Any], fds: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    import lit_rl.cli.commands.show
+    import lit_rl.cli.commands.verify
+    import lit_rl.cli.fit  # noqa: F401
+
     serve(sys.argv[1])

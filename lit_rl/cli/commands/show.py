@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, ConfigError, DataError
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """Everything `show` tells, as plain values."""
+    """Everything `show` reports, as plain values."""
     ours = source.ours
     checkpoint = source.checkpoint
     ranks = [] if checkpoint is None else [load_rank(checkpoint, r) for r in range(checkpoint.manifest.world_size)]
@@ -87,7 +88,7 @@ def describe_source(source: Source) -> dict[str, Any]:
             "digest": checkpoint.digest,
             "files": {name: entry.size for name, entry in manifest.files.items()},
         }
-        described |= _run(checkpoint.path.parent.parent)
+        described |= _run(checkpoint)
     return described
 
 
@@ -118,7 +119,8 @@ def _agent_lines(d: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _run(directory: Path) -> dict[str, Any]:
+def _run(checkpoint: Checkpoint) -> dict[str, Any]:
+    directory = checkpoint.path.parent.parent
     try:
         lineage = Lineage.read(directory)
     except DataError:
@@ -139,7 +141,7 @@ def _run(directory: Path) -> dict[str, Any]:
             }
             for s in lineage.segments
         ],
-        "checkpoints": [c.path.name for c in store.inventory().checkpoints],
+        "checkpoints": [c.path.name for c in store.inventory(checkpoint).checkpoints],
     }
 
 

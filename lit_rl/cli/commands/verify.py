@@ -61,27 +61,27 @@ def main(argv: list[str]) -> int:
     if arguments.stops < 1 or arguments.iterations <= arguments.stops:
         raise ConfigError(f"--stops is {arguments.stops}; give at least 1, and more --iterations than stops.")
     stop_at = None if arguments.stop_at is None else _timesteps(arguments.stop_at)
-    words = [word for path in arguments.config for word in ("--config", str(Path(path).resolve()))] + others
+    fit_argv = [part for path in arguments.config for part in ("--config", str(Path(path).resolve()))] + others
     if arguments.keep is not None:
-        _verify(Path(arguments.keep), words, arguments.iterations, arguments.stops, stop_at)
+        _verify(Path(arguments.keep), fit_argv, arguments.iterations, arguments.stops, stop_at)
     else:
         with tempfile.TemporaryDirectory(prefix="lit_rl_verify_") as directory:
-            _verify(Path(directory), words, arguments.iterations, arguments.stops, stop_at)
+            _verify(Path(directory), fit_argv, arguments.iterations, arguments.stops, stop_at)
     return EXIT_OK
 
 
 def _timesteps(text: str) -> list[int]:
-    words = text.split(",")
-    if not all(word.strip().isdecimal() for word in words):
+    given = text.split(",")
+    if not all(each.strip().isdecimal() for each in given):
         raise ConfigError(f"--stop_at is '{text}'; give timesteps with commas between them, such as 8192,16384.")
-    return sorted({int(word) for word in words})
+    return sorted({int(each) for each in given})
 
 
-def _verify(root: Path, words: list[str], iterations: int, stops: int, stop_at: list[int] | None) -> None:
+def _verify(root: Path, fit_argv: list[str], iterations: int, stops: int, stop_at: list[int] | None) -> None:
     # Saving every iteration changes nothing that is learned, and lets every iteration be compared.
-    words = [*words, "--checkpoint.every_timesteps", "1", "--checkpoint.keep_last", str(iterations + 1)]
+    fit_argv = [*fit_argv, "--checkpoint.every_timesteps", "1", "--checkpoint.keep_last", str(iterations + 1)]
     stopped = root / "stopped"
-    _fit(stopped, words, "fresh", pause_at=1)
+    _fit(stopped, fit_argv, "fresh", pause_at=1)
     length = _Result.of(stopped).checkpoints[-1].manifest.timesteps
     at = [length * (1 + (iterations - 1) * i // stops) for i in range(stops)]
     end = length * iterations
@@ -94,23 +94,23 @@ def _verify(root: Path, words: list[str], iterations: int, stops: int, stop_at: 
         at = sorted({length, *(-(-timestep // length) * length for timestep in stop_at)})
     for here, following in zip(at, [*at[1:], end], strict=True):
         print(f"stopped at timestep {here:,}, resumed to {following:,}", flush=True)
-        _fit(stopped, words, "resume", pause_at=following)
+        _fit(stopped, fit_argv, "resume", pause_at=following)
     print(f"straight to timestep {end:,} in {iterations} iterations", flush=True)
-    _fit(root / "straight", words, "fresh", pause_at=end, apart=True)
+    _fit(root / "straight", fit_argv, "fresh", pause_at=end, apart=True)
     _compare(_Result.of(root / "straight"), _Result.of(stopped), at[0])
 
 
-def _fit(root: Path, words: list[str], mode: str, pause_at: int, apart: bool = False) -> None:
+def _fit(root: Path, fit_argv: list[str], mode: str, pause_at: int, apart: bool = False) -> None:
     """Train in a process of its own up to `pause_at`. The run's target, and with it its schedules, stay as they are.
 
     Args:
         root: where the run lies.
-        words: of the configuration.
+        fit_argv: the configuration, as arguments of `fit`.
         mode: how it begins.
         pause_at: timestep.
         apart: start the process as a user does, instead of forking it.
     """
-    command = ["fit", *words, "--mode", mode, "--pause_at", str(pause_at)]
+    command = ["fit", *fit_argv, "--mode", mode, "--pause_at", str(pause_at)]
     command += ["--name", "verify", "--trainer.default_root_dir", str(root)]
     done = run_apart(command) if apart else run_forked(command)
     for line in done.stdout.splitlines():

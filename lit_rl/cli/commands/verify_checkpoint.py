@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, missing_files, rank_file, read_checkpoint
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint, missing_files, rank_file, read_checkpoint
 from lit_rl.checkpoint.reader import open_file
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("path", help="a checkpoint, or a run directory for every checkpoint in it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
-    verdicts = [judge(path) for path in _checkpoints(arguments.path)]
+    verdicts = [judge(each) for each in _checkpoints(arguments.path)]
     good = all(verdict.good for verdict in verdicts)
     if arguments.json:
         print(json.dumps({"good": good, "checkpoints": [verdict.plain() for verdict in verdicts]}, indent=2))
@@ -79,8 +79,8 @@ def main(argv: list[str]) -> int:
     return EXIT_OK if good else EXIT_DATA
 
 
-def _checkpoints(wanted: str) -> list[Path]:
-    """The checkpoint directories that a path names, oldest first; what has no readable manifest comes before."""
+def _checkpoints(wanted: str) -> list[Path | Checkpoint]:
+    """The checkpoints that a path names, oldest first; directories without a readable manifest come before."""
     if "://" in wanted:
         raise ConfigError(f"verify-checkpoint: '{wanted}' is a remote address; copy it to a local directory first.")
     path = Path(wanted)
@@ -94,19 +94,19 @@ def _checkpoints(wanted: str) -> list[Path]:
         path = path / CHECKPOINTS
     elif (path / LIGHTNING_FILE).exists() or (path / MANIFEST).exists() or path.name != CHECKPOINTS:
         return [path.resolve()]
-    known = CheckpointStore(path).inventory().checkpoints[::-1]
-    inside = [place for place in sorted(path.iterdir()) if place.is_dir()] if path.is_dir() else []
-    others = [p for p in inside if not (p.is_symlink() or p.name.startswith(".") or p in {c.path for c in known})]
+    store = CheckpointStore(path)
+    known = store.inventory().checkpoints[::-1]
+    others = [place for place in store.places() if place not in {checkpoint.path for checkpoint in known}]
     if not known and not others:
         raise DataError(f"{path} holds no checkpoint.")
-    return [*others, *(checkpoint.path for checkpoint in known)]
+    return [*others, *known]
 
 
-def judge(path: Path) -> Verdict:
-    """Open a checkpoint as far as it can be opened."""
-    verdict = Verdict(path)
+def judge(where: Path | Checkpoint) -> Verdict:
+    """Open a checkpoint as far as it can be opened: a directory, or one whose manifest has been read."""
+    verdict = Verdict(where if isinstance(where, Path) else where.path)
     try:
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(where) if isinstance(where, Path) else where
         verdict.files[MANIFEST] = None
     except DataError as error:
         verdict.files[MANIFEST] = str(error)

@@ -15,7 +15,10 @@ from lit_rl.errors import ConfigError, did_you_mean
 
 @functools.cache
 def metrics() -> dict[str, type[Any]]:
-    """The metrics of the short form and the rule that each means, as the classes in this folder's files name them."""
+    """The metrics of the short form and the rule that each means, as the classes in this folder's files name them.
+
+    Those of evaluations come last; each rule's own stand as it names them.
+    """
     found: dict[str, type[Any]] = {}
     package = importlib.import_module(str(__package__))
     for each in pkgutil.iter_modules(package.__path__):
@@ -23,8 +26,10 @@ def metrics() -> dict[str, type[Any]]:
         classes: list[tuple[str, Any]] = inspect.getmembers(module, inspect.isclass)
         for _, cls in classes:
             if cls.__module__ == module.__name__ and Rule in cls.__mro__:
-                found |= dict.fromkeys(cls.METRICS, cls)
-    return dict(sorted(found.items(), key=lambda pair: ("/" in pair[0], pair[0])))
+                for metric in vars(cls).get("METRICS", ()):
+                    assert metric not in found, f"{metric} means {found[metric].__name__} and {cls.__name__}"
+                    found[metric] = cls
+    return dict(sorted(found.items(), key=lambda pair: "/" in pair[0]))
 
 
 def build_rule(spec: Mapping[str, Any], key: str) -> Rule:
