@@ -71,8 +71,8 @@ class Block:
     def __init__(self, slots: Mapping[int, Slot], arrays: Arrays, note: Callable[[int], None] | None = None) -> None:
         self._slots, self._arrays, self._note = slots, arrays, note
         self.lost: list[tuple[int, EnvironmentLost]] = []
-        """(position, error) of every environment that was lost in the last step, in order. Each but the last was made
-        anew; the last was too, unless the step raised its error.
+        """(position, error) of every environment that was lost in the last step or beginning after a loss, in order.
+        Each but the last was made anew; the last was too, unless its error was raised.
         """
 
     def set_level(self, level: int) -> None:
@@ -85,16 +85,34 @@ class Block:
         for i, slot in self._slots.items():
             if self._note is not None:
                 self._note(i)
-            write_row(self._arrays.obs, i, slot.begin())
-            self._arrays.episode[i] = slot.episode
-            slot.take_finished()
+            self._has_begun(i, slot, slot.begin())
 
-    def begin_after_loss(self) -> None:
-        """Begin, in the place of a block whose process was lost, the episodes after those that it was in."""
+    def begin_after_loss(self, allowed: int) -> None:
+        """Begin, in the place of a block whose process was lost, the episodes after those that it was in.
+
+        Args:
+            allowed: how many restarts there may be of environments that cannot begin.
+
+        Raises:
+            EnvironmentLost: as `step`.
+        """
         for i, slot in self._slots.items():
             slot.episode = int(self._arrays.episode[i])
-            self._arrays.episode[i] += 1  # before it begins: one that cannot begin is not tried twice
-        self.begin()
+            self._arrays.episode[i] += 1  # before it begins: one that ends the process as it begins is not tried twice
+        self.lost = []
+        for i, slot in self._slots.items():
+            if self._note is not None:
+                self._note(i)
+            try:
+                obs = slot.begin()
+            except EnvironmentLost as error:
+                obs = self._make_anew(i, slot, error, allowed)
+            self._has_begun(i, slot, obs)
+
+    def _has_begun(self, i: int, slot: Slot, obs: Any) -> None:
+        write_row(self._arrays.obs, i, obs)
+        self._arrays.episode[i] = slot.episode
+        slot.take_finished()
 
     def step(self, actions: np.ndarray, allowed: int) -> tuple[list[tuple[int, Any]], list[Episode]]:
         """Step every environment, and make anew those that are lost.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -15,6 +17,7 @@ from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.parallel.vector import AsyncVectorEnv
 from lit_rl.envs.probe import probe
+from lit_rl.envs.slot import Slot
 from lit_rl.envs.sync import SyncVectorEnv
 from tests.helpers import envs
 from tests.helpers.on_policy import iterate, make_ppo
@@ -130,6 +133,50 @@ def test_the_limit_of_restarts_is_the_same_in_worker_processes() -> None:
         finally:
             venv.close()
     assert texts[0] == texts[1]
+
+
+@pytest.mark.workers
+def test_in_a_new_worker_one_that_cannot_begin_is_made_anew_alone(capfd: Any) -> None:
+    """Its neighbours keep the episodes that they have begun, and it is counted and reported as in a step."""
+    config = EnvConfig(class_path=envs.PATH + "FailsToBegin", n_envs=4, on_env_crash="restart")
+    expected, episodes, counts = [], [], []
+    for index in range(4):
+        slot, begun = Slot(config, 14, index), None
+        slot.episode = 0  # the one that is lost with the worker
+        for count in itertools.count():
+            with contextlib.suppress(EnvironmentLost):
+                begun = slot.begin() if count == 0 else slot.restart()
+                break
+        expected.append(begun), episodes.append(slot.episode), counts.append(count)
+    assert 0 in counts
+    assert max(counts) > 1, "one does not begin at once, nor the second time"
+    there = in_workers(config, 1, seed=14)
+    try:
+        obs = there.reset()
+        there._workers[0].process.kill()
+        there._workers[0].process.join()
+        restarts = there.settle()
+        alone = [(index,) for index, count in enumerate(counts) for _ in range(count)]
+        assert [restart.rows for restart in restarts] == [(0, 1, 2, 3), *alone]
+        assert [state["episode"] for state in there.capture()] == episodes
+        np.testing.assert_array_equal(obs, expected)
+        assert capfd.readouterr().err.count("WARNING: ") == len(restarts)
+    finally:
+        there.close()
+
+
+@pytest.mark.workers
+def test_the_limit_of_restarts_holds_in_a_new_worker() -> None:
+    config = EnvConfig(class_path=envs.PATH + "FailsToBegin", n_envs=4, on_env_crash="restart", max_restarts=2)
+    there = in_workers(config, 1, seed=14)
+    try:
+        there.reset()
+        there._workers[0].process.kill()
+        there._workers[0].process.join()
+        with pytest.raises(EnvironmentLost, match=r"^environment \d .* no beginning .* 2 restarts came before it"):
+            there.settle()
+    finally:
+        there.close()
 
 
 @pytest.mark.workers

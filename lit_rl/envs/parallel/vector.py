@@ -241,7 +241,7 @@ class AsyncVectorEnv:
         """A new worker in the place of a lost one, its environments in their next episodes.
 
         Raises:
-            EnvironmentLost: `error`, if there must be none.
+            EnvironmentLost: `error`, or that of an environment that cannot begin in it, if there must be no more.
         """
         restarts: list[Restart] = []
         while True:
@@ -256,11 +256,15 @@ class AsyncVectorEnv:
                 if self._level is not None:
                     self._send(worker, LEVEL + pickle.dumps(self._level))
                     self._receive(worker)
-                self._send(worker, ANEW)
-                self._receive(worker)
-                return restarts
+                self._send(worker, ANEW + pickle.dumps(self._restarts.allowed))
+                losses = _losses(self._receive(worker))
+                break
             except EnvironmentLost as again:
                 error = again
+            except _GaveUp as gave_up:
+                losses = gave_up.losses  # more than are allowed: counting them raises
+                break
+        return restarts + self._restarts.count_all(losses)
 
     def settle(self) -> list[Restart]:
         restarts = []

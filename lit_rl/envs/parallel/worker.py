@@ -102,7 +102,7 @@ class _Worker:
         if command == LEVEL:
             block.set_level(pickle.loads(payload))
         elif command == ANEW:
-            block.begin_after_loss()
+            return self._begin_after_loss(pickle.loads(payload))
         else:
             block.begin()
         return NOTHING
@@ -114,6 +114,13 @@ class _Worker:
         except EnvironmentLost:
             return LOST + pickle.dumps(self._losses())
         return EVENTS + pickle.dumps((finals, episodes, self._losses())) if finals else NOTHING
+
+    def _begin_after_loss(self, allowed: int) -> bytes:
+        try:
+            self._block.begin_after_loss(allowed)
+        except EnvironmentLost:
+            return LOST + pickle.dumps(self._losses())
+        return EVENTS + pickle.dumps(self._losses())
 
     def _losses(self) -> list[tuple[int, str, list[str]]]:
         """Position, error and its notes of every environment that was lost, as text: an error may hold anything."""
