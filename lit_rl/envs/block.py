@@ -155,6 +155,8 @@ class Block:
             self.lost.append((i, error))
             if len(self.lost) > allowed:
                 raise error
+            if self._note is not None:
+                self._note(i)  # each restart has the time that a step has
             try:
                 return slot.restart()
             except EnvironmentLost as again:

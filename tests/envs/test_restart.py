@@ -166,6 +166,26 @@ def test_in_a_new_worker_one_that_cannot_begin_is_made_anew_alone(capfd: Any) ->
 
 
 @pytest.mark.workers
+def test_each_restart_has_the_time_limit_for_itself() -> None:
+    """Environment 0 begins at the sixth time: together they take longer than one may."""
+    config = EnvConfig(
+        class_path=envs.PATH + "FailsToBegin",
+        kwargs={"seconds": 0.2},
+        n_envs=1,
+        on_env_crash="restart",
+        step_timeout=0.8,
+    )
+    there = in_workers(config, 1, seed=14)
+    try:
+        there.reset()
+        there._workers[0].process.kill()
+        there._workers[0].process.join()
+        assert ["no beginning" in restart.cause for restart in there.settle()] == [False] + 5 * [True]
+    finally:
+        there.close()
+
+
+@pytest.mark.workers
 def test_the_limit_of_restarts_holds_in_a_new_worker() -> None:
     config = EnvConfig(class_path=envs.PATH + "FailsToBegin", n_envs=4, on_env_crash="restart", max_restarts=2)
     there = in_workers(config, 1, seed=14)

@@ -195,9 +195,18 @@ class Fails(Walk):
 
 
 class FailsToBegin(Noisy):
-    """Raises in some of its resets and some of its steps, by its own seed: in every process at the same places."""
+    """Raises in some of its resets and some of its steps, by its own seed: in every process at the same places.
+
+    Args:
+        seconds: how long a reset takes.
+    """
+
+    def __init__(self, seconds=0.0):
+        super().__init__()
+        self.seconds = seconds
 
     def reset(self, *, seed=None, options=None):
+        time.sleep(self.seconds)
         obs, info = super().reset(seed=seed)
         if self.np_random.random() < 0.4:
             raise RuntimeError("no beginning")
