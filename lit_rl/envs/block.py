@@ -45,7 +45,7 @@ def _zeros(space: spaces.Space[Any], n: int) -> Obs:
     return np.zeros((n, *(space.shape or ())), dtype=space.dtype)
 
 
-def write_row(batch: Obs, i: int, obs: Any) -> None:
+def write_obs(batch: Obs, i: int, obs: Any) -> None:
     """Put one environment's observation, which its slot has looked at, into its place in the batch."""
     if isinstance(batch, dict):
         for key, part in batch.items():
@@ -54,7 +54,7 @@ def write_row(batch: Obs, i: int, obs: Any) -> None:
         batch[i] = obs
 
 
-def copy_row(batch: Obs, i: int) -> Any:
+def copy_obs(batch: Obs, i: int) -> Any:
     """One environment's observation, as a copy."""
     return tree_map(lambda part: part[i].copy(), batch)
 
@@ -110,7 +110,7 @@ class Block:
             self._has_begun(i, slot, obs)
 
     def _has_begun(self, i: int, slot: Slot, obs: Any) -> None:
-        write_row(self._arrays.obs, i, obs)
+        write_obs(self._arrays.obs, i, obs)
         self._arrays.episode[i] = slot.episode
         slot.take_finished()
 
@@ -137,10 +137,10 @@ class Block:
             try:
                 obs, arrays.reward[i], terminated, truncated, final = slot.step(actions[i])
             except EnvironmentLost as error:
-                final = copy_row(arrays.obs, i)
+                final = copy_obs(arrays.obs, i)
                 obs = self._make_anew(i, slot, error, allowed)
                 arrays.reward[i], terminated, truncated = 0.0, False, True
-            write_row(arrays.obs, i, obs)
+            write_obs(arrays.obs, i, obs)
             arrays.terminated[i] = terminated
             arrays.truncated[i] = truncated
             if final is not None:
@@ -178,7 +178,7 @@ class Block:
             if self._note is not None:
                 self._note(i)
             obs, exact = slot.restore_plain(state)
-            write_row(self._arrays.obs, i, obs)
+            write_obs(self._arrays.obs, i, obs)
             self._arrays.episode[i] = slot.episode
             if not exact:
                 lost.append(i)

@@ -95,8 +95,8 @@ class Restarts:
             EnvironmentLost: as `count`.
         """
         counted = []
-        for row, error in losses:
-            counted.append(Restart((row,), str(error)))
+        for i, error in losses:
+            counted.append(Restart((i,), str(error)))
             self.count(counted[-1], error)
         return counted
 
@@ -110,8 +110,8 @@ class Restarts:
 def wrong_observation(obs: Any, space: spaces.Space[Any]) -> str | None:
     """What makes an observation none of its space: parts, shape, or a type that its numbers do not fit in.
 
-    Bounds are not looked at. A narrower or wider type of the same kind passes, and whole numbers where fractions are
-    expected; `None` where nothing is wrong.
+    Bounds are not checked. A narrower or wider type of the same kind passes, and integers where floats are expected;
+    `None` where nothing is wrong.
     """
     if isinstance(obs, np.ndarray) and obs.shape == space.shape and obs.dtype == space.dtype:
         return None

@@ -14,7 +14,7 @@ def check_step(result: StepResult, offset: int, timesteps: int) -> None:
 
     Args:
         result: what the environments sent.
-        offset: global index of the first row.
+        offset: environment index at position 0.
         timesteps: the run's timestep, for the message.
 
     Raises:
@@ -22,10 +22,10 @@ def check_step(result: StepResult, offset: int, timesteps: int) -> None:
     """
     _check("a reward", result.reward, offset, timesteps)
     check_obs(result.obs, offset, timesteps)
-    for row, final in result.finals:
-        if not result.terminated[row]:  # the value of a truncated episode's last observation is used
+    for i, final in result.finals:
+        if not result.terminated[i]:  # the value of a truncated episode's last observation is used
             for leaf in leaves(final):
-                _check("a last observation", np.asarray(leaf)[None], offset + row, timesteps)
+                _check("a last observation", np.asarray(leaf)[None], offset + i, timesteps)
 
 
 def check_obs(obs: Obs, offset: int, timesteps: int) -> None:
@@ -38,7 +38,7 @@ def _check(what: str, array: np.ndarray, offset: int, timesteps: int) -> None:
     if array.dtype.kind != "f" or np.logical_and.reduce(np.isfinite(array), axis=None):
         return
     bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
-    row = int(np.flatnonzero(bad)[0])
+    i = int(np.flatnonzero(bad)[0])
     raise EnvironmentFailed(
-        f"environment {offset + row} sent {what} that is not finite at timestep {timesteps}: {array[row]}"
+        f"environment {offset + i} sent {what} that is not finite at timestep {timesteps}: {array[i]}"
     )

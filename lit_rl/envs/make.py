@@ -18,9 +18,9 @@ _WORTH_A_PROCESS_S = 400e-6
 
 
 def make_vector(
-    config: EnvConfig, run_seed: int, rows: range, levels: Sequence[Level] = (), sharing: int = 1
+    config: EnvConfig, run_seed: int, indices: range, levels: Sequence[Level] = (), sharing: int = 1
 ) -> VectorEnv:
-    """The environments of the run with the indices `rows`, with the levels of its curriculum, if it has one.
+    """The environments of the run with these indices, with the levels of its curriculum, if it has one.
 
     `auto` takes worker processes where a step of all environments is expensive and there is more than one core, and
     steps them in this process otherwise. Both resume exactly and neither changes what is learned. With `step_timeout`
@@ -34,14 +34,14 @@ def make_vector(
             )
         from lit_rl.envs.native import NativeVectorEnv
 
-        return NativeVectorEnv(config, run_seed, rows)
-    looked = probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
+        return NativeVectorEnv(config, run_seed, indices)
+    probed = probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(cores // sharing, 1)
-    n_workers = min(config.n_workers or cores, len(rows))
+    n_workers = min(config.n_workers or cores, len(indices))
     backend = config.backend
     if backend == "auto":
-        expensive = looked.step_seconds * len(rows) > _WORTH_A_PROCESS_S
+        expensive = probed.step_seconds * len(indices) > _WORTH_A_PROCESS_S
         can_be_left = config.step_timeout is not None  # an environment that hangs, which takes a process of its own
         backend = "async" if can_be_left or (expensive and cores > 1 and n_workers > 1) else "sync"
     envs: VectorEnv
@@ -49,15 +49,15 @@ def make_vector(
         envs = AsyncVectorEnv(
             config,
             run_seed,
-            rows,
+            indices,
             n_workers,
-            looked.observation_space,
-            looked.action_space,
+            probed.observation_space,
+            probed.action_space,
             levels=levels,
         )
     elif backend == "sync":
-        envs = SyncVectorEnv(config, run_seed, rows, levels=levels)
+        envs = SyncVectorEnv(config, run_seed, indices, levels=levels)
     else:
         raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
-    envs.grade = looked.grade
+    envs.grade = probed.grade
     return envs

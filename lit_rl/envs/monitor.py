@@ -16,7 +16,7 @@ from lit_rl.envs.failures import InvalidOutput, wrong_reward
 
 
 class EpisodeStart(Protocol):
-    """How an environment whose seeding is dear begins an episode from a stored state instead."""
+    """How an environment whose seeding is expensive begins an episode from a stored state instead."""
 
     def capture(self, env: gym.Env[Any, Any]) -> bytes:
         """The state right after a reset."""
@@ -30,9 +30,9 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: the environment itself, with its time limit.
-        env_index: its global index.
-        start: set where reseeding is dear: only the first episode is then seeded through the environment; later ones
-            go on with its generator, and a token of each start is kept so that the episode can be brought back.
+        env_index: its environment index.
+        start: set where reseeding is expensive: only the first episode is then seeded through the environment; later
+            ones go on with its generator, and a token of each start is kept so that the episode can be brought back.
     """
 
     def __init__(self, env: gym.Env[Any, Any], env_index: int, start: EpisodeStart | None = None) -> None:

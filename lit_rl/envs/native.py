@@ -37,13 +37,13 @@ class SameStepCartPole(CartPoleVectorEnv):
         self.episode = np.full(num_envs, -1)
         self.seeds: list[EpisodeSeeds] = []
 
-    def _begin(self, rows: np.ndarray) -> None:
-        for row in rows:
-            self.episode[row] += 1
-            rng, _ = gym.utils.seeding.np_random(self.seeds[row][int(self.episode[row])])
-            self.state[:, row] = rng.uniform(self.low, self.high, size=4)
-        self.steps[rows] = 0
-        self.prev_done[rows] = False
+    def _begin(self, ended: np.ndarray) -> None:
+        for i in ended:
+            self.episode[i] += 1
+            rng, _ = gym.utils.seeding.np_random(self.seeds[i][int(self.episode[i])])
+            self.state[:, i] = rng.uniform(self.low, self.high, size=4)
+        self.steps[ended] = 0
+        self.prev_done[ended] = False
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.state = np.zeros((4, self.num_envs))
@@ -52,10 +52,10 @@ class SameStepCartPole(CartPoleVectorEnv):
 
     def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         obs, reward, terminated, truncated, info = super().step(action)
-        rows = np.flatnonzero(self.prev_done)
-        if len(rows):
+        ended = np.flatnonzero(self.prev_done)
+        if len(ended):
             info["final_obs"], info["_final_obs"] = obs.copy(), self.prev_done.copy()
-            self._begin(rows)
+            self._begin(ended)
             obs = self.state.T.astype(np.float32)
         return obs, reward, terminated, truncated, info
 
@@ -82,8 +82,8 @@ class NativeVectorEnv:
     ``set_states(states) -> obs``, otherwise `boundary`: a resumed run then begins new episodes.
     """
 
-    def __init__(self, config: EnvConfig, run_seed: int, rows: range) -> None:
-        self.offset, self.n_envs = rows.start, len(rows)
+    def __init__(self, config: EnvConfig, run_seed: int, indices: range) -> None:
+        self.offset, self.n_envs = indices.start, len(indices)
         self._env = _make(config, self.n_envs)
         mode = self._env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
@@ -93,7 +93,7 @@ class NativeVectorEnv:
                 "transitions into the rollout; it must reset in the same step. Use backend: sync or async."
             )
         if isinstance(self._env, SameStepCartPole):
-            self._env.seeds = [EpisodeSeeds(run_seed, index) for index in rows]
+            self._env.seeds = [EpisodeSeeds(run_seed, index) for index in indices]
         self._exact = hasattr(self._env, "get_states") and hasattr(self._env, "set_states")
         self.grade: Grade = "exact" if self._exact else "boundary"
         self.observation_space: spaces.Space[Any] = self._env.single_observation_space
@@ -118,10 +118,10 @@ class NativeVectorEnv:
         self._length += 1
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
-        for row in np.flatnonzero(terminated | truncated).tolist():
-            finals.append((row, tree_map(lambda part, row=row: part[row], info["final_obs"])))
-            episodes.append(Episode(self.offset + row, float(self._ret[row]), int(self._length[row]), None))
-            self._ret[row], self._length[row] = 0.0, 0
+        for i in np.flatnonzero(terminated | truncated).tolist():
+            finals.append((i, tree_map(lambda part, i=i: part[i], info["final_obs"])))
+            episodes.append(Episode(self.offset + i, float(self._ret[i]), int(self._length[i]), None))
+            self._ret[i], self._length[i] = 0.0, 0
         return StepResult(obs, np.asarray(reward, dtype=np.float64), terminated, truncated, finals, episodes)
 
     def settle(self) -> list[Restart]:

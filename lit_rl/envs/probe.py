@@ -62,8 +62,8 @@ def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> P
                     f"curriculum.levels[{i}] '{level.name}': the environment's {what} becomes {this}, and level 0 has "
                     f"{first}; one policy needs the same on all levels."
                 )
-    grade: Grade = "exact" if all(looked.grade == "exact" for looked in probes) else "boundary"
-    return replace(probes[0], grade=grade, step_seconds=max(looked.step_seconds for looked in probes))
+    grade: Grade = "exact" if all(probed.grade == "exact" for probed in probes) else "boundary"
+    return replace(probes[0], grade=grade, step_seconds=max(probed.step_seconds for probed in probes))
 
 
 def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Probe:
@@ -72,7 +72,7 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
     One instance plays some steps of several episodes, cutting each off, and each but the first is replayed in a new
     one. Both belong to the check alone: their seeds and actions come from a stream of its own. Wrappers that make
     episodes of lives do not reset in mid-game; there one episode is played and replayed. Where `on_env_crash` is
-    `restart`, an environment that raises is looked at no further; what resume brings back is checked then, too.
+    `restart`, an environment that raises is probed at no further; what resume brings back is checked then, too.
     """
     rng = generator(run_seed, "probe")
     played = Slot(config, run_seed, 0, "probe", levels)

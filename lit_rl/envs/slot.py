@@ -72,7 +72,7 @@ class Slot:
     Args:
         config: how to make the environment.
         run_seed: the run's seed.
-        index: global index of the environment in the run.
+        index: environment index in the run.
         stream: which family of seeds its episodes take.
         levels: of the run's curriculum; empty without one.
         key: what else tells its family of seeds from others.

@@ -23,7 +23,7 @@ class SyncVectorEnv:
     Args:
         config: how to make an environment.
         run_seed: the run's seed.
-        rows: environment indices of this rank.
+        indices: environment indices of this rank.
         stream: which family of seeds the episodes take.
         levels: of the run's curriculum; empty without one.
         key: what else tells this family of seeds from others.
@@ -35,16 +35,16 @@ class SyncVectorEnv:
         self,
         config: EnvConfig,
         run_seed: int,
-        rows: range,
+        indices: range,
         stream: str = "episodes",
         levels: Sequence[Level] = (),
         key: tuple[int, ...] = (),
     ) -> None:
-        self.offset, self.n_envs = rows.start, len(rows)
+        self.offset, self.n_envs = indices.start, len(indices)
         self._restarts = Restarts(config)
         slots: dict[int, Slot] = {}
         try:
-            for i, index in enumerate(rows):
+            for i, index in enumerate(indices):
                 slots[i] = Slot(config, run_seed, index, stream, levels, key)
         except BaseException:
             for slot in slots.values():

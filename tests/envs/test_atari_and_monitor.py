@@ -61,7 +61,7 @@ def test_without_a_word_on_success_there_is_none():
 def test_atari_preset_equals_sb3s():
     """The same actions over two games: observations, clipped rewards, lost lives, the games' returns.
 
-    SB3 draws its no-ops from the environment's stream, ours come from the episode's seed: SB3 is told ours.
+    SB3 draws its no-ops from the environment's stream, ours come from the episode's seed: SB3 is given ours.
     """
     pytest.importorskip("ale_py")
     from stable_baselines3.common.atari_wrappers import NoopResetEnv

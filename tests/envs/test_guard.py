@@ -35,8 +35,8 @@ def step_result(**changes):
 def test_environment_and_timestep_are_named(what, value):
     result = step_result()
     getattr(result, what)[1] = value
-    words = {"obs": "an observation", "reward": "a reward"}[what]
-    with pytest.raises(EnvironmentFailed, match=rf"environment 6 sent {words} .* timestep 120: .*(nan|inf)"):
+    message = {"obs": "an observation", "reward": "a reward"}[what]
+    with pytest.raises(EnvironmentFailed, match=rf"environment 6 sent {message} .* timestep 120: .*(nan|inf)"):
         check_step(result, offset=5, timesteps=120)
 
 
@@ -69,7 +69,7 @@ def test_the_last_observation_counts_where_its_value_is_used():
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "words"),
+    ("kwargs", "message"),
     [
         ({"what": "obs"}, "an observation"),
         ({"what": "obs", "last": True}, "a last observation"),
@@ -77,7 +77,7 @@ def test_the_last_observation_counts_where_its_value_is_used():
         ({"what": "reward", "value": float("-inf")}, "a reward"),
     ],
 )
-def test_moments_are_not_touched_by_the_step_that_is_refused(kwargs, words):
+def test_moments_are_not_touched_by_the_step_that_is_refused(kwargs, message):
     config = EnvConfig(class_path=envs.PATH + "SendsBad", kwargs={"at": 2, **kwargs}, n_envs=2, normalize={"obs": True})
     config = EnvConfig.from_plain(vars(config))
     ppo = make_ppo(config, n_steps=8)
@@ -85,13 +85,13 @@ def test_moments_are_not_touched_by_the_step_that_is_refused(kwargs, words):
     update = ppo.normalizer.update_obs
     ppo.normalizer.update_obs = lambda obs: (update(obs), seen.append(obs.copy()))
     # the first step of both environments is fine, the second is not
-    with pytest.raises(EnvironmentFailed, match=rf"environment 0 sent {words} that is not finite at timestep 2:"):
+    with pytest.raises(EnvironmentFailed, match=rf"environment 0 sent {message} that is not finite at timestep 2:"):
         ppo.collect()
     assert len(seen) == 1
     assert all(bool(buffer.isfinite().all()) for buffer in ppo.normalizer.buffers())
 
 
-RUBBISH = [
+INVALID = [
     ("shape", r"an observation of shape \(3,\), and its space has \(2,\), in 'vector'"),
     ("kind", r"an observation of type float64, and its space has uint8, in 'image'"),
     ("text", r"an observation of type ndarray \(<U1\), and its space has float32, in 'vector'"),
@@ -104,8 +104,8 @@ RUBBISH = [
 
 
 @pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
-@pytest.mark.parametrize(("what", "words"), RUBBISH)
-def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, words, backend, monkeypatch):
+@pytest.mark.parametrize(("what", "message"), INVALID)
+def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, message, backend, monkeypatch):
     """At the second step; `restart` is for crashes and does not help here."""
     monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
     env = {"class_path": envs.PATH + "SendsInvalid", "kwargs": {"what": what}, "n_envs": 2, "on_env_crash": "restart"}
@@ -115,7 +115,7 @@ def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, w
     ppo.normalizer.update_obs = lambda obs: (update(obs), seen.append(1))
     try:
         place = r"in episode 0, step 2\. \(timestep 2\)"
-        with pytest.raises(EnvironmentFailed, match=rf"^environment 0 \(.*SendsInvalid\) sent {words} {place}$"):
+        with pytest.raises(EnvironmentFailed, match=rf"^environment 0 \(.*SendsInvalid\) sent {message} {place}$"):
             ppo.collect()
         assert len(seen) == 1
     finally:
@@ -123,11 +123,13 @@ def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, w
 
 
 @pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
-@pytest.mark.parametrize(("what", "words"), [(what, words) for what, words in RUBBISH if "reward" not in what])
-def test_the_first_observation_must_be_of_the_space_too(what, words, backend, monkeypatch):
+@pytest.mark.parametrize(("what", "message"), [(what, message) for what, message in INVALID if "reward" not in what])
+def test_the_first_observation_must_be_of_the_space_too(what, message, backend, monkeypatch):
     monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
     env = {"class_path": envs.PATH + "SendsInvalid", "kwargs": {"what": what, "at": 0}, "backend": backend}
-    with pytest.raises(EnvironmentFailed, match=rf"^environment 0 .* sent {words} in the reset of episode 0\. \(times"):
+    with pytest.raises(
+        EnvironmentFailed, match=rf"^environment 0 .* sent {message} in the reset of episode 0\. \(times"
+    ):
         make_ppo(env, policy="MultiInputPolicy")
 
 

@@ -52,7 +52,7 @@ def wait_for(condition, seconds):
     ],
 )
 def test_a_failure_names_its_environment_within_seconds_and_leaves_no_process(how, message, capfd):
-    venv = start({"how": how, "at": 2, "only": 2, "words": "my last words"}, step_timeout=0.5)
+    venv = start({"how": how, "at": 2, "only": 2, "stderr": "my last words"}, step_timeout=0.5)
     pids = [worker.process.pid for worker in venv._workers]
     try:
         venv.reset()
@@ -66,7 +66,7 @@ def test_a_failure_names_its_environment_within_seconds_and_leaves_no_process(ho
         if how == "raise":
             assert "Traceback" in note
         else:
-            assert note.startswith("last words of the worker:\nmy last words")
+            assert note.startswith("end of the worker's standard error:\nmy last words")
             assert ("Segmentation fault" in note) == (how == "segfault")
     finally:
         begin = time.monotonic()

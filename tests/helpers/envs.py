@@ -159,20 +159,20 @@ class Fails(Walk):
     Args:
         only: the action that does it; any action, where there is none.
         once: a file; where there is one, it is made, and nothing fails once it is there.
-        words: written to standard error before.
+        stderr: written to standard error before.
     """
 
-    def __init__(self, how="raise", at=2, home=0, only=None, once=None, words=None):
+    def __init__(self, how="raise", at=2, home=0, only=None, once=None, stderr=None):
         super().__init__()
-        self.how, self.at, self.home, self.only, self.once, self.words = how, at, home, only, once, words
+        self.how, self.at, self.home, self.only, self.once, self.stderr = how, at, home, only, once, stderr
 
     def _fail(self):
         if os.getpid() == self.home or (self.once is not None and os.path.exists(self.once)):
             return
         if self.once is not None:
             open(self.once, "x").close()
-        if self.words is not None:
-            print(self.words, file=sys.stderr)
+        if self.stderr is not None:
+            print(self.stderr, file=sys.stderr)
         if self.how == "exit":
             os._exit(3)
         if self.how == "segfault":

@@ -51,12 +51,12 @@ class Worker:
     """
 
     def __init__(self, task: Task) -> None:
-        self.rows = task.rows
+        self.positions = task.positions
         """Positions of its environments."""
         context = mp.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         ours, stderr = context.Pipe(duplex=False)
-        first, last = task.offset + task.rows.start, task.offset + task.rows.stop - 1
+        first, last = task.offset + task.positions.start, task.offset + task.positions.stop - 1
         self.process = context.Process(
             target=serve, args=(theirs, stderr, task), name=f"lit_rl environments {first} to {last}", daemon=True
         )

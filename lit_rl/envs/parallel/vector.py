@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 
 from lit_rl.curriculum.levels import Level
-from lit_rl.envs.block import copy_row
+from lit_rl.envs.block import copy_obs
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
 from lit_rl.envs.parallel.handle import Worker
@@ -67,7 +67,7 @@ class AsyncVectorEnv:
     Args:
         config: how to make an environment.
         run_seed: the run's seed.
-        rows: environment indices of this rank.
+        indices: environment indices of this rank.
         n_workers: processes, each with an equal share of the environments (up to one more or less).
         observation_space: of one environment.
         action_space: of one environment.
@@ -81,14 +81,14 @@ class AsyncVectorEnv:
         self,
         config: EnvConfig,
         run_seed: int,
-        rows: range,
+        indices: range,
         n_workers: int,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         stream: str = "episodes",
         levels: Sequence[Level] = (),
     ) -> None:
-        self.offset, self.n_envs = rows.start, len(rows)
+        self.offset, self.n_envs = indices.start, len(indices)
         self.observation_space, self.action_space = observation_space, action_space
         self._config = config
         self._level: int | None = None
@@ -148,7 +148,7 @@ class AsyncVectorEnv:
         Raises:
             EnvironmentLost: no environment of it got on for `timeout` seconds; the worker has been killed.
         """
-        first = worker.rows.start
+        first = worker.positions.start
         progress, since = self._arrays.progress[first], time.monotonic()
         key = " (env.step_timeout)" if what == _NO_ANSWER else ""
         while not worker.pipe.poll(min(timeout / 4, 1.0)):
@@ -177,13 +177,14 @@ class AsyncVectorEnv:
 
     def _who(self, worker: Worker) -> str:
         """The environment that a worker was busy with, or all of its environments."""
-        at, rows = int(self._arrays.at_work[worker.rows.start]), worker.rows
-        if at != IDLE or len(rows) == 1:
-            return f"environment {self.offset + max(at, rows.start)} ({self._config.name})"
-        return f"environments {self.offset + rows.start} to {self.offset + rows.stop - 1} ({self._config.name})"
+        at, positions = int(self._arrays.at_work[worker.positions.start]), worker.positions
+        if at != IDLE or len(positions) == 1:
+            return f"environment {self.offset + max(at, positions.start)} ({self._config.name})"
+        first, last = self.offset + positions.start, self.offset + positions.stop - 1
+        return f"environments {first} to {last} ({self._config.name})"
 
     def _place(self, worker: Worker) -> str:
-        at = int(self._arrays.at_work[worker.rows.start])
+        at = int(self._arrays.at_work[worker.positions.start])
         if at == IDLE:
             return " between two steps"
         episode = int(self._arrays.episode[at])
@@ -209,35 +210,35 @@ class AsyncVectorEnv:
         result = StepResult(arrays.obs, arrays.reward, arrays.terminated, arrays.truncated, [], [])
         before = tree_map(np.copy, arrays.obs) if restarts.wanted else None
         lost: dict[int, EnvironmentLost] = {}
-        for i, worker in enumerate(self._workers):
+        for number, worker in enumerate(self._workers):
             try:
                 self._send(worker, STEP)
             except EnvironmentLost as error:
-                lost[i] = error
-        for i, worker in enumerate(self._workers):
+                lost[number] = error
+        for number, worker in enumerate(self._workers):
             try:
-                events = None if i in lost else self._receive(worker)
+                events = None if number in lost else self._receive(worker)
             except EnvironmentLost as error:
-                lost[i] = error
+                lost[number] = error
             except _GaveUp as gave_up:
                 restarts.count_all(gave_up.losses)  # which raises: they are more than were allowed
                 raise
-            if i in lost:
-                self._cut_off(i, lost[i], before, result)
+            if number in lost:
+                self._cut_off(number, lost[number], before, result)
             elif events is not None:
                 result.finals += events[0]
                 result.episodes += events[1]
                 result.restarts += restarts.count_all(_losses(events[2]))
         return result
 
-    def _cut_off(self, i: int, error: EnvironmentLost, before: Any, result: StepResult) -> None:
+    def _cut_off(self, number: int, error: EnvironmentLost, before: Any, result: StepResult) -> None:
         """A worker was lost in a step: all its episodes end before it, whatever the worker had done of it."""
-        result.restarts += self._replace(i, error)
-        for row in self._workers[i].rows:
-            result.reward[row], result.terminated[row], result.truncated[row] = 0.0, False, True
-            result.finals.append((row, copy_row(before, row)))
+        result.restarts += self._replace(number, error)
+        for i in self._workers[number].positions:
+            result.reward[i], result.terminated[i], result.truncated[i] = 0.0, False, True
+            result.finals.append((i, copy_obs(before, i)))
 
-    def _replace(self, i: int, error: EnvironmentLost) -> list[Restart]:
+    def _replace(self, number: int, error: EnvironmentLost) -> list[Restart]:
         """A new worker in the place of a lost one, its environments in their next episodes.
 
         Raises:
@@ -245,12 +246,12 @@ class AsyncVectorEnv:
         """
         restarts: list[Restart] = []
         while True:
-            restart = Restart(tuple(self._tasks[i].rows), str(error))
+            restart = Restart(tuple(self._tasks[number].positions), str(error))
             self._restarts.count(restart, error)
             restarts.append(restart)
-            self._workers[i].end(0)
-            self._arrays.at_work[self._tasks[i].rows.start] = IDLE
-            worker = self._workers[i] = Worker(self._tasks[i])
+            self._workers[number].end(0)
+            self._arrays.at_work[self._tasks[number].positions.start] = IDLE
+            worker = self._workers[number] = Worker(self._tasks[number])
             try:
                 self._receive_start(worker)
                 if self._level is not None:
@@ -268,9 +269,9 @@ class AsyncVectorEnv:
 
     def settle(self) -> list[Restart]:
         restarts = []
-        for i, worker in enumerate(self._workers):
+        for number, worker in enumerate(self._workers):
             if not worker.process.is_alive():
-                restarts += self._replace(i, self._lost(worker))
+                restarts += self._replace(number, self._lost(worker))
         self._restarts.iteration_ended()
         return restarts
 
@@ -279,8 +280,8 @@ class AsyncVectorEnv:
 
     def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
         for worker in self._workers:
-            self._send(worker, RESTORE + pickle.dumps(states[worker.rows.start : worker.rows.stop]))
-        lost = [row for worker in self._workers for row in self._receive(worker)]
+            self._send(worker, RESTORE + pickle.dumps(states[worker.positions.start : worker.positions.stop]))
+        lost = [i for worker in self._workers for i in self._receive(worker)]
         return self._arrays.obs, lost
 
     def close(self) -> None:
@@ -309,7 +310,7 @@ def _losses(plain: list[tuple[int, str, list[str]]]) -> list[tuple[int, Environm
 
 def _stderr_of(worker: Worker) -> list[str]:
     text = worker.stderr.last()
-    return [f"last words of the worker:\n{text}"] if text else []
+    return [f"end of the worker's standard error:\n{text}"] if text else []
 
 
 def _signal_name(number: int) -> str:

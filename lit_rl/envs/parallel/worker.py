@@ -47,7 +47,7 @@ class Task:
 
     Args:
         layout: the shared arrays.
-        rows: positions of its environments in them.
+        positions: of its environments in them.
         config: how to make an environment.
         run_seed: the run's seed.
         offset: environment index at position 0.
@@ -57,7 +57,7 @@ class Task:
     """
 
     layout: Layout
-    rows: range
+    positions: range
     config: EnvConfig
     run_seed: int
     offset: int
@@ -70,9 +70,9 @@ class _Worker:
     """A worker's environments: what each command of the trainer does to them."""
 
     def __init__(self, task: Task) -> None:
-        self._arrays, self._first = task.layout.arrays(), task.rows.start
+        self._arrays, self._first = task.layout.arrays(), task.positions.start
         slots: dict[int, Slot] = {}
-        for i in task.rows:
+        for i in task.positions:
             self._note(i)
             slots[i] = Slot(task.config, task.run_seed, task.offset + i, task.stream, task.levels)
             slots[i].tick = self._tick
