@@ -301,6 +301,25 @@ class Image(Walk):
         return image
 
 
+class GlobalPrize(Walk):
+    """Draws from NumPy's and Python's global streams at every reset and step; shows it in an episode's last reward.
+
+    So an episode in flight can be brought back, for nothing that it has shown so far depends on what was drawn.
+    """
+
+    def _draw(self):
+        return np.random.normal() + random.random()  # noqa: NPY002
+
+    def reset(self, *, seed=None, options=None):
+        self._draw()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        prize = self._draw()
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward + prize if terminated else reward, terminated, truncated, info
+
+
 class ContextBandit(gym.Env):
     """One step an episode: the context is one of `n`, and the action that equals it earns 1, others 0."""
 
