@@ -153,7 +153,14 @@ class Normalizer(nn.Module):
             self._moments(key).update(part if self._gather_obs is None else self._gather_obs(part))
 
     def normalize_obs(self, obs: Any) -> Any:
-        """Observations as the policy sees them; a batch or a single one."""
+        """Observations as the policy sees them with the moments of now.
+
+        Args:
+            obs: a single one, or any number: [..., *shape of one], in each part of a Dict.
+
+        Returns:
+            float32 of that shape. What is not normalised is passed on as it is.
+        """
         if not self.obs:
             return obs
         epsilon, clip = self.config.epsilon, self.config.clip_obs
@@ -189,11 +196,12 @@ class Normalizer(nn.Module):
     def update_rewards(self, reward_N: np.ndarray, done_N: np.ndarray) -> None:
         """Fold the rewards of one step into the moments of the discounted return, as VecNormalize does at each step.
 
-        What `scale_rewards` does for a whole rollout; an algorithm uses one of the two.
+        What `scale_rewards` does for a whole rollout; an algorithm uses one of the two. With `gather` every rank folds
+        in those of all, in rank order. Nothing happens where rewards are not normalised.
 
         Args:
-            reward_N: float64, as the environments gave them.
-            done_N: bool, whether the episode ended with the step.
+            reward_N: float64 [N], this rank's environments, as they gave them.
+            done_N: bool [N], whether the episode ended with the step.
         """
         if self.reward is None:
             return
@@ -202,7 +210,15 @@ class Normalizer(nn.Module):
         self.returns[done_N] = 0.0
 
     def normalize_rewards(self, reward: np.ndarray) -> np.ndarray:
-        """Stored rewards of any shape as the learner sees them with the moments of now: scaled and clipped."""
+        """Stored rewards as the learner sees them with the moments of now.
+
+        Args:
+            reward: of any shape, as the environments gave them.
+
+        Returns:
+            float64 of that shape: divided by the deviation of the discounted return, clipped to `clip_reward`;
+            `reward` itself where rewards are not normalised.
+        """
         if self.reward is None:
             return reward
         deviation = np.sqrt(self.reward.var.numpy() + self.config.epsilon)
