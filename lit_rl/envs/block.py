@@ -128,6 +128,8 @@ class Block:
             EnvironmentLost: one was lost and must not be made anew; `lost` says what came before.
         """
         arrays, note = self._arrays, self._note
+        batch, reward = arrays.obs, arrays.reward  # looked up once: this loop is run at every step
+        all_terminated, all_truncated = arrays.terminated, arrays.truncated
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
         self.lost = []
@@ -135,14 +137,14 @@ class Block:
             if note is not None:
                 note(i)
             try:
-                obs, arrays.reward[i], terminated, truncated, final = slot.step(actions[i])
+                obs, reward[i], terminated, truncated, final = slot.step(actions[i])
             except EnvironmentLost as error:
-                final = copy_obs(arrays.obs, i)
+                final = copy_obs(batch, i)
                 obs = self._make_anew(i, slot, error, allowed)
-                arrays.reward[i], terminated, truncated = 0.0, False, True
-            write_obs(arrays.obs, i, obs)
-            arrays.terminated[i] = terminated
-            arrays.truncated[i] = truncated
+                reward[i], terminated, truncated = 0.0, False, True
+            write_obs(batch, i, obs)
+            all_terminated[i] = terminated
+            all_truncated[i] = truncated
             if final is not None:
                 arrays.episode[i] = slot.episode
                 finals.append((i, final))
