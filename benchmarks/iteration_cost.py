@@ -1,7 +1,8 @@
-"""What an iteration costs beside its cycles: the Trainer, logs, journals, snapshots, window metrics and counters.
+"""What an iteration costs beside its cycles: logs, journals, snapshots, window metrics, counters; and the Trainer.
 
-Each work is trained through `begin` and a Trainer as a run is, and the time inside `collect` and `update` is taken out;
-what is left is given as a share, from the end of the first iteration to the end of the last.
+Each work is trained through `begin` and a Trainer as a run is, from the end of the first iteration to the end of the
+last. The time outside `collect` and `update` is ours where it lies in `training_step` or in a callback of the run, and
+the Trainer's elsewhere.
 
     python benchmarks/iteration_cost.py
 """
@@ -9,6 +10,9 @@ what is left is given as a share, from the end of the first iteration to the end
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import itertools
 import os
 import statistics
 import tempfile
@@ -33,48 +37,55 @@ WORK: dict[str, tuple[type[RLModule], dict[str, Any], dict[str, Any]]] = {
 }
 
 
-class Ends(Callback):
-    """When each iteration ended, and how much time its cycles took."""
+class Stopwatch(Callback):
+    """The last of the callbacks: when each iteration ended, and how much time lay in cycles, and in what is ours."""
 
-    def __init__(self, module: RLModule) -> None:
+    def __init__(self, module: RLModule, callbacks: list[Any]) -> None:
         self.ends: list[float] = []
-        self.inside: list[float] = []
-        self._cycles = 0.0
-        for name in ("collect", "update"):
-            setattr(module, name, self._timed(getattr(module, name)))
+        self.spent: dict[str, list[float]] = {"cycles": [], "ours": []}
+        self._now = dict.fromkeys(self.spent, 0.0)
+        for owner, name, kind in [
+            (module, "collect", "cycles"),
+            (module, "update", "cycles"),
+            (module, "training_step", "ours"),
+            *((callback, "on_train_batch_end", "ours") for callback in callbacks),
+        ]:
+            setattr(owner, name, self._timed(getattr(owner, name), kind))
 
-    def _timed(self, method: Any) -> Any:
+    def _timed(self, method: Any, kind: str) -> Any:
         def timed(*args: Any) -> Any:
             start = time.perf_counter()
             result = method(*args)
-            self._cycles += time.perf_counter() - start
+            self._now[kind] += time.perf_counter() - start
             return result
 
         return timed
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.ends.append(time.perf_counter())
-        self.inside.append(self._cycles)
-        self._cycles = 0.0
+        for kind, value in self._now.items():
+            self.spent[kind].append(value)
+        self._now = dict.fromkeys(self.spent, 0.0)
 
 
-def share(cls: type[RLModule], env: dict[str, Any], settings: dict[str, Any], seconds: float) -> tuple[float, float]:
-    """The share of the time that is not in cycles, and the median length of an iteration in milliseconds."""
+def shares(cls: type[RLModule], env: dict[str, Any], settings: dict[str, Any], seconds: float) -> tuple[float, ...]:
+    """The share of what is ours, of the Trainer, and the median length of an iteration in milliseconds."""
     module = cls(env=EnvConfig(**env), total_timesteps=10**9, seed=1, **settings)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()):
         run = begin(module, root=directory, checkpoint=CheckpointConfig(every_timesteps=None))
         assert run is not None
-        ends = Ends(module)
+        watch = Stopwatch(module, run.callbacks)
         trainer = Trainer(
-            callbacks=[*run.callbacks, ends], logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
+            callbacks=[*run.callbacks, watch], logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
             enable_checkpointing=False, enable_model_summary=False, accelerator="cpu",
             max_time={"seconds": seconds},
         )  # fmt: skip
         with run:
             trainer.fit(module)
-    total, inside = ends.ends[-1] - ends.ends[0], sum(ends.inside[1:])
-    lengths = [after - before for before, after in zip(ends.ends, ends.ends[1:], strict=False)]
-    return 1.0 - inside / total, 1000.0 * statistics.median(lengths)
+    total = watch.ends[-1] - watch.ends[0]
+    cycles, with_ours = (sum(watch.spent[kind][1:]) for kind in ("cycles", "ours"))
+    lengths = [after - before for before, after in itertools.pairwise(watch.ends)]
+    return (with_ours - cycles) / total, 1.0 - with_ours / total, 1000.0 * statistics.median(lengths)
 
 
 def main() -> None:
@@ -83,14 +94,14 @@ def main() -> None:
     arguments = parser.parse_args()
     quiet()
     torch.set_num_threads(1)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in WORK}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in WORK}
     for _ in range(3):
         for name, work in WORK.items():
-            found[name].append(share(*work, arguments.seconds))
-    print("| work | beside its cycles | an iteration |\n|---|---|---|")
+            found[name].append(shares(*work, arguments.seconds))
+    print("| work | logs, journals, snapshot, counters | the Trainer | an iteration |\n|---|---|---|---|")
     for name, measured in found.items():
-        print(f"| {name} | {statistics.median(m[0] for m in measured):.1%} | "
-              f"{statistics.median(m[1] for m in measured):.1f} ms |")  # fmt: skip
+        ours, trainer, length = (statistics.median(column) for column in zip(*measured, strict=True))
+        print(f"| {name} | {ours:.1%} | {trainer:.1%} | {length:.1f} ms |")
 
 
 if __name__ == "__main__":

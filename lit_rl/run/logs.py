@@ -17,6 +17,7 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from lit_rl.checkpoint.files import append, named
 from lit_rl.errors import StorageError
@@ -129,8 +130,10 @@ class RunTensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """All of them in one event: an event each would fill the writer's queue and wait for its thread."""
+        values = [Summary.Value(tag=key, simple_value=float(value)) for key, value in metrics.items()]
         with named(self._run_directory):
-            super().log_metrics(metrics, step)
+            self.experiment._get_file_writer().add_summary(Summary(value=values), step)
 
     def save(self) -> None:
         """Flush; hyperparameters stand in config.yaml, not in a file of their own."""

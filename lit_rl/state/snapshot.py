@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class Snapshot:
         self._tensors, self._optimizers, self._parts = tensors, optimizers, parts
         self._sources: list[Tensor] = []
         self._copies: list[Tensor] = []
+        self._kept: list[_Kept] = []
         self._states: dict[str, dict[str, Any]] = {}
         self.rank: dict[str, Any] = {}
         """This rank's own parts."""
@@ -31,32 +33,58 @@ class Snapshot:
     @torch.no_grad()
     def take(self, rank: dict[str, Any]) -> None:
         """Copy the state of this moment; `rank` is that of the rank's own parts."""
-        sources = [*self._tensors, *self._optimizer_tensors()]
-        if len(sources) != len(self._sources):
+        self._kept = [_Kept(optimizer) for optimizer in self._optimizers]
+        sources = [*self._tensors, *(tensor for kept in self._kept for tensor in kept.tensors)]
+        if [source.shape for source in sources] != [copy.shape for copy in self._copies]:
             self._copies = [torch.empty_like(source) for source in sources]
         self._sources = sources
-        for copy, source in zip(self._copies, sources, strict=True):
-            copy.copy_(source)
+        torch._foreach_copy_(self._copies, sources)
         self._states = {name: part.state_dict() for name, part in self._parts.items()}
         self.rank = rank
 
     @torch.no_grad()
     def put_back(self) -> None:
         """Everything as it was when the snapshot was taken, except the rank's own parts."""
-        now = len(self._tensors) + len(self._optimizer_tensors())
-        for source, copy in zip(self._sources, self._copies, strict=True):
-            source.copy_(copy)
-        if now != len(self._sources):  # the first step of an optimizer makes its state
-            for optimizer in self._optimizers:
-                optimizer.state.clear()
+        torch._foreach_copy_(self._sources, self._copies)
+        for kept in self._kept:
+            kept.put_back()
         for name, part in self._parts.items():
             part.load_state_dict(self._states[name])
 
-    def _optimizer_tensors(self) -> list[Tensor]:
-        return [
-            value
-            for optimizer in self._optimizers
-            for state in optimizer.state.values()
-            for value in state.values()
-            if isinstance(value, Tensor)
-        ]
+
+class _Kept:
+    """An optimizer at one moment: settings of its groups, and the state of each parameter.
+
+    Tensors are held as they are, for they are copied elsewhere; any other value is copied here.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._groups = [{key: value for key, value in group.items() if key != "params"} for group in _groups(optimizer)]
+        self._state = {
+            parameter: {
+                key: value if isinstance(value, Tensor) else copy.deepcopy(value) for key, value in state.items()
+            }
+            for parameter, state in optimizer.state.items()
+        }
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Of the state, in its order."""
+        return [value for state in self._state.values() for value in state.values() if isinstance(value, Tensor)]
+
+    def put_back(self) -> None:
+        """The optimizer as it was; the first step of one makes its state, which goes again."""
+        for group, kept in zip(_groups(self._optimizer), self._groups, strict=True):
+            group.update(kept)
+        self._optimizer.state.clear()
+        self._optimizer.state.update(self._state)
+
+
+def _held(value: Any) -> Any:
+    return value if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _groups(optimizer: Optimizer) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = optimizer.param_groups
+    return groups
