@@ -18,14 +18,14 @@ from lit_rl.checkpoint.manifest import (
     read_file,
 )
 from lit_rl.errors import ConfigError, DataError
-from lit_rl.untrusted.tensors import Numbers, load_tensors
+from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 
 
 def loads(data: bytes, path: Path, checksums: bool = False) -> Any:
     """The inverse of `dumps`; runs no code, whatever the bytes are. `checksums`: check those of the zip too."""
     try:
         state = load_tensors(data, path.name, checksums)
-        if isinstance(state, Numbers):
+        if isinstance(state, NumpyValues):
             raise DataError(f"{path.name}: holds NumPy values ({', '.join(state.names)}).")
         return state
     except DataError as error:

@@ -43,7 +43,7 @@ class LevelChange:
 
 
 class Curriculum:
-    """The curriculum of one run; equal on every rank that is told the same outcomes.
+    """The curriculum of one run; equal on every rank that is given the same outcomes.
 
     One iteration is: `level_for` at the start of each episode, then `record` with what finished, and
     `advance`, the only place where the level changes. `record_evaluation` after each evaluation. An episode

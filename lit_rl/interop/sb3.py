@@ -18,7 +18,7 @@ from torch import Tensor
 from lit_rl.errors import DataError
 from lit_rl.interop.text import CLASS_KEYS, SpaceText, class_name, is_known_class, schedule, space
 from lit_rl.untrusted.archive import Archive
-from lit_rl.untrusted.tensors import Numbers, load_tensors
+from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 
 _DATA_LIMIT = 1 << 25
 _SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"})
@@ -75,7 +75,7 @@ def read_agent(path: str | Path) -> Agent:
         for name in archive.names:
             if name.endswith(".pth"):
                 loaded = load_tensors(archive.read(name), f"{path}: member {name!r}")
-                if isinstance(loaded, Numbers):
+                if isinstance(loaded, NumpyValues):
                     not_read[name] = f"holds NumPy numbers ({', '.join(loaded.names)}), which are not loaded"
                 else:
                     tensors[name] = loaded

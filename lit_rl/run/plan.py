@@ -1,12 +1,7 @@
 """The one place that decides what is loaded from where.
 
-| mode | weights, moments | optimizer, schedules, counters, streams, environments | run |
-|---|---|---|---|
-| fresh | new | new | a new directory |
-| resume | from the checkpoint | from the checkpoint | the same directory |
-| warmstart | by `warmstart.load` | new | a new directory, parent recorded |
-
-Everything a user can get wrong is found here, before anything is written.
+What each mode loads is the table in docs/modes.md. Everything a user can get wrong is found here, before anything is
+written.
 """
 
 from __future__ import annotations

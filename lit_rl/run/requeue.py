@@ -1,10 +1,6 @@
 """`requeue: true`: the very same command begins a run, goes on with it, and says when it is done.
 
-| what the command finds | what it does |
-|---|---|
-| no run of its `name`, or one that was killed before its first checkpoint | what `mode` says |
-| its own run, not at its target | resumes it, to the target it was begun with; a warmstart reads no weights again |
-| its own run, at its target | says so, and exits 0 |
+What it does with what it finds is the table in docs/modes.md.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Counters:
 
 
 class EpisodeWindow:
-    """The last 100 finished episodes, for `rollout/ep_rew_mean` and its kin (SB3's `stats_window_size`)."""
+    """The last 100 finished episodes, for `rollout/ep_rew_mean` and related metrics (SB3's `stats_window_size`)."""
 
     def __init__(self, size: int = 100) -> None:
         self._episodes: deque[Episode] = deque(maxlen=size)

@@ -121,7 +121,7 @@ class Evaluation:
         return Evaluation([episode for episode in self.episodes if episode.level == level])
 
     def logged(self, levels: Sequence[Level], each: bool) -> dict[str, float]:
-        """`eval/mean_reward` and its kin over all episodes; with `each`, also level by level."""
+        """`eval/mean_reward` and related metrics over all episodes; with `each`, also level by level."""
         metrics = _logged(self, "eval")
         for i, level in enumerate(levels if each else []):
             metrics |= _logged(self.on_level(i), f"eval/level_{level.name}")

@@ -1,4 +1,4 @@
-"""What happened in one iteration, for logs and callbacks; and the files of the run that are told of it."""
+"""What happened in one iteration, for logs and callbacks; and the files of the run that take it in."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Loop:
         self.iteration = Iteration()
         """The last one, or the one going on."""
         self.journals: list[Journal] = []
-        """Files of the run that are told of every iteration."""
+        """Files of the run that take in every iteration."""
         self.on_boundary: Callable[[], None] | None = None
         """Called at the end of every iteration, before anything of it is logged."""
         self._segment_start: tuple[float, int, float] | None = None

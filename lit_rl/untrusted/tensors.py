@@ -51,7 +51,7 @@ _LEGACY_PICKLES = 5  # magic number, protocol, system info, the object, storage 
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumpyValues:
     """A file that holds NumPy numbers among its tensors (some optimizers do): its names are safe, PyTorch
     refuses it.
     """
@@ -60,7 +60,7 @@ class Numbers:
 
 
 def load_tensors(data: bytes, where: str, checksums: bool = False) -> Any:
-    """The object in `data` on the CPU, or `Numbers` where PyTorch's safe loader would refuse NumPy numbers.
+    """The object in `data` on the CPU, or `NumpyValues` where PyTorch's safe loader would refuse NumPy numbers.
 
     `checksums`: also check those of the zip, where no digest vouches for the bytes.
     Raises `DataError` naming `where` for anything but tensors, plain containers and plain values.
@@ -76,7 +76,7 @@ def load_tensors(data: bytes, where: str, checksums: bool = False) -> Any:
                 inner.read(name)
     numbers = sorted(set().union(*(p.globals for p in pickles)) & _NUMPY_NUMBERS)
     if numbers:
-        return Numbers(tuple(numbers))
+        return NumpyValues(tuple(numbers))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

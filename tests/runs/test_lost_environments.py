@@ -205,7 +205,7 @@ def test_a_checkpoint_from_before_restarts_were_counted_is_read(cli: Cli, monkey
 
 
 @pytest.mark.workers
-def test_a_run_with_rubbish_ends_with_one_line_and_code_1(cli: Cli) -> None:
+def test_a_run_with_invalid_output_ends_with_one_line_and_code_1(cli: Cli) -> None:
     config = cli.config(
         {
             "env": {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.helpers.cli import lit_rl, write_config
 
@@ -71,6 +72,43 @@ CASES = [
         batch_size=16,
     ),
 ]
+
+
+A2C_CASES = [
+    case("cartpole", {"id": "CartPole-v1"}),
+    case(
+        "pendulum-gsde-moments",
+        {"id": "Pendulum-v1", "max_episode_steps": 50, "normalize": {"obs": True, "reward": True}},
+        use_sde=True,
+        n_steps=8,
+    ),
+    case(
+        "dict-moments",
+        {"class_path": f"{ENVS}.NoisyDict", "max_episode_steps": 25, "normalize": {"obs": True}},
+        policy="MultiInputPolicy",
+        policy_kwargs={"optimizer_class": "stable_baselines3.common.sb2_compat.rmsprop_tf_like.RMSpropTFLike"},
+        cycles_per_iteration=6,
+    ),
+    case(
+        "pong-atari",
+        {"id": "ALE/Pong-v5", "atari": True, "n_envs": 2},
+        needs("ale_py", "cv2"),
+        policy="CnnPolicy",
+        cycles_per_iteration=4,
+    ),
+]
+
+
+@pytest.mark.parametrize(("env", "init_args"), A2C_CASES)
+def test_a2c(tmp_path: Path, env: dict[str, Any], init_args: dict[str, Any]) -> None:
+    config = write_config(tmp_path, {"env": {"id": None, **env}, "total_timesteps": 100_000})
+    plain = yaml.safe_load(config.read_text())
+    plain["model"] = {"class_path": "A2C", "init_args": {"learning_rate": "lin_0.001", **init_args}}
+    config.write_text(yaml.safe_dump(plain))
+    done = lit_rl("verify", "--config", config, "--stops", 3, "--iterations", 6, cwd=tmp_path)
+    assert "boundary" not in done.stdout
+    assert done.stdout.count("stopped at timestep") == 3
+    assert done.stdout.splitlines()[-1] == "exact: every part of the state is equal to the bit"
 
 
 @pytest.mark.parametrize(("env", "init_args"), CASES)

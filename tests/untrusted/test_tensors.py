@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_rl.errors import DataError
-from lit_rl.untrusted.tensors import Numbers, load_tensors
+from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 from tests.interop.hostile import Touch, evil_pickle
 
 
@@ -132,7 +132,7 @@ def test_compressed_inner_zip_is_refused() -> None:
 def test_numpy_numbers_are_named_not_loaded() -> None:
     numpy = pytest.importorskip("numpy")
     loaded = load_tensors(saved({"lr": numpy.float64(0.1), "w": torch.ones(2)}), "x")
-    assert isinstance(loaded, Numbers)
+    assert isinstance(loaded, NumpyValues)
     assert any(name.endswith("scalar") for name in loaded.names)
 
 
