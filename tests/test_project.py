@@ -60,3 +60,11 @@ def test_the_reliability_table_names_tests_that_are_there() -> None:
         file = path or file
         text = (ROOT / file).read_text()
         assert f"def {name}(" in text or not name, f"docs/reliability.md names {file}::{name}"
+
+
+def test_help_names_the_algorithms(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_command(["fit", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name in algorithms():
+        assert f"lit_rl.{name}" in text

@@ -11,6 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from lit_rl.algorithms import algorithms
 from lit_rl.callbacks.checkpointing import CheckpointConfig
 from lit_rl.cli.check import LINKED, check_keys, check_options, model_class, read_yaml
 from lit_rl.cli.messages import one_line
@@ -46,6 +47,7 @@ def run_lightning(command: str, rest: list[str]) -> int:
         ConfigError: the configuration is wrong.
     """
     quiet()
+    algorithms()  # the parser knows those that have been imported
     configs = [(path, read_yaml(Path(path))) for path in _values(rest, "--config", "-c")]
     for path, config in configs:
         check_keys(config, path)
