@@ -28,7 +28,7 @@ from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
 from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.ops.tree import tree_map
+from lit_rl.ops.tree import tree_map, write_at
 from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
@@ -149,7 +149,7 @@ class OnPolicy(RLModule):
         final_obs: list[Any] = []
         with self.full_precision():
             for t in range(self.n_steps):
-                _write(storage.obs_np, t, play.policy_obs)
+                write_at(storage.obs_np, t, play.policy_obs)
                 now = tree_map(lambda part, t=t: part[t].to(device), storage.obs)
                 action = sharing.act(self._act, now, noise[t // self._noise_every])
                 actions.append(action)
@@ -267,12 +267,3 @@ class OnPolicy(RLModule):
         if self.counters.bad_updates:
             metrics["train/bad_updates"] = self.counters.bad_updates
         return metrics
-
-
-def _write(batch: Any, t: int, obs: Any) -> None:
-    """Put the observations of step `t` into a rollout's."""
-    if isinstance(batch, dict):
-        for key, part in batch.items():
-            part[t] = obs[key]
-    else:
-        batch[t] = obs

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from lit_rl.data.episode import Episode
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.slot import Slot
-from lit_rl.ops.tree import Obs, tree_map
+from lit_rl.ops.tree import Obs, tree_map, write_at
 
 
 @dataclass
@@ -43,15 +43,6 @@ def _zeros(space: spaces.Space[Any], n: int) -> Obs:
     if isinstance(space, spaces.Dict):
         return {key: _zeros(part, n) for key, part in space.spaces.items()}  # type: ignore[misc]
     return np.zeros((n, *(space.shape or ())), dtype=space.dtype)
-
-
-def write_obs(batch: Obs, i: int, obs: Any) -> None:
-    """Put one environment's observation, which its slot has looked at, into its place in the batch."""
-    if isinstance(batch, dict):
-        for key, part in batch.items():
-            part[i] = obs[key]
-    else:
-        batch[i] = obs
 
 
 def copy_obs(batch: Obs, i: int) -> Any:
@@ -110,7 +101,7 @@ class Block:
             self._has_begun(i, slot, obs)
 
     def _has_begun(self, i: int, slot: Slot, obs: Any) -> None:
-        write_obs(self._arrays.obs, i, obs)
+        write_at(self._arrays.obs, i, obs)
         self._arrays.episode[i] = slot.episode
         slot.take_finished()
 
@@ -142,7 +133,7 @@ class Block:
                 final = copy_obs(batch, i)
                 obs = self._make_anew(i, slot, error, allowed)
                 reward[i], terminated, truncated = 0.0, False, True
-            write_obs(batch, i, obs)
+            write_at(batch, i, obs)
             all_terminated[i] = terminated
             all_truncated[i] = truncated
             if final is not None:
@@ -180,7 +171,7 @@ class Block:
             if self._note is not None:
                 self._note(i)
             obs, exact = slot.restore_plain(state)
-            write_obs(self._arrays.obs, i, obs)
+            write_at(self._arrays.obs, i, obs)
             self._arrays.episode[i] = slot.episode
             if not exact:
                 lost.append(i)

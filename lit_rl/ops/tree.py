@@ -23,3 +23,12 @@ def leaves(tree: Any) -> list[Any]:
     if isinstance(tree, dict):
         return [leaf for key in tree for leaf in leaves(tree[key])]
     return [tree]
+
+
+def write_at(batch: Any, i: int, value: Any) -> None:
+    """Put `value` into place i of a batch, key by key."""
+    if isinstance(batch, dict):
+        for key, part in batch.items():
+            part[i] = value[key]
+    else:
+        batch[i] = value

@@ -28,6 +28,7 @@ from lit_rl.run.plan import Plan, make_plan
 from lit_rl.run.report import banner, summary
 from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue
+from lit_rl.run.weights import check_load
 from lit_rl.state.deal import deal
 from lit_rl.state.parts import capture, restore
 from lit_rl.training.module import RLModule
@@ -275,7 +276,10 @@ def begin(
             made: list[Plan] = []
 
             def make() -> Plan:
-                made.append(make_plan(module, mode, name, root, resume, warmstart or WarmstartConfig(), requeue))
+                start = warmstart or WarmstartConfig()
+                made.append(make_plan(module, mode, name, root, resume, start, requeue))
+                if not made[0].nothing_to_do:
+                    check_load(module, start)  # also where the block is not read: a misspelled part is a mistake
                 return made[0]
 
             plan = ranks.first(make)

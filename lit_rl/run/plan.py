@@ -18,7 +18,7 @@ from lit_rl.run.drift import Change, changes, table
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
-from lit_rl.run.weights import check_load, check_shapes, warmstart, warmstart_from_agent
+from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
 from lit_rl.state.parts import restore, union
 from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
@@ -89,24 +89,9 @@ def make_plan(
         ConfigError: the mode cannot be carried out as asked.
         DataError: a checkpoint is damaged.
     """
-    plan = _make_plan(module, mode, name, root, resume, warmstart_from, requeue)
-    if hasattr(module, "policy"):
-        check_load(module, warmstart_from)  # also where the block is not read: a misspelled part is a mistake
-    return plan
-
-
-def _make_plan(
-    module: RLModule,
-    mode: Mode,
-    name: str,
-    root: Path,
-    resume: ResumeConfig,
-    warmstart_from: WarmstartConfig,
-    requeue: bool,
-) -> Plan:
     if requeue:
         own = look_for_own(mode, name, root, resume)
-        plan = _make_plan(module, own.mode, name, root, own.resume, warmstart_from, False)
+        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from)
         plan.requeued = own
         if own.note is not None:
             plan.notes.insert(0, own.note)
