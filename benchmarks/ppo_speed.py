@@ -102,22 +102,19 @@ def through_the_trainer(env: str, work: dict[str, Any], iterations: int, acceler
 def bare_loop(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
     steps = iterations * work["n_envs"] * work["n_steps"]
     module = make(env, work, steps, accelerator)
-    envs = module.build_envs()
+    module.build_envs()
     module.build_networks()
     module.to("cuda" if accelerator == "cuda" else "cpu")
     made = module.configure_optimizers()
     module.optimizers = lambda use_pl_optimizer=False: made["optimizer"]  # type: ignore[method-assign]
     module.lr_schedulers = lambda: made["lr_scheduler"]  # type: ignore[method-assign]
-    module.backward_function = lambda: torch.Tensor.backward  # type: ignore[method-assign]
-    module._obs = envs.reset()
-    module.normalizer.update_obs(module._obs)
-    module._policy_obs = module.normalizer.normalize_obs(module._obs)
+    module.play.begin()
     ends = []
     for _ in range(iterations):
         module.update(module.collect())
         module.counters.iterations += 1
         ends.append(time.perf_counter())
-    envs.close()
+    module.play.close()
     return speed(work, ends)
 
 
