@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,7 @@ class Checkpointer(Callback):
         run_id: the run's id.
         segment: number of this process lifetime of the run.
         opened: what the run goes on from.
+        parent: name of the checkpoint that this segment goes on from.
     """
 
     def __init__(
@@ -141,14 +143,21 @@ class Checkpointer(Callback):
         run_id: str,
         segment: int,
         opened: Opened | None = None,
+        parent: str | None = None,
     ) -> None:
         self._store = store
         self._config = config
         self._run_id = run_id
-        self._segment = segment
+        self._segment, self._parent = segment, parent
         self._io = PlainCheckpointIO()
         self._io.opened = opened
         self._before = Moment(0, 0.0)
+        self.on_boundary: list[Callable[[Trainer, RLModule], None]] = []
+        """Called at the end of every iteration, after every hook of everybody else and before a save."""
+        self.on_saved: Callable[[], None] | None = None
+        """Called on the first rank once a checkpoint of this segment has been committed."""
+        self.has_saved = False
+        """Whether this segment has committed a checkpoint."""
         self.saved_at: int | None = None
         """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""
 
@@ -163,6 +172,8 @@ class Checkpointer(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RLModule)
+        for look in self.on_boundary:
+            look(trainer, pl_module)
         reason = self._reason(trainer, pl_module)
         if reason is not None:
             self.save(trainer, pl_module, reason)
@@ -207,7 +218,9 @@ class Checkpointer(Callback):
                 with contextlib.suppress(OSError):  # standard output may go to the same disk
                     print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
             self._save(trainer, module, reason)
-        self.saved_at = module.counters.timesteps
+        self.saved_at, self.has_saved = module.counters.timesteps, True
+        if self.on_saved is not None and trainer.is_global_zero:
+            self.on_saved()
 
     def _save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
         counters = module.counters
@@ -260,6 +273,7 @@ class Checkpointer(Callback):
             module.score.value,
             module.score.level,
             reason,
+            self._parent,
         )
         with memory_named(final):
             self._store.accept(commit(staging_path(final), final, fields, self._io.written))

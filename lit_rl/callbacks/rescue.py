@@ -10,7 +10,7 @@ from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, StorageError
 from lit_rl.state.snapshot import Snapshot
-from lit_rl.training.module import RLModule
+from lit_rl.training.module import RLModule, states_of_callbacks
 
 
 class Rescue(Callback):
@@ -27,6 +27,7 @@ class Rescue(Callback):
         self._snapshot: Snapshot | None = None
         self._rank: dict[str, Any] | None = None
         """This rank's state at the end of the iteration that is being logged."""
+        self._callbacks: dict[str, Any] = {}
 
     def take(self, trainer: Trainer, module: RLModule) -> None:
         """Keep the state of this moment, which lies between two iterations."""
@@ -37,19 +38,18 @@ class Rescue(Callback):
             parts |= {f"schedule {i}": each.scheduler for i, each in enumerate(trainer.lr_scheduler_configs)}
             parts["precision"] = trainer.precision_plugin
             self._snapshot = Snapshot(list(module.state_dict().values()), trainer.optimizers, parts)
-        self._snapshot.take(module.rank_now() if self._rank is None else self._rank)
+        rank = module.rank_now() if self._rank is None else {**self._rank, **module.rank_now(but="environments")}
+        self._snapshot.take(rank)
+        self._callbacks = states_of_callbacks(trainer)
         self._rank = None
         module.loop.on_boundary = lambda: self._capture(module)
 
     def _capture(self, module: RLModule) -> None:
-        """Environments may be lost at any moment: if they are by now, it shows before the iteration is logged."""
-        self._rank = module.rank_now()
+        """Environments may be lost at any moment: if they are by now, it shows before the iteration is logged.
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, RLModule)
-        self.take(trainer, pl_module)
+        What callbacks may still change, such as global streams, is taken once more after them.
+        """
+        self._rank = module.rank_now()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         assert isinstance(pl_module, RLModule)
@@ -57,7 +57,7 @@ class Rescue(Callback):
             return
         snapshot, self._snapshot = self._snapshot, None
         snapshot.put_back()
-        pl_module.boundary = snapshot.rank
+        pl_module.boundary, pl_module.boundary_callbacks = snapshot.rank, self._callbacks
         timesteps = pl_module.counters.timesteps
         try:
             self._checkpointer.save(trainer, pl_module, "error")

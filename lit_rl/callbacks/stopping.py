@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 
 from lit_rl.errors import EXIT_INTERRUPTED
 from lit_rl.training.module import RLModule
@@ -68,16 +69,12 @@ class Stopper(Callback):
         return self.cause in {number.name for number in STOP_SIGNALS}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RLModule)
         self._request.install()  # Lightning has put its own handlers in by now
-        self._look(trainer, pl_module)
+        self.look(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._look(trainer, pl_module)
-
-    def _look(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, RLModule)
+    def look(self, trainer: Trainer, module: RLModule) -> None:
+        """Decide whether training ends here. All ranks look together, at the end of an iteration."""
         if module.loop.finished:
             trainer.should_stop = True
             return
@@ -89,3 +86,15 @@ class Stopper(Callback):
         elif self._pause_at is not None and module.counters.timesteps >= self._pause_at:
             self.cause = "pause_at"
             trainer.should_stop = True
+        elif trainer.should_stop:
+            self.cause = _who_stopped(trainer)
+
+
+def _who_stopped(trainer: Trainer) -> str:
+    """Who has set `should_stop`, as far as it can be told."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for timer in (each for each in callbacks if isinstance(each, Timer)):
+        left = timer.time_remaining()
+        if left is not None and left <= 0:
+            return "trainer.max_time"
+    return "a callback (should_stop)"

@@ -17,6 +17,8 @@ from typing import Any
 from lit_rl.errors import DiskFull, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+"""What file systems without symbolic links say."""
 
 
 @contextlib.contextmanager
@@ -111,11 +113,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Make `link` a relative symbolic link to `target`, replacing what it was."""
+    """Make `link` a relative symbolic link to `target`, replacing what it was.
+
+    Nothing is found by it: where the file system has no links, or a directory stands in its place, there is none.
+    """
     staged = link.with_name(f".{link.name}.staged")
     with named(link):
-        if link.is_symlink() and os.readlink(link) == target:
+        if (link.is_symlink() and os.readlink(link) == target) or (link.is_dir() and not link.is_symlink()):
             return
         staged.unlink(missing_ok=True)
-        os.symlink(target, staged)
+        try:
+            os.symlink(target, staged)
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return
+            raise
         os.replace(staged, link)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -60,6 +61,8 @@ class Manifest:
         files: every other file of the directory.
         score_level: the curriculum's level that the score belongs to; a later level's is always better.
         reason: why it was saved, one of `REASONS`; empty where it was not said.
+        parent: name of the checkpoint that its segment went on from; `None` for a run's first segment, and where it was
+            not written down.
     """
 
     format: int
@@ -74,11 +77,26 @@ class Manifest:
     files: dict[str, FileEntry]
     score_level: int = 0
     reason: str = ""
+    parent: str | None = None
 
     @property
     def order(self) -> tuple[int, int]:
         """Later checkpoints of a run have a greater one."""
         return (self.segment, self.timesteps)
+
+
+_NAME = re.compile(r"t(\d{10,})-s(\d{3,})")
+
+
+def name_of(timesteps: int, segment: int) -> str:
+    """What a checkpoint's directory is called. Later segments never meet an earlier one's."""
+    return f"t{timesteps:010d}-s{segment:03d}"
+
+
+def place_of(name: str) -> tuple[int, int] | None:
+    """Segment and timesteps that a directory's name says; `None` if it says none."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (int(match[2]), int(match[1]))
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,11 @@ class Checkpoint:
     path: Path
     manifest: Manifest
     digest: str
+
+    @property
+    def name(self) -> str:
+        """By which others refer to it, whatever its directory is called now."""
+        return name_of(self.manifest.timesteps, self.manifest.segment)
 
     @property
     def lightning_file(self) -> Path:
@@ -119,6 +142,7 @@ def manifest_fields(
     score: float | None,
     score_level: int = 0,
     reason: str = "",
+    parent: str | None = None,
 ) -> dict[str, Any]:
     """A new manifest without its files."""
     return {
@@ -131,6 +155,7 @@ def manifest_fields(
         "score": score,
         "score_level": score_level,
         "reason": reason,
+        "parent": parent,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": library_versions(),
     }
@@ -181,6 +206,8 @@ def _check_values(manifest: Manifest) -> None:
         raise ValueError("a count in it is not a whole number")
     if not (manifest.score is None or type(manifest.score) in (int, float)):
         raise ValueError("its score is not a number")
+    if not isinstance(manifest.parent, str | None):
+        raise ValueError("its parent is not a name")
     if not 1 <= manifest.world_size < len(manifest.files):
         raise ValueError(f"it lists {len(manifest.files)} files for {manifest.world_size} ranks")
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from lit_rl.checkpoint.commit import STAGING_PREFIX, remove, staging_path
 from lit_rl.checkpoint.files import make_directory, named, point_link
-from lit_rl.checkpoint.manifest import Checkpoint, NewerFormat, read_checkpoint
+from lit_rl.checkpoint.history import belonging
+from lit_rl.checkpoint.manifest import Checkpoint, NewerFormat, name_of, read_checkpoint
 from lit_rl.checkpoint.reader import Opened, read_back, verify
 from lit_rl.errors import DataError, StorageError
+
+_LINKS = ("last", "best")
 
 
 @dataclass
@@ -21,12 +24,15 @@ class Inventory:
     """What lies in a run's checkpoint directory.
 
     Args:
-        checkpoints: with a readable manifest, newest first. Their files have not been looked at yet.
+        checkpoints: of the run's present history, with a readable manifest, newest first. Their files have not been
+            looked at yet.
+        left_behind: those of histories that the run has gone back from.
         rejected: what looks like a checkpoint and is none, with the reason.
         newer: what a later version of lit_rl wrote, with that version.
     """
 
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    left_behind: list[Path] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
     newer: list[str] = field(default_factory=list)
 
@@ -63,19 +69,42 @@ class CheckpointStore:
 
     def inventory(self, known: Checkpoint | None = None) -> Inventory:
         """Everything there, ordered by what the manifests say; that of `known` has been read and is not read again."""
-        found = Inventory()
+        found, unreadable, readable = Inventory(), [], []
         for path in self.places():
             if known is not None and known.path == path:
-                found.checkpoints.append(known)
+                readable.append(known)
                 continue
             try:
-                found.checkpoints.append(read_checkpoint(path))
+                checkpoint = read_checkpoint(path)
+                if path.name not in _LINKS or not self._twin(checkpoint).exists():
+                    readable.append(checkpoint)
             except NewerFormat as error:
                 found.newer.append(str(error))
             except DataError as error:
-                found.rejected.append(str(error))
-        found.checkpoints.sort(key=lambda c: c.manifest.order, reverse=True)
+                if path.name not in _LINKS:
+                    found.rejected.append(str(error))
+                    unreadable.append(path)
+        found.checkpoints, found.left_behind = belonging(readable, unreadable)
         return found
+
+    def _twin(self, checkpoint: Checkpoint) -> Path:
+        """Where a checkpoint belongs; another place is that of a copy."""
+        return self.place(checkpoint.manifest.timesteps, checkpoint.manifest.segment)
+
+    def _replace_copied_links(self, known: Checkpoint | None) -> None:
+        """A run that was copied by a tool that follows links has whole checkpoints in their places."""
+        for path in (self.directory / name for name in _LINKS):
+            if path.is_symlink() or not path.is_dir() or (known is not None and known.path == path):
+                continue
+            try:
+                twin = self._twin(read_checkpoint(path))
+            except DataError:
+                twin = path.with_name(f"{path.name}.set-aside")
+            if twin.exists():
+                remove([path])
+            else:
+                with named(path):
+                    path.rename(twin)
 
     def newest_good(self, strict: bool = False, inventory: Inventory | None = None) -> tuple[Opened | None, list[str]]:
         """The newest checkpoint whose every file is right, opened, and why newer ones were passed over.
@@ -103,8 +132,8 @@ class CheckpointStore:
         return None, complaints
 
     def place(self, timesteps: int, segment: int) -> Path:
-        """Where the checkpoint of this moment belongs. Later segments never meet an earlier one's."""
-        return self.directory / f"t{timesteps:010d}-s{segment:03d}"
+        """Where the checkpoint of this moment belongs."""
+        return self.directory / name_of(timesteps, segment)
 
     def stage(self, timesteps: int, segment: int) -> Path:
         """An empty staging directory for the checkpoint of this moment.
@@ -157,14 +186,15 @@ class CheckpointStore:
     def tidy(self, known: Checkpoint | None = None) -> list[str]:
         """Put right what a killed save left behind: debris, of which the names are returned, and links."""
         debris = self.clear_debris()
+        self._replace_copied_links(known)
         self._link(self.inventory(known))
         return debris
 
     def _link(self, inventory: Inventory) -> None:
         if inventory.checkpoints:
             newest, best = inventory.checkpoints[0], inventory.best() or inventory.checkpoints[0]
-            point_link(self.directory / "last", newest.path.name)
-            point_link(self.directory / "best", best.path.name)
+            for name, target in zip(_LINKS, (newest, best), strict=True):
+                point_link(self.directory / name, target.path.name)
 
     def make_room(self) -> list[str]:
         """On a full disk: delete what retention will let go after the next save; returns the names.
@@ -177,6 +207,7 @@ class CheckpointStore:
     def _prune(self, inventory: Inventory, newest: int, besides: Checkpoint | None = None) -> list[str]:
         keep = self._kept(inventory, newest) | ({besides.path} if besides else set())
         gone = [checkpoint.path for checkpoint in inventory.checkpoints if checkpoint.path not in keep]
+        gone += inventory.left_behind
         remove(gone)
         return [path.name for path in gone]
 

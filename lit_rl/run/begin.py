@@ -19,8 +19,10 @@ from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
+from lit_rl.run.aside import Aside, cut, settle
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory, tidy
+from lit_rl.run.fork import copy_to_fork
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
@@ -86,18 +88,15 @@ class Run:
         if debris:
             plan.notes.append(f"removed what a killed save left behind: {', '.join(debris)}")
         self._stopper = Stopper(self.request, pause_at)
-        segment = len(self.lineage.segments)
-        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, plan.checkpoint)
+        segment, parent = self.lineage.segments[-1].number, self.lineage.segments[-1].checkpoint
+        self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, plan.checkpoint, parent)
+        self._checkpointer.on_saved = self._aside.drop if self.ranks.is_first else None
         if plan.checkpoint is not None:
             self._checkpointer.saved_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
-        self.callbacks: list[Callback] = [
-            _Opening(self),
-            self._rescue,
-            self._stopper,
-            self._checkpointer,
-            Progress(),
-        ]
+        self._checkpointer.on_boundary = [self._stopper.look, self._rescue.take]
+        self.at_boundary: list[Callback] = [self._stopper, self._checkpointer, Progress()]
+        self.callbacks: list[Callback] = [_Opening(self), self._rescue, *self.at_boundary]
         self.module.loop.journals = [
             MonitorCsv(self.directory, self.module.env_config.name),
             EvaluationsNpz(self.directory),
@@ -111,21 +110,33 @@ class Run:
         plan = self.plan
         if plan.requeued is not None:
             stack.callback(claim_name(root, name, plan.requeued.newest).release)
-        directory = plan.directory if plan.directory is not None else new_directory(root, name)
+        in_place = plan.directory is not None and not plan.fork
+        directory = plan.directory if plan.directory is not None and in_place else new_directory(root, name)
         stack.callback(RunLock(directory).release)
-        if plan.mode == "resume":
+        if in_place:
+            settle(directory)
             lineage = Lineage.read(directory)
+            self._aside = Aside(directory, lineage.next_segment)
+            if not lineage.ended_at(plan.timesteps):
+                self._aside.put()
         else:
-            lineage = Lineage.new(name, plan.mode, plan.parents)
+            lineage = Lineage.new(name, "fork" if plan.fork else plan.mode, plan.parents)
+            self._aside = Aside(directory, lineage.next_segment)
+        if plan.fork:
+            copy_to_fork(plan, directory)
         lineage.begin_segment(
             plan.mode,
             plan.timesteps,
             plan.target,
-            plan.checkpoint.path.name if plan.checkpoint else None,
+            plan.checkpoint.name if plan.checkpoint else None,
             [str(change) for change in plan.changed],
             None if plan.requeued is None else plan.requeued.order,
+            schedule=plan.schedule if plan.moved else None,
+            additional=plan.additional,
+            counted_from=plan.counted_from,
         )
         lineage.write(directory)
+        self._config_before = (directory / CONFIG).read_bytes() if in_place and (directory / CONFIG).is_file() else None
         if config_text is not None:
             replace_durably(directory / CONFIG, config_text.encode())
         return directory, lineage
@@ -138,12 +149,14 @@ class Run:
     @property
     def exit_code(self) -> int:
         """What a process that carried this run exits with: 0 when it is finished, 75 when it can be resumed."""
-        return EXIT_OK if self._stopper.cause is None else EXIT_STOPPED
+        return EXIT_OK if self.module.loop.finished else EXIT_STOPPED
 
     @property
     def _cause(self) -> str:
-        """Why training ended, as the lineage says it."""
-        return self._stopper.cause or ("stop_on_reward" if self.module.loop.stop_on_reward_reached else "finished")
+        """Why training ended, as the lineage says it. Finished is what has reached its target, and nothing else."""
+        if self.module.loop.finished:
+            return "stop_on_reward" if self.module.loop.stop_on_reward_reached else "finished"
+        return self._stopper.cause or "the Trainer"
 
     def __enter__(self) -> Run:
         return self
@@ -157,8 +170,7 @@ class Run:
             self.module.teardown("fit")
         try:
             if self.ranks.is_first:
-                self.lineage.end_segment(self.module.counters.timesteps, cause)
-                self.lineage.write(self.directory)
+                self._write_end(cause, mistaken=isinstance(error, ConfigError))
         except StorageError:
             if error is None:
                 raise  # else the first error is the one to show
@@ -172,6 +184,18 @@ class Run:
         else:
             self.ranks.explain(error)
 
+    def _write_end(self, cause: str, mistaken: bool) -> None:
+        """Close the segment. One that has saved nothing leaves the run as it was; one that was a mistake never was."""
+        if not self._checkpointer.has_saved:
+            self._aside.put_back()
+            if mistaken and self._config_before is not None:
+                self.lineage.segments.pop()
+                self.lineage.write(self.directory)
+                replace_durably(self.directory / CONFIG, self._config_before)
+                return
+        self.lineage.end_segment(self.module.counters.timesteps, cause)
+        self.lineage.write(self.directory)
+
     def summary(self) -> str:
         """What happened at the end, in two lines."""
         return summary(self.module, self._cause, self.directory)
@@ -183,6 +207,21 @@ class _Opening(Callback):
     def __init__(self, run: Run) -> None:
         self._run = run
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the run's own callbacks look at an iteration after those of the user: what they do there belongs to it.
+
+        Raises:
+            ConfigError: the module has a hook of its own that would come later still.
+        """
+        if type(pl_module).on_train_batch_end is not LightningModule.on_train_batch_end:
+            raise ConfigError(
+                f"{type(pl_module).__name__} defines on_train_batch_end, which Lightning calls after the state has "
+                "been saved; do it at the end of update(), or in a callback."
+            )
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        last = self._run.at_boundary
+        trainer.callbacks = [*(each for each in callbacks if each not in last), *last]  # type: ignore[attr-defined]
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         run, plan = self._run, self._run.plan
         if plan.checkpoint is None:
@@ -191,13 +230,13 @@ class _Opening(Callback):
         plan.checkpoint.release()  # the other ranks have read theirs themselves
         if plan.moved:
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
+        if not run.ranks.is_first:
+            return
         marks = run.module.log_book.marks
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCsv | RunTensorBoard) and type(logger).__name__ in marks:
-                logger.cut_to(marks[type(logger).__name__])
-        for journal in run.module.loop.journals:
-            if type(journal).__name__ in marks:
-                journal.cut_to(marks[type(journal).__name__])
+        logs = [each for each in trainer.loggers if isinstance(each, MetricsCsv | RunTensorBoard)]
+        for log in [*logs, *run.module.loop.journals]:
+            if type(log).__name__ in marks:
+                plan.notes += cut(log, marks[type(log).__name__])
 
     def _rank_state(self, checkpoint: Opened) -> dict[str, Any]:
         """This rank's part of a checkpoint, whatever number of ranks wrote it."""
@@ -288,7 +327,7 @@ def begin(
                 if ranks.is_first:
                     assert plan.directory is not None
                     tidy(plan.directory)
-                    print(f"run: {plan.directory}\n{plan.why_nothing()}")
+                    print("\n".join([f"run: {plan.directory}", *plan.notes, plan.why_nothing()]))
                 ranks.close()
                 return None
             _same_everywhere(module)

@@ -17,12 +17,15 @@ class ResumeConfig:
     Args:
         checkpoint: `last` or `best` of the newest run of this `name`, or a checkpoint or run directory.
         total_timesteps: a new target, counted from the run's start.
-        additional_timesteps: a new target, counted from the checkpoint.
+        additional_timesteps: a new target, counted from where the run stood when it was first given: the same amount
+            once more, as after a kill, is the same target.
         schedule: what schedules do when the target moves: `keep` their old horizon, `stretch` over the new target,
             `hold` their present value.
         on_config_change: what to do when a setting differs that changes what is learned.
         require: `exact` refuses to go on if an episode in flight cannot be brought back.
         strict: refuse a damaged newest checkpoint instead of going back to an older one.
+        fork: begin a new run in a directory of its own that goes on exactly from the checkpoint, and leave the run it
+            belongs to as it is.
     """
 
     checkpoint: str = "last"
@@ -32,6 +35,7 @@ class ResumeConfig:
     on_config_change: Literal["error", "warn", "accept"] = "error"
     require: Literal["boundary", "exact"] = "boundary"
     strict: bool = False
+    fork: bool = False
 
     def __post_init__(self) -> None:
         if self.total_timesteps is not None and self.additional_timesteps is not None:

@@ -55,16 +55,26 @@ class MonitorCsv:
         """Length in bytes, and the time of the last iteration."""
         return {"bytes": self._file.stat().st_size if self._file.exists() else 0, "seconds": self.seconds}
 
-    @rank_zero_only
-    def cut_to(self, position: dict[str, Any]) -> None:
-        """Drop what came after `position`."""
+    def cut_to(self, position: dict[str, Any]) -> str | None:
+        """Drop what came after `position`. Returns what is missing, if something is."""
         self.seconds = position["seconds"]
+        missing = f"monitor.csv: some of its {position['bytes']} bytes are gone" if position["bytes"] else None
         if not self._file.exists():
-            return
-        if position["bytes"] == 0:
+            return missing
+        kept = self._file.read_bytes()[: position["bytes"]]
+        kept.decode()  # a file that somebody has damaged is none to go on with
+        whole = kept.rfind(b"\n") + 1
+        if whole == 0:
             self._file.unlink()
         else:
-            os.truncate(self._file, min(position["bytes"], self._file.stat().st_size))
+            os.truncate(self._file, whole)
+        return missing if whole < position["bytes"] else None
+
+    def files(self) -> list[Path]:
+        return [self._file]
+
+    def begin_anew(self) -> None:
+        """There is no file any more."""
 
 
 class EvaluationsNpz:
@@ -109,18 +119,25 @@ class EvaluationsNpz:
         """Evaluations written so far."""
         return {"evaluations": self._count}
 
-    @rank_zero_only
-    def cut_to(self, position: dict[str, Any]) -> None:
-        """Keep the first evaluations only."""
-        self._rows = {}
+    def cut_to(self, position: dict[str, Any]) -> str | None:
+        """Keep the first evaluations only. Returns what is missing, if something is."""
+        self._rows, due = {}, position["evaluations"]
         if not self._file.exists():
-            return
-        if position["evaluations"] == 0:
+            return f"evaluations.npz: {due} evaluations are gone" if due else None
+        if due == 0:
             self._file.unlink()
-            return
+            return None
         with np.load(self._file, allow_pickle=False) as stored:
-            self._rows = {key: list(stored[key][: position["evaluations"]]) for key in stored.files}
+            self._rows = {key: list(stored[key][:due]) for key in stored.files}
         self._save()
+        return f"evaluations.npz: {due - self._count} of {due} evaluations are gone" if self._count < due else None
+
+    def files(self) -> list[Path]:
+        return [self._file]
+
+    def begin_anew(self) -> None:
+        """There is no file any more."""
+        self._rows = {}
 
     def _save(self) -> None:
         staged = self._file.with_name(".evaluations.npz")

@@ -40,6 +40,8 @@ class Segment:
         to_timesteps: the run's timestep at its end.
         cause: why it ended: `finished`, `stop_on_reward`, `pause_at`, a signal's name, `error: ...`, or `killed`.
         requeue: what a command with `requeue: true` asked for, so that its next start knows its own run.
+        schedule: what schedules do from here on, where the target moved; it holds also if the segment saved nothing.
+        additional: the `resume.additional_timesteps` it was given, and `counted_from` which timestep.
     """
 
     number: int
@@ -56,6 +58,9 @@ class Segment:
     to_timesteps: int | None = None
     cause: str | None = None
     requeue: str | None = None
+    schedule: str | None = None
+    additional: int | None = None
+    counted_from: int | None = None
 
 
 @dataclass
@@ -65,8 +70,8 @@ class Lineage:
     Args:
         run_id: names the run for good, wherever its directory goes.
         name: the run's name.
-        mode: how the run began: `fresh` or `warmstart`.
-        parents: what a warmstart read: path, digest, run id and timesteps where known.
+        mode: how the run began: `fresh`, `warmstart` or `fork`.
+        parents: what a warmstart read or a fork goes on from: path, digest, run id and timesteps where known.
         segments: in order.
     """
 
@@ -101,6 +106,19 @@ class Lineage:
         """Put the history into the run directory."""
         write_json(directory / LINEAGE, asdict(self))
 
+    @property
+    def next_segment(self) -> int:
+        """Number of the segment that comes next. A fork counts on from the segment that wrote its checkpoint."""
+        before = [segment.number for segment in self.segments[-1:]]
+        if self.mode == "fork":
+            before += [int(parent["segment"]) for parent in self.parents]
+        return max(before, default=0) + 1
+
+    def ended_at(self, timesteps: int) -> bool:
+        """Whether the last segment ended by itself at this timestep, so that nothing came after it."""
+        last = self.segments[-1] if self.segments else None
+        return last is not None and last.end is not None and last.to_timesteps == timesteps
+
     def begin_segment(
         self,
         mode: str,
@@ -109,12 +127,13 @@ class Lineage:
         checkpoint: str | None,
         config_changes: list[str],
         requeue: str | None = None,
+        **asked: Any,
     ) -> Segment:
-        """Add a segment; one before it that has no end was killed."""
+        """Add a segment; one before it that has no end was killed. `asked`: further fields of it."""
         for segment in self.segments:
             segment.cause = segment.cause or "killed"
         segment = Segment(
-            number=len(self.segments) + 1,
+            number=self.next_segment,
             mode=mode,
             start=_now(),
             from_timesteps=from_timesteps,
@@ -125,6 +144,7 @@ class Lineage:
             versions=library_versions(),
             config_changes=config_changes,
             requeue=requeue,
+            **asked,
         )
         self.segments.append(segment)
         return segment

@@ -88,15 +88,24 @@ class MetricsCsv(Logger):
         """Lines and columns written so far."""
         return {"rows": self._rows, "columns": list(self._columns)}
 
-    @rank_zero_only
-    def cut_to(self, position: dict[str, Any]) -> None:
-        """Keep the lines and columns of `position` only."""
+    def cut_to(self, position: dict[str, Any]) -> str | None:
+        """Keep the lines and columns of `position` only. Returns what is missing, if something is."""
         self._columns = list(position["columns"])
-        self._rows = position["rows"]
+        kept = self._read()[: position["rows"]]
+        self._rows = len(kept)
         if self._columns:
-            self._rewrite(self._read()[: self._rows])
+            self._rewrite(kept)
         else:
             self._file.unlink(missing_ok=True)
+        gone = position["rows"] - len(kept)
+        return f"metrics.csv: {gone} of {position['rows']} lines are gone" if gone else None
+
+    def files(self) -> list[Path]:
+        return [self._file]
+
+    def begin_anew(self) -> None:
+        """There is no file any more."""
+        self._columns, self._rows = [], 0
 
     def finalize(self, status: str) -> None:
         with _first_error_only(status):
@@ -149,18 +158,26 @@ class RunTensorBoard(TensorBoardLogger):
                 self.experiment.flush()
                 self.experiment.close()
 
-    def _event_files(self) -> list[Path]:
+    def files(self) -> list[Path]:
         return sorted(self._run_directory.glob("events.out.tfevents.*"))
+
+    def begin_anew(self) -> None:
+        """There are no files any more."""
 
     def position(self) -> dict[str, Any]:
         """Length of every event file, in bytes."""
-        return {file.name: file.stat().st_size for file in self._event_files()}
+        return {file.name: file.stat().st_size for file in self.files()}
 
-    @rank_zero_only
-    def cut_to(self, position: dict[str, Any]) -> None:
-        """Cut event files to the lengths of `position`, and delete those begun since."""
-        for file in self._event_files():
+    def cut_to(self, position: dict[str, Any]) -> str | None:
+        """Cut event files to the lengths of `position`, and delete those begun since. Returns what is missing."""
+        for file in self.files():
             if file.name in position:
                 os.truncate(file, min(position[file.name], file.stat().st_size))
             else:
                 file.unlink()
+        shorter = [name for name, size in position.items() if _size(self._run_directory / name) < size]
+        return f"TensorBoard's events are not complete: {', '.join(shorter)}" if shorter else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import Opened
+from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
@@ -25,6 +27,8 @@ from lit_rl.state.space import space_from_plain
 from lit_rl.training.module import RLModule
 from lit_rl.training.settings import default_settings
 
+Schedules = Literal["keep", "stretch", "hold"]
+
 
 @dataclass
 class Plan:
@@ -37,6 +41,8 @@ class Plan:
         checkpoint: what a resumed run goes on from.
         timesteps: where it stands.
         schedule: what schedules do if the target has moved.
+        additional: the amount of timesteps asked for, and `counted_from` where.
+        fork: whether a new run begins from the checkpoint, in place of the run it belongs to.
         moved: whether it has.
         parents: what a warmstart has read.
         changed: settings that differ from the run's.
@@ -50,8 +56,11 @@ class Plan:
     directory: Path | None = None
     checkpoint: Opened | None = None
     timesteps: int = 0
-    schedule: Literal["keep", "stretch", "hold"] = "keep"
+    schedule: Schedules = "keep"
     moved: bool = False
+    additional: int | None = None
+    counted_from: int | None = None
+    fork: bool = False
     parents: list[dict[str, Any]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -140,30 +149,18 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
         )
     ours = _check_algorithm(module, source)
     directory = checkpoint.path.parent.parent
-    Lineage.read(directory)
+    lineage = Lineage.read(directory)
     timesteps, clock = checkpoint.manifest.timesteps, ours["run"]["clock"]
     found = changes(source.lightning["hyper_parameters"], module.settings(), default_settings(type(module)))
-    target = clock["target"]
-    if any(change.key == "total_timesteps" for change in found):
-        target = module.clock.target
-    if config.total_timesteps is not None:
-        target = config.total_timesteps
-    elif config.additional_timesteps is not None:
-        target = timesteps + config.additional_timesteps
-    plan = Plan(
-        "resume",
-        target,
-        directory,
-        checkpoint,
-        timesteps,
-        config.schedule,
-        target != clock["target"],
-        notes=source.complaints,
-    )
+    plan = Plan("resume", clock["target"], directory, checkpoint, timesteps, config.schedule, fork=config.fork)
+    asked = _set_target(plan, module, lineage, config, any(change.key == "total_timesteps" for change in found))
+    plan.moved = plan.target != clock["target"]
+    if config.fork:
+        plan.parents = [{**parent_of(checkpoint), "segment": checkpoint.manifest.segment}]
+    plan.notes = [*(f"WARNING: {said}" for said in source.complaints), *_going_back(checkpoint, config)]
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()
     restore({"evaluation": evaluated}, ours["run"])
-    asked = config.total_timesteps is not None or config.additional_timesteps is not None
     if not asked and evaluated.timesteps == timesteps and module.score.ends_the_run(evaluated):
         plan.reached = evaluated.reward
     if plan.nothing_to_do:
@@ -173,6 +170,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
     _check_drift(module, plan, config)
+    restore({"curriculum": module.curriculum}, ours["run"])  # a level that is gone is told before anything is written
     assert module.play.envs is not None
     if config.require == "exact" and module.play.envs.grade != "exact":
         raise ConfigError(
@@ -180,6 +178,46 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
             "env.fresh_instance: true."
         )
     return plan
+
+
+def _set_target(plan: Plan, module: RLModule, lineage: Lineage, config: ResumeConfig, in_config: bool) -> bool:
+    """Where a resumed run goes to. Returns whether the `resume` block says so, now or when the run was last resumed.
+
+    A target that was given holds from the moment its segment began: also if that segment saved nothing.
+    """
+    last = lineage.segments[-1] if lineage.segments else None
+    assert plan.checkpoint is not None
+    if config.total_timesteps is not None:
+        plan.target = config.total_timesteps
+        return True
+    if config.additional_timesteps is not None:
+        plan.additional, plan.counted_from = config.additional_timesteps, plan.timesteps
+        if last is not None and last.additional == plan.additional and not config.fork:
+            since = last.counted_from
+            plan.counted_from = since if since is not None and since <= plan.timesteps else plan.timesteps
+        plan.target = plan.counted_from + plan.additional
+        return True
+    unsaved = last is not None and last.number > plan.checkpoint.manifest.segment
+    if in_config:
+        plan.target = module.clock.target
+    elif last is not None and unsaved and last.checkpoint == plan.checkpoint.name and not config.fork:
+        plan.target, plan.additional, plan.counted_from = last.target, last.additional, last.counted_from
+        if last.schedule is not None and config.schedule == "keep":
+            plan.schedule = cast(Schedules, last.schedule)
+        return last.schedule is not None
+    return False
+
+
+def _going_back(checkpoint: Opened, config: ResumeConfig) -> list[str]:
+    """What is said where a run does not go on from its newest checkpoint."""
+    inventory = CheckpointStore(checkpoint.path.parent).inventory(checkpoint)
+    newest = inventory.checkpoints[0] if inventory.checkpoints else None
+    if newest is None or config.fork or newest.manifest.order <= checkpoint.manifest.order:
+        return []
+    return [
+        f"goes back from timestep {newest.manifest.timesteps:,} ({newest.path.name}): what came after "
+        f"{checkpoint.manifest.timesteps:,} is kept until the first save and then deleted; resume.fork: true keeps it"
+    ]
 
 
 def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
@@ -213,13 +251,15 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
     report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
     parent = {"path": str(source.path)}
     if source.checkpoint is not None:
-        manifest = source.checkpoint.manifest
-        parent |= {
-            "digest": source.checkpoint.digest,
-            "run_id": manifest.run_id,
-            "timesteps": manifest.timesteps,
-        }
+        parent = parent_of(source.checkpoint)
     return Plan("warmstart", module.clock.target, parents=[parent], notes=[*source.complaints, *report.lines])
+
+
+def parent_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the lineage of a new run says of the checkpoint it begins from."""
+    manifest = checkpoint.manifest
+    said = {"path": str(checkpoint.path), "digest": checkpoint.digest, "run_id": manifest.run_id}
+    return {**said, "timesteps": manifest.timesteps}
 
 
 def _warmstart_level(module: RLModule, source: Source, config: WarmstartConfig) -> None:

@@ -41,9 +41,10 @@ def look_for_own(mode: Mode, name: str, root: Path, resume: ResumeConfig) -> Req
     Raises:
         ConfigError: it is being trained by another process.
     """
-    order = json.dumps([mode, resume.checkpoint, resume.total_timesteps, resume.additional_timesteps])
+    asked = [mode, resume.checkpoint, resume.total_timesteps, resume.additional_timesteps]
+    order = json.dumps(asked + ["fork"] * resume.fork)
     newest = next(iter(versions_of(root, name)), None)
-    own = newest if mode != "resume" else run_of(resume.checkpoint, root, name)
+    own = newest if mode != "resume" or resume.fork else run_of(resume.checkpoint, root, name)
     begin = Requeued(mode, resume, order, newest)
     if own is None:
         return begin
@@ -57,7 +58,7 @@ def look_for_own(mode: Mode, name: str, root: Path, resume: ResumeConfig) -> Req
     if not has_checkpoint(own):
         return replace(begin, note=f"{own} ended before its first checkpoint; begun again")
     target = lineage.segments[-1].target if mode == "resume" else None  # not twice additional_timesteps
-    going_on = replace(resume, checkpoint=str(own), total_timesteps=target, additional_timesteps=None)
+    going_on = replace(resume, checkpoint=str(own), total_timesteps=target, additional_timesteps=None, fork=False)
     return Requeued("resume", going_on, order, newest, note=f"requeue: goes on with {own}")
 
 

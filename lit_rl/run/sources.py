@@ -76,6 +76,8 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     if not path.exists():
         raise ConfigError(f"{key}: '{wanted}' is not there.{_nearest(root, wanted)}")
     path = path.resolve()
+    if path.name in ("last", "best") and path.parent.name == CHECKPOINTS:  # a copy in the place of the link
+        return _from_run(path.parent.parent, path.name, strict)
     if path.is_file():
         if path.suffix == ".zip":
             return Source(path, {}, None, read_agent(path))

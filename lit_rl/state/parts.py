@@ -114,6 +114,9 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
     parts["lr_schedule"] = lightning.get("lr_schedulers", [])
     if "MixedPrecision" in lightning:
         parts["precision"] = lightning["MixedPrecision"]
+    callbacks = lightning.get("callbacks", {})  # a ModelCheckpoint's is where its files lie
+    if callbacks := {key: state for key, state in callbacks.items() if not key.startswith("ModelCheckpoint")}:
+        parts["callbacks"] = callbacks
     parts |= {name: part for name, part in lightning["lit_rl"]["run"].items() if name != "logs"}
     for rank, state in enumerate(ranks):
         parts |= {name if len(ranks) == 1 else f"{name}[rank {rank}]": part for name, part in state.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from lit_rl.curriculum import LevelChange
@@ -46,5 +47,11 @@ class Journal(Protocol):
     def position(self) -> dict[str, Any]:
         """Where it stands, kept in the checkpoint."""
 
-    def cut_to(self, position: dict[str, Any]) -> None:
-        """Go back there."""
+    def cut_to(self, position: dict[str, Any]) -> str | None:
+        """Go back there. Returns what is missing, if something is."""
+
+    def files(self) -> list[Path]:
+        """Those it writes, that are there."""
+
+    def begin_anew(self) -> None:
+        """Its files cannot be gone on with and have been moved away."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
 
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE
 from lit_rl.checkpoint.reader import local_path, read_lightning
@@ -33,6 +36,15 @@ from lit_rl.training.settings import refuse_foreign_classes, to_plain_settings
 from lit_rl.training.trainer import check_trainer
 
 STATE_FORMAT = 1
+
+
+def states_of_callbacks(trainer: Trainer) -> dict[str, Any]:
+    """Copies of the states of the Trainer's callbacks, by their keys.
+
+    That of a `Timer` is left out: a limit of time, such as `trainer.max_time`, is one of each segment.
+    """
+    states = {each.state_key: each.state_dict() for each in trainer.callbacks if not isinstance(each, Timer)}  # type: ignore[attr-defined]
+    return {key: copy.deepcopy(state) for key, state in states.items() if state}
 
 
 class RLModule(Algorithm):
@@ -95,6 +107,8 @@ class RLModule(Algorithm):
         """Result of the last `test` or `validate`."""
         self.boundary: dict[str, Any] | None = None
         """This rank's state at the last iteration boundary, once an error has left the environments in the middle."""
+        self.boundary_callbacks: dict[str, Any] | None = None
+        """The callbacks' states then."""
         self._resumed_rank: dict[str, Any] | None = None
         self._watch = Watch(self)
 
@@ -176,6 +190,9 @@ class RLModule(Algorithm):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._watch.look()
+        if "callbacks" in checkpoint:  # not where weights alone are saved
+            now = self.boundary_callbacks
+            checkpoint["callbacks"] = states_of_callbacks(self.trainer) if now is None else now
         checkpoint["lit_rl"] = {
             "format": STATE_FORMAT,
             "algorithm": type(self).__name__,
@@ -257,9 +274,10 @@ class RLModule(Algorithm):
         """Parts of this rank alone, in the order in which they have to be loaded."""
         return parts_of(self, "rank")
 
-    def rank_now(self) -> dict[str, Any]:
-        """State of this rank at this moment, which lies between two iterations."""
-        return {name: {} if part is None else part.state_dict() for name, part in self.rank_parts().items()}
+    def rank_now(self, but: str | None = None) -> dict[str, Any]:
+        """State of this rank at this moment, which lies between two iterations; without the part `but`."""
+        parts = {name: part for name, part in self.rank_parts().items() if name != but}
+        return {name: {} if part is None else part.state_dict() for name, part in parts.items()}
 
     def capture_rank(self) -> dict[str, Any]:
         """State of this rank, for its file in the checkpoint."""

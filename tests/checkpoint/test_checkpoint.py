@@ -57,7 +57,8 @@ def test_order_is_segment_then_timesteps_whatever_names_and_times_say(store: Che
         save(store, timesteps, segment)
     os.utime(store.place(100, 1) / "manifest.json", (2**31, 2**31))
     os.rename(store.place(200, 2), store.directory / "aaa")
-    assert [c.manifest.order for c in store.inventory().checkpoints] == [(2, 200), (1, 300), (1, 100)]
+    assert [c.manifest.order for c in store.inventory().checkpoints] == [(2, 200), (1, 100)]
+    assert store.inventory().left_behind == [store.place(300, 1)]  # the second segment began before it
 
 
 def test_settle_points_links_and_keeps_newest_and_best(store: CheckpointStore) -> None:

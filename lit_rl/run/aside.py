@@ -1,0 +1,145 @@
+"""The files of a run as they were before a resume cut them, kept until its first save makes the new history real.
+
+A resumed run drops from its logs what came after its checkpoint, for it writes that again. Until it has saved, the
+older history is all there is: a process that ends before that, however it does, has changed nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from lit_rl.checkpoint.files import named, sync_directory
+from lit_rl.checkpoint.manifest import place_of
+from lit_rl.errors import StorageError
+from lit_rl.run.directory import CHECKPOINTS, CONFIG
+
+_NAME = re.compile(r"\.aside-s(\d+)\.tar")
+_LOGS = ("metrics.csv", "monitor.csv", "evaluations.npz", CONFIG)
+_EVENTS = "events.out.tfevents.*"
+
+
+def log_files(run: Path) -> list[Path]:
+    """The files that a resume may cut, as they lie in a run directory."""
+    found = [*(run / name for name in _LOGS), *sorted(run.glob(_EVENTS))]
+    return [path for path in found if path.is_file() and not path.is_symlink()]
+
+
+class Aside:
+    """What one segment has put aside.
+
+    Args:
+        run: the run directory.
+        segment: number of the segment that is about to cut its files.
+    """
+
+    def __init__(self, run: Path, segment: int) -> None:
+        self._run, self._file = run, run / f".aside-s{segment:03d}.tar"
+
+    def put(self) -> None:
+        """Copy the run's files.
+
+        Raises:
+            StorageError: the disk said no; nothing has been changed.
+        """
+        staged = self._file.with_suffix(".staged")
+        try:
+            with named(self._file):
+                with tarfile.open(staged, "w") as archive:
+                    for path in log_files(self._run):
+                        archive.add(path, path.name)
+                with open(staged, "rb") as written:
+                    os.fsync(written.fileno())
+                os.replace(staged, self._file)
+        except StorageError:
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
+            raise
+        sync_directory(self._run)
+
+    def drop(self) -> None:
+        """The new history has been saved."""
+        with named(self._file):
+            self._file.unlink(missing_ok=True)
+
+    def put_back(self) -> None:
+        """The new history has come to nothing: the files are again what they were."""
+        if not self._file.exists():
+            return
+        try:
+            with named(self._file), tarfile.open(self._file) as archive:
+                members = {each.name: each for each in archive.getmembers() if each.isreg() and "/" not in each.name}
+                for path in log_files(self._run):
+                    if path.name not in members:
+                        path.unlink()  # begun since
+                for name, member in members.items():
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    staged = self._run / f".{name}"
+                    with open(staged, "wb") as file:
+                        while part := content.read(1 << 20):
+                            file.write(part)
+                    os.replace(staged, self._run / name)
+        except tarfile.TarError:  # damaged: what lies there stays
+            pass
+        self.drop()
+
+
+def settle(run: Path) -> None:
+    """Put back what segments have put aside that ended without a save; drop it where they have saved."""
+    found = [int(match[1]) for path in run.iterdir() if (match := _NAME.fullmatch(path.name))]
+    saved = [place[0] for path in (run / CHECKPOINTS).glob("t*") if (place := place_of(path.name)) is not None]
+    for segment in sorted(found, reverse=True):
+        aside = Aside(run, segment)
+        if any(each >= segment for each in saved):
+            aside.drop()
+        else:
+            aside.put_back()
+    for leftover in run.glob(".aside-*.staged"):
+        leftover.unlink(missing_ok=True)
+
+
+class Log(Protocol):
+    """A file, or several, that a run writes."""
+
+    def cut_to(self, position: dict[str, Any]) -> str | None:
+        """Go back to a position. Returns what is missing, if something is."""
+
+    def files(self) -> list[Path]:
+        """Those it writes."""
+
+    def begin_anew(self) -> None:
+        """Its files are gone."""
+
+
+def cut(log: Log, position: dict[str, Any]) -> list[str]:
+    """Let a log go back to a position; what cannot be read is moved away, and a new file begins.
+
+    A log is no part of the state: however damaged it is, the run goes on.
+
+    Returns:
+        lines that say what was moved or is missing.
+    """
+    try:
+        missing = log.cut_to(position)
+    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, csv.Error, zipfile.BadZipFile) as error:
+        moved = [_move_away(path) for path in log.files() if path.exists()]
+        log.begin_anew()
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return [f"WARNING: cannot go on with {old}, now {new}: {said}; a new one begins" for old, new in moved]
+    return [] if missing is None else [f"WARNING: {missing}"]
+
+
+def _move_away(path: Path) -> tuple[str, str]:
+    number = 1
+    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    with named(path):
+        path.rename(target)
+    return path.name, target.name

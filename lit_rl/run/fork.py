@@ -1,0 +1,43 @@
+"""A fork: a new run, in a directory of its own, that goes on exactly from a checkpoint of another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lit_rl.checkpoint.commit import staging_path
+from lit_rl.checkpoint.files import make_directory, named, sync_directory, write_durably
+from lit_rl.checkpoint.reader import verify
+from lit_rl.errors import LitRLError
+from lit_rl.run.aside import log_files
+from lit_rl.run.directory import CHECKPOINTS
+from lit_rl.run.plan import Plan
+
+
+def copy_to_fork(plan: Plan, directory: Path) -> None:
+    """Give a new run the checkpoint it goes on from, and the logs that lead there: it needs nothing of the other run.
+
+    Raises:
+        LitRLError: the disk said no, or the copy is not right; the new directory is gone.
+    """
+    assert plan.checkpoint is not None
+    assert plan.directory is not None
+    try:
+        for file in log_files(plan.directory):
+            with named(directory / file.name):
+                shutil.copy(file, directory / file.name)
+        final = directory / CHECKPOINTS / plan.checkpoint.name
+        make_directory(final.parent)
+        staging = staging_path(final)
+        with named(staging):
+            staging.mkdir()
+            for file in sorted(plan.checkpoint.path.iterdir()):
+                write_durably(staging / file.name, file.read_bytes())
+            sync_directory(staging)
+            os.rename(staging, final)
+        sync_directory(final.parent)
+        verify(final).release()
+    except LitRLError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
