@@ -48,8 +48,6 @@ class A2C(OnPolicy):
         evaluation: when and how the policy is evaluated beside training.
     """
 
-    FIXED = {"use_rms_prop": "the optimizer's state is its own", "rms_prop_eps": "the optimizer's state has it in it"}  # noqa: RUF012
-
     def __init__(
         self,
         env: EnvConfig,

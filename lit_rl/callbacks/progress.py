@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
 from typing import Any
 
@@ -12,19 +14,45 @@ from tqdm import tqdm
 from lit_rl.training.module import RLModule
 
 _LINE_EVERY_S = 10.0
+_LOOK_EVERY_S = 0.25
 
 
 class Progress(Callback):
-    """Timesteps, speed and return. A bar where standard error is a terminal, else a line every ten seconds."""
+    """Timesteps, speed and return. A bar where standard error is a terminal, else a line every ten seconds.
+
+    A thread of its own looks at the run now and then, so that both go on within an iteration, which is not slowed.
+    """
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._last_line = time.monotonic()
-        self._initial = 0
+        self._summary = ""
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        self._initial = pl_module.counters.timesteps
+        if not trainer.is_global_zero:
+            return
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._thread = threading.Thread(target=self._watch, args=(pl_module, terminal), daemon=True, name="progress")
+        self._over.clear()
+        self._thread.start()
+
+    def _watch(self, module: RLModule, terminal: bool) -> None:
+        initial = module.counters.timesteps
+        while not self._over.wait(_LOOK_EVERY_S):
+            with contextlib.suppress(OSError, ValueError):  # who reads may be gone; that ends no run
+                if terminal:
+                    self._bar = self._bar or _new_bar(module, initial)
+                    doing = _doing(module)
+                    self._bar.set_postfix_str(", ".join(filter(None, (self._summary, doing))), refresh=False)
+                    self._bar.update(module.play.timesteps - self._bar.n)
+                    self._bar.refresh()
+                elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+                    self._last_line = time.monotonic()
+                    text = f"{module.play.timesteps:,} of {module.clock.target:,} timesteps"
+                    print(", ".join([text, self._summary or _doing(module)]), flush=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -35,38 +63,43 @@ class Progress(Callback):
         for line in _events(pl_module):
             tqdm.write(line)
             sys.stdout.flush()
-        if self._bar is None and sys.stderr.isatty():
-            self._bar = self._new_bar(pl_module)
-        if self._bar is not None:
-            self._bar.set_postfix_str(_summary(pl_module), refresh=False)
-            self._bar.update(pl_module.counters.timesteps - self._bar.n)
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
-            self._last_line = time.monotonic()
-            print(
-                f"{pl_module.counters.timesteps:,} of {pl_module.clock.target:,} timesteps, {_summary(pl_module)}",
-                flush=True,
-            )
-
-    def _new_bar(self, module: RLModule) -> Any:
-        return tqdm(
-            total=module.clock.target,
-            initial=self._initial,
-            unit="step",
-            unit_scale=True,
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} timesteps [{elapsed}<{remaining}{postfix}]",
-        )
+        self._summary = _summary(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._close()
+        assert isinstance(pl_module, RLModule)
+        self._close(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._close()
 
-    def _close(self) -> None:
+    def _close(self, module: RLModule | None = None) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
         if self._bar is not None:
+            if module is not None:  # where it has ended
+                self._bar.set_postfix_str(self._summary, refresh=False)
+                self._bar.update(module.counters.timesteps - self._bar.n)
             self._bar.close()
             self._bar = None
+
+
+def _new_bar(module: RLModule, initial: int) -> Any:
+    return tqdm(
+        total=module.clock.target,
+        initial=initial,
+        unit="step",
+        unit_scale=True,
+        dynamic_ncols=True,
+        bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} timesteps [{elapsed}<{remaining}{postfix}]",
+    )
+
+
+def _doing(module: RLModule) -> str:
+    """What goes on within the iteration."""
+    phase = module.loop.phase
+    return f"{phase} (gradient step {module.counters.gradient_steps:,})" if phase == "updating" else phase
 
 
 def _events(module: RLModule) -> list[str]:

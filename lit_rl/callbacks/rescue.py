@@ -37,7 +37,7 @@ class Rescue(Callback):
             parts: dict[str, Any] = {name: part for name, part in module.run_parts().items() if part is not None}
             parts |= {f"schedule {i}": each.scheduler for i, each in enumerate(trainer.lr_scheduler_configs)}
             parts["precision"] = trainer.precision_plugin
-            self._snapshot = Snapshot(list(module.state_dict().values()), trainer.optimizers, parts)
+            self._snapshot = Snapshot(module, trainer.optimizers, parts)
         rank = module.rank_now() if self._rank is None else {**self._rank, **module.rank_now(but="environments")}
         self._snapshot.take(rank)
         self._callbacks = states_of_callbacks(trainer)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
 from lit_rl.errors import EXIT_INTERRUPTED
+from lit_rl.ranks.launch import launched_rank
 from lit_rl.training.module import RLModule
 
 STOP_SIGNALS = tuple(
@@ -20,19 +22,42 @@ STOP_SIGNALS = tuple(
 )
 
 
+_PATIENCE_S = 3.0
+"""So long may an evaluation go on after a signal; it is given up then."""
+
+
 class StopRequest:
-    """Remembers that a signal asked the run to stop. The handler does nothing else, so it may come at any point.
+    """Remembers that a signal asked the run to stop, and says so. The handler does nothing else, so it may come at any
+    point.
 
     A second Ctrl-C leaves the process at once.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.doing: Callable[[], str] = lambda: "beginning"
+        """Says what the run is busy with."""
+        self._since = 0.0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signal is signal.SIGINT:
             os._exit(EXIT_INTERRUPTED)
+        if self.signal is None:
+            self._since = time.monotonic()
+            self._answer(signal.Signals(number).name)
         self.signal = signal.Signals(number)
+
+    def _answer(self, name: str) -> None:
+        if launched_rank() != 0:
+            return
+        text = f"\n{name}: stopping at the end of this iteration ({self.doing()}), and saving"
+        text += "; Ctrl-C again leaves at once, without\n" if name == "SIGINT" else "\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())  # print() may not be entered twice
+
+    def waits_since(self, seconds: float) -> bool:
+        """Whether it came so long ago, and has not been heard."""
+        return self.signal is not None and time.monotonic() - self._since >= seconds
 
     def install(self) -> dict[signal.Signals, Any]:
         """Take the stop signals over; returns the handlers that were there."""
@@ -70,8 +95,15 @@ class Stopper(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
+        module = pl_module
+        self._request.doing = lambda: f"{module.loop.phase}, timestep {module.play.timesteps:,}"
+        pl_module.asked_to_stop = self._asked_to_stop
         self._request.install()  # Lightning has put its own handlers in by now
         self.look(trainer, pl_module)
+
+    def _asked_to_stop(self) -> str | None:
+        request = self._request
+        return request.signal.name if request.signal is not None and request.waits_since(_PATIENCE_S) else None
 
     def look(self, trainer: Trainer, module: RLModule) -> None:
         """Decide whether training ends here. All ranks look together, at the end of an iteration."""

@@ -18,6 +18,7 @@ class Episode:
         length: steps of the environment.
         success: what the environment says at the end in ``info["is_success"]``, `None` if it says nothing.
         level: index of the curriculum's level it was played on, from its reset to its end; 0 without a curriculum.
+        cut: whether an evaluation cut it off because it went on for too long.
     """
 
     env_index: int
@@ -25,3 +26,4 @@ class Episode:
     length: int
     success: bool | None = None
     level: int = 0
+    cut: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -175,6 +176,9 @@ class Block:
             self._arrays.episode[i] = slot.episode
             if not exact:
                 lost.append(i)
+                if slot.gave_up is not None:
+                    said = f"the episode in flight could not be played again and is given up: {slot.gave_up}"
+                    print(f"WARNING: {said}", file=sys.stderr, flush=True)
         return lost
 
     def close(self) -> None:

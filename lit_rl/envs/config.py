@@ -12,6 +12,7 @@ from lit_rl.errors import ConfigError, did_you_mean
 
 Backend = Literal["auto", "sync", "async", "native"]
 OnCrash = Literal["stop", "restart"]
+GlobalStreams = Literal["auto", "own", "shared"]
 
 
 @dataclass
@@ -68,6 +69,9 @@ class EnvConfig:
         frame_stack: the last K observations as one, zeros before an episode's start, as SB3's VecFrameStack.
         max_episode_steps: time limit; `null` keeps the environment's own.
         fresh_instance: make the environment anew for every episode, for environments that carry state across resets.
+        global_streams: which global random streams of Python, NumPy and torch an environment draws from: `own` gives
+            each its own, seeded by every episode; `shared` leaves those of the process, which no seed of the run
+            reaches; `auto` takes `own` where the look before the run sees an environment draw from them.
         step_timeout: seconds that one step, reset or look at an environment may take before it counts as hung; `null`
             waits for ever. It needs worker processes, which `auto` then takes.
         on_env_crash: what to do when an environment raises, dies or hangs: `stop` saves the state before the iteration
@@ -90,6 +94,7 @@ class EnvConfig:
     frame_stack: int | None = None
     max_episode_steps: int | None = None
     fresh_instance: bool = False
+    global_streams: GlobalStreams = "auto"
     step_timeout: float | None = None
     on_env_crash: OnCrash = "stop"
     max_restarts: int = 10
@@ -108,6 +113,11 @@ class EnvConfig:
             raise ConfigError(
                 "env.backend: native steps all environments in one array and takes no wrappers, atari, frame_stack "
                 "or fresh_instance; remove them or use backend: sync."
+            )
+        if self.global_streams not in get_args(GlobalStreams):
+            raise ConfigError(
+                f"env.global_streams: '{self.global_streams}' is not one of {', '.join(get_args(GlobalStreams))}."
+                f"{did_you_mean(self.global_streams, get_args(GlobalStreams))}"
             )
         self._check_crashes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.config import EnvConfig
@@ -18,13 +19,19 @@ _WORTH_A_PROCESS_S = 400e-6
 
 
 def make_vector(
-    config: EnvConfig, run_seed: int, indices: range, levels: Sequence[Level] = (), sharing: int = 1
+    config: EnvConfig,
+    run_seed: int,
+    indices: range,
+    levels: Sequence[Level] = (),
+    sharing: int = 1,
+    resuming: bool = False,
 ) -> VectorEnv:
     """The environments of the run with these indices, with the levels of its curriculum, if it has one.
 
     `auto` takes worker processes where a step of all environments is expensive and there is more than one core, and
     steps them in this process otherwise. Both resume exactly and neither changes what is learned. With `step_timeout`
-    it takes worker processes always. `sharing` is how many ranks share this machine's cores.
+    it takes worker processes always. `sharing` is how many ranks share this machine's cores. When
+    `resuming`, an environment that raises in the look before is no reason to stop: its time has yet to come.
     """
     if config.backend == "native":
         if levels:
@@ -35,7 +42,8 @@ def make_vector(
         from lit_rl.envs.native import NativeVectorEnv
 
         return NativeVectorEnv(config, run_seed, indices)
-    probed = probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
+    probed = probe_levels(config, run_seed, levels, resuming) if levels else probe(config, run_seed, resuming=resuming)
+    config = replace(config, global_streams="own" if probed.draws else "shared")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(cores // sharing, 1)
     n_workers = min(config.n_workers or cores, len(indices))
@@ -59,5 +67,5 @@ def make_vector(
         envs = SyncVectorEnv(config, run_seed, indices, levels=levels)
     else:
         raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
-    envs.grade = probed.grade
+    envs.grade, envs.own_streams = probed.grade, probed.draws
     return envs

@@ -35,6 +35,9 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
             ones go on with its generator, and a token of each start is kept so that the episode can be brought back.
     """
 
+    longest: int | None = None
+    """Steps after which an episode is cut off."""
+
     def __init__(self, env: gym.Env[Any, Any], env_index: int, start: EpisodeStart | None = None) -> None:
         super().__init__(env)
         self._env_index = env_index
@@ -76,9 +79,10 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
             raise InvalidOutput(wrong)
         self._ret += float(reward)
         self._length += 1
-        if terminated or truncated:
-            self.over = True
-            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info), self.level))
+        cut = self._length == self.longest and not (terminated or truncated)
+        if terminated or truncated or cut:
+            self.over, truncated = True, truncated or cut
+            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info), self.level, cut))
         return obs, reward, terminated, truncated, info
 
 

@@ -96,6 +96,7 @@ class NativeVectorEnv:
             self._env.seeds = [EpisodeSeeds(run_seed, index) for index in indices]
         self._exact = hasattr(self._env, "get_states") and hasattr(self._env, "set_states")
         self.grade: Grade = "exact" if self._exact else "boundary"
+        self.own_streams = False
         self.observation_space: spaces.Space[Any] = self._env.single_observation_space
         self.action_space: spaces.Space[Any] = self._env.single_action_space
         self._starts = EpisodeSeeds(run_seed, self.offset, "episodes")

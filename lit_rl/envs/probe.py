@@ -12,13 +12,15 @@ from gymnasium import spaces
 
 from lit_rl.curriculum.levels import Level, Mix
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.failures import EnvironmentLost
+from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
+from lit_rl.envs.own_streams import present, put_back, same
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade
 from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import generator
 
 _PROBE_STEPS = 60
+_WHOLE_STEPS = 500
 _PROBE_EPISODES = 8
 """BipedalWalker-v3 carries its physics world across resets and showed it after 2 of them in 2 runs of 12, after 4
 and after 8 in all 12."""
@@ -31,17 +33,19 @@ class Probe:
     Args:
         grade: whether an environment brought back by replay behaved the same.
         step_seconds: median time of one step.
+        draws: whether it drew from the global random streams, and was looked at with its own.
         observation_space: with all wrappers.
         action_space: with all wrappers.
     """
 
     grade: Grade
     step_seconds: float
+    draws: bool
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
 
 
-def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> Probe:
+def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: bool = False) -> Probe:
     """`probe` on every level of a curriculum: the lowest grade and the longest step of all.
 
     Raises:
@@ -50,7 +54,7 @@ def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> P
     probes = []
     for i, level in enumerate(levels):
         try:
-            probes.append(probe(config, run_seed, [replace(level, mix=Mix())]))
+            probes.append(probe(config, run_seed, [replace(level, mix=Mix())], resuming))
         except ConfigError as error:
             if str(error).startswith("curriculum"):
                 raise
@@ -63,16 +67,30 @@ def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> P
                     f"{first}; one policy needs the same on all levels."
                 )
     grade: Grade = "exact" if all(probed.grade == "exact" for probed in probes) else "boundary"
-    return replace(probes[0], grade=grade, step_seconds=max(probed.step_seconds for probed in probes))
+    slowest = max(probed.step_seconds for probed in probes)
+    return replace(probes[0], grade=grade, step_seconds=slowest, draws=any(probed.draws for probed in probes))
 
 
-def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Probe:
+def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = (), resuming: bool = False) -> Probe:
+    """Play an environment, bring it back elsewhere by replay, and compare; the global random streams are put back.
+
+    Where `global_streams` is `auto` and it draws from them, it is looked at once more with its own.
+    """
+    with put_back() as before:
+        found = _look(config, run_seed, levels, resuming)
+        if config.global_streams != "auto" or same(before, present()):
+            return replace(found, draws=config.global_streams == "own")
+        return replace(_look(replace(config, global_streams="own"), run_seed, levels, resuming), draws=True)
+
+
+def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: bool) -> Probe:
     """Play an environment, bring it back elsewhere by replay, and compare.
 
     One instance plays some steps of several episodes, cutting each off, and each but the first is replayed in a new
-    one. Both belong to the check alone: their seeds and actions come from a stream of its own. Wrappers that make
-    episodes of lives do not reset in mid-game; there one episode is played and replayed. Where `on_env_crash` is
-    `restart`, an environment that raises is probed at no further; what resume brings back is checked then, too.
+    one; then an episode as a whole, if it is not too long: some show only at its end what they began with. Both
+    instances belong to the check alone: their seeds and actions come from a stream of its own. Wrappers that make
+    episodes of lives do not reset in mid-game; there one episode is played and replayed. An environment that raises is
+    looked at no further where that is no reason to stop: with `on_env_crash: restart`, and at a resume.
     """
     rng = generator(run_seed, "probe")
     played = Slot(config, run_seed, 0, "probe", levels)
@@ -87,20 +105,23 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
             exact = _comes_back(played, config, run_seed, levels)
             if not exact:
                 break
+        if exact:
+            exact = _comes_back_whole(played, rng, config, run_seed, levels)
         if exact is None:
             played.close()
             played = Slot(config, run_seed, 0, "probe", levels)
             seconds = _play(played, rng, _PROBE_STEPS)
             exact = _comes_back(played, config, run_seed, levels)
     except EnvironmentLost:
-        if config.on_env_crash != "restart":
+        if config.on_env_crash != "restart" and not resuming:
             raise
-        seconds, exact = 0.0, exact is not False
+        seconds, exact = 0.0, exact is not False and not resuming
     finally:
         played.close()
     return Probe(
         "exact" if exact else "boundary",
         seconds,
+        False,
         played.env.observation_space,
         played.env.action_space,
     )
@@ -112,6 +133,29 @@ def _comes_back(played: Slot, config: EnvConfig, run_seed: int, levels: Sequence
         return replayed.restore(played.capture())[1]
     finally:
         replayed.close()
+
+
+def _comes_back_whole(
+    played: Slot, rng: np.random.Generator, config: EnvConfig, run_seed: int, levels: Sequence[Level]
+) -> bool:
+    """Whether an episode is the same elsewhere from its first step to its last, the result of that included."""
+    played.keeps_whole = True
+    played.begin()
+    if not played.truly_reset:
+        return True  # lives: where we cut is not in the action log
+    for _ in range(_WHOLE_STEPS):
+        played.step(random_action(played.env.action_space, rng))
+        if played.whole is not None:
+            break
+    if played.whole is None:
+        return True  # too long: the look before said what there is to say
+    again = Slot(config, run_seed, 0, "probe", levels)
+    try:
+        return again.plays_whole_again(played.whole)
+    except EnvironmentFailed:
+        return False
+    finally:
+        again.close()
 
 
 def _play(slot: Slot, rng: np.random.Generator, steps: int) -> float:

@@ -29,10 +29,13 @@ from lit_rl.envs.failures import (
 )
 from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
+from lit_rl.envs.own_streams import OwnStreams
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import tree_map
 
+_MAKING = 0x5BD1E995
+"""Tells the seed of what is drawn while an environment is made from that of its episode."""
 _pack_float = struct.Struct("<d").pack
 
 
@@ -52,7 +55,10 @@ def _named(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def guarded(slot: Slot, *args: Any) -> Any:
         try:
-            return method(slot, *args)
+            if slot.streams is None:
+                return method(slot, *args)
+            with slot.streams:
+                return method(slot, *args)
         except InvalidOutput as invalid:
             raise EnvironmentFailed(f"{slot.name} sent {invalid}{slot.place}.") from None
         except LitRLError:
@@ -76,6 +82,7 @@ class Slot:
         stream: which family of seeds its episodes take.
         levels: of the run's curriculum; empty without one.
         key: what else tells its family of seeds from others.
+        longest: steps after which an episode is cut off; `None` for no limit beyond the environment's own.
     """
 
     def __init__(
@@ -86,10 +93,12 @@ class Slot:
         stream: str = "episodes",
         levels: Sequence[Level] = (),
         key: tuple[int, ...] = (),
+        longest: int | None = None,
     ) -> None:
-        self._config = config
+        self._config, self._longest = config, longest
         self.index = index
         self._seeds = EpisodeSeeds(run_seed, index, stream, *key)
+        self.streams = OwnStreams() if config.global_streams == "own" else None
         self._levels = levels
         self.curriculum_level = 0
         """The curriculum's current level. An episode takes it, or an earlier one by the level's mix, as it begins."""
@@ -99,11 +108,16 @@ class Slot:
         self._made_with: dict[str, Any] | None = None
         self._is_new = False
         self._resetting = False
+        self.gave_up: str | None = None
+        """Why the episode in flight could not be played again, where it raised."""
         self.episode = -1
         self._first_episode = 0
         self._actions = ActionLog()
         self._tokens: list[bytes] = []
         self._trace = 0
+        self.keeps_whole = False
+        """Whether the last episode that ended is kept, as it was at its end, in `whole`."""
+        self.whole: SlotState | None = None
         self.tick: Callable[[], object] = int
         """Called before each step of a replay, which may take long."""
         self._make(0)
@@ -129,10 +143,13 @@ class Slot:
         if self._made_with is not None:
             finished = self._monitor.finished
             self.env.close()
+        if self.streams is not None:
+            coming = self.episode if self._resetting else self.episode + 1
+            self.streams.seed(self._seeds[coming if self._config.fresh_instance else 0] ^ _MAKING)
         own = self._levels[level].env_kwargs if self._levels else {}
         config = replace(self._config, kwargs={**self._config.kwargs, **own}) if own else self._config
         self.env, self._monitor = make_env(config, self.index)
-        self._monitor.finished = finished
+        self._monitor.finished, self._monitor.longest = finished, self._longest
         self._action_spaces = _action_spaces(self.env)
         self._space = self.env.observation_space
         self._made_with, self._is_new = own, True
@@ -155,6 +172,8 @@ class Slot:
 
     def _reset(self) -> Any:
         seed = self._seeds[self.episode]
+        if self.streams is not None:
+            self.streams.seed(seed)
         for space in self._action_spaces:
             space.seed(seed)
         self._is_new = False
@@ -217,6 +236,8 @@ class Slot:
         self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:
             final = tree_map(np.array, obs)  # a copy: the reset may write into the same array
+            if self.keeps_whole:
+                self.whole = self.capture()
             return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
         return Transition(obs, value, False, False, None)
 
@@ -247,31 +268,55 @@ class Slot:
             one was not, the environment carries something that its seed does not set: the episode is given up and the
             next one begun.
         """
-        exact = self._replay(state)
+        try:
+            exact = self._replay(state)
+        except EnvironmentFailed as error:  # it was not what it is now: that episode cannot be had again
+            self.gave_up, exact = str(error), None
         if exact is not None:
             return exact, True
-        self._make(0)
+        self._monitor.replay_tokens, self._resetting = [], False
         self.episode = state.episode
+        self._make(0)
         obs = self._begin()
         self.take_finished()
         return obs, False
 
     def restore_plain(self, plain: dict[str, Any]) -> tuple[Any, bool]:
-        """`restore` from a checkpoint's plain values. What another kind of backend has written brings nothing back."""
+        """`restore` from a checkpoint's plain values. What another kind of backend has written brings nothing back.
+
+        With `give_up` the episode is not played again: it has cost a worker its life.
+        """
         if "first_episode" not in plain:
             return self.begin(), False
+        if plain.get("give_up"):
+            self.episode = int(plain["episode"])
+            return self.begin(), False
         return self.restore(SlotState.from_plain(plain))
+
+    def plays_whole_again(self, whole: SlotState) -> bool:
+        """Whether an episode that another slot has kept whole is the same here, to its end."""
+        self.keeps_whole = True
+        self._begin_again(whole, 0)
+        for action in whole.actions:
+            self.step(action)
+        return self.whole is not None and self.whole.trace == whole.trace
+
+    def _begin_again(self, state: SlotState, level: int) -> Any:
+        """Make the environment, and begin the episode that a state's actions begin with."""
+        self._resetting, self.episode = False, state.first_episode - 1
+        self._make(level)
+        self._monitor.replay_tokens = list(state.tokens)
+        self._replayed_level = level
+        try:
+            return self._begin()
+        finally:
+            self._replayed_level = None
 
     def _replay(self, state: SlotState) -> Any | None:
         names: list[str | None] = [level.name for level in self._levels] or [None]
         if state.level not in names:  # the level is gone, or the run had no curriculum
             return None
-        self._make(names.index(state.level))
-        self._monitor.replay_tokens = list(state.tokens)
-        self.episode = state.first_episode - 1
-        self._replayed_level = names.index(state.level)
-        obs = self._begin()
-        self._replayed_level = None
+        obs = self._begin_again(state, names.index(state.level))
         for action in state.actions:
             if self.episode > state.episode:
                 return None

@@ -27,9 +27,11 @@ class SyncVectorEnv:
         stream: which family of seeds the episodes take.
         levels: of the run's curriculum; empty without one.
         key: what else tells this family of seeds from others.
+        longest: steps after which an episode is cut off.
     """
 
     grade: Grade = "exact"
+    own_streams = False
 
     def __init__(
         self,
@@ -39,13 +41,14 @@ class SyncVectorEnv:
         stream: str = "episodes",
         levels: Sequence[Level] = (),
         key: tuple[int, ...] = (),
+        longest: int | None = None,
     ) -> None:
         self.offset, self.n_envs = indices.start, len(indices)
         self._restarts = Restarts(config)
         slots: dict[int, Slot] = {}
         try:
             for i, index in enumerate(indices):
-                slots[i] = Slot(config, run_seed, index, stream, levels, key)
+                slots[i] = Slot(config, run_seed, index, stream, levels, key, longest)
         except BaseException:
             for slot in slots.values():
                 slot.close()

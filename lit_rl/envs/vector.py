@@ -47,6 +47,8 @@ class VectorEnv(Protocol):
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     grade: Grade
+    own_streams: bool
+    """Whether each environment has global random streams of its own."""
 
     def set_level(self, level: int) -> None:
         """Make `level` the curriculum's current one; each environment takes it at its next true reset."""

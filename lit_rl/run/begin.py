@@ -33,6 +33,7 @@ from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.weights import check_load
 from lit_rl.state.deal import deal
 from lit_rl.state.parts import capture, restore
+from lit_rl.training.evaluation import EvaluationGivenUp
 from lit_rl.training.module import RLModule
 
 DEFAULT_ROOT = Path("lightning_logs")
@@ -167,6 +168,7 @@ class Run:
         else:
             self.ranks.fail(error)
             cause = f"error: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            cause = error.signal if isinstance(error, EvaluationGivenUp) else cause
             self.module.teardown("fit")
         try:
             if self.ranks.is_first:
@@ -182,6 +184,8 @@ class Run:
             self.ranks.barrier()  # nobody leaves before all has been written
             self.ranks.close()
         else:
+            if isinstance(error, EvaluationGivenUp) and self.ranks.is_first and self.plan.requeued is not None:
+                ask_for_requeue()
             self.ranks.explain(error)
 
     def _write_end(self, cause: str, mistaken: bool) -> None:
@@ -228,6 +232,8 @@ class _Opening(Callback):
             return
         run.module.resume_rank(self._rank_state(plan.checkpoint))
         plan.checkpoint.release()  # the other ranks have read theirs themselves
+        if plan.changed:
+            plan.notes += run.module.carry_optimizers()
         if plan.moved:
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
         if not run.ranks.is_first:
@@ -241,7 +247,7 @@ class _Opening(Callback):
     def _rank_state(self, checkpoint: Opened) -> dict[str, Any]:
         """This rank's part of a checkpoint, whatever number of ranks wrote it."""
         ranks, written = self._run.ranks, checkpoint.manifest.world_size
-        if written == ranks.size:
+        if written == ranks.size and self._run.plan.n_envs_before is None:
             return load_rank(checkpoint, ranks.rank)
         states = [load_rank(checkpoint, rank) for rank in range(written)]
         return deal(states, ranks.rank, ranks.rows(self._run.module.env_config.n_envs))
@@ -252,7 +258,9 @@ class _Opening(Callback):
     def _announce(self) -> None:
         run, module = self._run, self._run.module
         assert module.play.envs is not None
+        before = run.plan.n_envs_before or module.env_config.n_envs
         own = [module.play.envs.offset + row for row in module.play.restarted]
+        own = [index for index in own if index < before]  # others are new
         run.restarted = [index for of_rank in run.ranks.gather(own) for index in of_rank]
         if run.restarted and run._resume.require == "exact":
             error = ConfigError(
@@ -330,6 +338,7 @@ def begin(
                     print("\n".join([f"run: {plan.directory}", *plan.notes, plan.why_nothing()]))
                 ranks.close()
                 return None
+            module.play.resuming = plan.mode == "resume"
             _same_everywhere(module)
             checkpoint = checkpoint or CheckpointConfig()
             checkpoint.check(module)

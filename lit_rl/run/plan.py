@@ -42,6 +42,7 @@ class Plan:
         timesteps: where it stands.
         schedule: what schedules do if the target has moved.
         additional: the amount of timesteps asked for, and `counted_from` where.
+        n_envs_before: how many environments the run had, where that changes.
         fork: whether a new run begins from the checkpoint, in place of the run it belongs to.
         moved: whether it has.
         parents: what a warmstart has read.
@@ -60,6 +61,7 @@ class Plan:
     moved: bool = False
     additional: int | None = None
     counted_from: int | None = None
+    n_envs_before: int | None = None
     fork: bool = False
     parents: list[dict[str, Any]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
@@ -165,6 +167,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
         plan.reached = evaluated.reward
     if plan.nothing_to_do:
         return plan
+    module.play.resuming = True
     module.build_envs()
     _check_spaces(module, source, ours)
     module.build_networks()
@@ -232,6 +235,12 @@ def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
             "these settings differ from the run's and change what is learned; set them back, or "
             f"resume.on_config_change: accept:\n{table(learned)}"
         )
+    for change in plan.changed:
+        if change.key == "env.n_envs":
+            plan.n_envs_before = change.old
+            few, many = sorted((change.old, change.new))
+            what = "begun anew" if change.new > change.old else "given up with what was in flight"
+            plan.notes.append(f"env.n_envs: {change.old} -> {change.new}, environments {few} to {many - 1} are {what}")
     if learned and config.on_config_change == "warn":
         plan.notes.append("WARNING: the settings below differ from the run's and change what is learned.")
 
@@ -290,12 +299,12 @@ def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | Non
         ConfigError: they do not fit the module or its environments.
     """
     if source.agent is not None:
-        module.play.build_for_evaluation()
+        module.play.build_for_evaluation(module.eval_config.max_episode_steps)
         module.build_networks()
         warmstart_from_agent(module, source.agent, WarmstartConfig(vecnormalize=vecnormalize))
         return
     ours = _check_algorithm(module, source)
-    module.play.build_for_evaluation()
+    module.play.build_for_evaluation(module.eval_config.max_episode_steps)
     _check_spaces(module, source, ours)
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))

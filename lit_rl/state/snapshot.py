@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lit_rl.state.parts import Stateful
@@ -16,13 +16,16 @@ class Snapshot:
     """Copies of all that an iteration changes. Taking one again copies into the same memory.
 
     Args:
-        tensors: weights and moments; each is changed in place only.
+        module: whose weights and moments, each changed in place only, and whose extra state.
         optimizers: whose state is copied as well.
         parts: everything else, by name.
     """
 
-    def __init__(self, tensors: list[Tensor], optimizers: list[Optimizer], parts: dict[str, Stateful]) -> None:
-        self._tensors, self._optimizers, self._parts = tensors, optimizers, parts
+    def __init__(self, module: nn.Module, optimizers: list[Optimizer], parts: dict[str, Stateful]) -> None:
+        self._tensors = [value for value in module.state_dict().values() if isinstance(value, Tensor)]
+        self._with_extra = [m for m in module.modules() if type(m).get_extra_state is not nn.Module.get_extra_state]
+        self._optimizers, self._parts = optimizers, parts
+        self._extra: list[Any] = []
         self._sources: list[Tensor] = []
         self._copies: list[Tensor] = []
         self._kept: list[_Kept] = []
@@ -34,6 +37,7 @@ class Snapshot:
     def take(self, rank: dict[str, Any]) -> None:
         """Copy the state of this moment; `rank` is that of the rank's own parts."""
         self._kept = [_Kept(optimizer) for optimizer in self._optimizers]
+        self._extra = [copy.deepcopy(each.get_extra_state()) for each in self._with_extra]
         sources = [*self._tensors, *(tensor for kept in self._kept for tensor in kept.tensors)]
         if [source.shape for source in sources] != [copy.shape for copy in self._copies]:
             self._copies = [torch.empty_like(source) for source in sources]
@@ -48,6 +52,8 @@ class Snapshot:
         torch._foreach_copy_(self._sources, self._copies)
         for kept in self._kept:
             kept.put_back()
+        for module, extra in zip(self._with_extra, self._extra, strict=True):
+            module.set_extra_state(extra)
         for name, part in self._parts.items():
             part.load_state_dict(self._states[name])
 
@@ -60,6 +66,8 @@ class _Kept:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
+        own = type(optimizer).state_dict is not Optimizer.state_dict  # it keeps more than the base class knows of
+        self._whole = copy.deepcopy(optimizer.state_dict()) if own else None
         self._groups = [{key: value for key, value in group.items() if key != "params"} for group in _groups(optimizer)]
         self._state = {
             parameter: {
@@ -79,6 +87,8 @@ class _Kept:
             group.update(kept)
         self._optimizer.state.clear()
         self._optimizer.state.update(self._state)
+        if self._whole is not None:
+            self._optimizer.load_state_dict(self._whole)
 
 
 def _held(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,11 +60,7 @@ class Algorithm(LightningModule):
         "evaluation.stop_on_reward": "says when to end",
     }
     """Settings that may change at a resume, and why they do not change what is learned."""
-    FIXED: ClassVar[Mapping[str, str]] = {
-        "env.n_envs": "episodes in flight belong to their environments",
-        "policy_kwargs.optimizer_class": "the optimizer's state is its own",
-        "policy_kwargs.optimizer_kwargs": "the optimizer's state has them in it",
-    }
+    FIXED: ClassVar[Mapping[str, str]] = {}
     """Settings that cannot change at a resume, and why."""
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {}
     """Policies by the names that `model.policy` takes; the first is the base of all."""
@@ -76,6 +72,8 @@ class Algorithm(LightningModule):
     eval_config: EvalConfig
     seed: int
     gamma: float
+    asked_to_stop: Callable[[], str | None]
+    """Gives the signal for which what takes long within an iteration has to be given up, once there is one."""
     curriculum: Curriculum | None
     counters: Counters
     clock: Clock

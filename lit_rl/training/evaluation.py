@@ -14,7 +14,7 @@ from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import VectorEnv
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, did_you_mean
 from lit_rl.ops.streams import generator
 from lit_rl.state.streams import capture_streams, restore_streams
 
@@ -33,6 +33,8 @@ class EvalConfig:
         level: of the curriculum: the `current` one, the `last` one, or `all` of them.
         stop_on_reward: the run is finished when the mean return of an evaluation reaches this; with a curriculum and
             `level: current`, on its last level only.
+        max_episode_steps: an episode that goes on for longer is cut off there, said, and counted as it is; `null` waits
+            for its end.
     """
 
     every: int | None = None
@@ -41,9 +43,10 @@ class EvalConfig:
     envs: int = 1
     level: Which = "current"
     stop_on_reward: float | None = None
+    max_episode_steps: int | None = 100_000
 
     def __post_init__(self) -> None:
-        for key in ("every", "episodes", "envs"):
+        for key in ("every", "episodes", "envs", "max_episode_steps"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"eval.{key} is {value}; it must be at least 1.")
@@ -90,6 +93,19 @@ class Player(Protocol):
     def train(self, mode: bool = True) -> Any:
         """Switch between training and evaluation."""
 
+    def asked_to_stop(self) -> str | None:
+        """The signal for which an evaluation has to be given up, once there is one."""
+
+
+class EvaluationGivenUp(LitRLError):
+    """A signal came while episodes were played that take long."""
+
+    exit_code = EXIT_STOPPED
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(f"stopped by {signal} in an evaluation, which is given up.")
+        self.signal = signal
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -135,13 +151,21 @@ def _logged(evaluation: Evaluation, prefix: str) -> dict[str, float]:
 
 
 def evaluation_envs(
-    config: EnvConfig, seed: int, n_envs: int, levels: Sequence[Level], key: tuple[int, ...] = ()
+    config: EnvConfig,
+    seed: int,
+    n_envs: int,
+    levels: Sequence[Level],
+    key: tuple[int, ...] = (),
+    longest: int | None = None,
 ) -> VectorEnv:
-    """Environments in this process, with episode seeds of their own; every one is on the level that is set."""
+    """Environments in this process, with episode seeds of their own; every one is on the level that is set.
+
+    Episodes of more than `longest` steps are cut off there.
+    """
     if config.backend == "native" and config.class_path is not None:
         raise ConfigError(f"evaluation needs single environments, and {config.name} is a vectorised one only.")
     unmixed = [replace(level, mix=Mix()) for level in levels]
-    return SyncVectorEnv(config, seed, range(n_envs), "evaluation", unmixed, key)
+    return SyncVectorEnv(config, seed, range(n_envs), "evaluation", unmixed, key, longest)
 
 
 def evaluate_beside(
@@ -155,7 +179,8 @@ def evaluate_beside(
     episodes: list[Episode] = []
     streams = capture_streams()
     for level in config.played(levels, current):
-        envs = evaluation_envs(module.env_config, module.seed, min(config.envs, config.episodes), levels, (timesteps,))
+        n_envs = min(config.envs, config.episodes)
+        envs = evaluation_envs(module.env_config, module.seed, n_envs, levels, (timesteps,), config.max_episode_steps)
         try:
             envs.set_level(level)
             rng = None
@@ -186,12 +211,22 @@ def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Gene
     training = module.training
     module.train(False)
     obs = envs.reset()
+    cut = 0
     while any(len(mine) < due for mine, due in zip(played, share, strict=True)):
+        signal = module.asked_to_stop()
+        if signal is not None:
+            raise EvaluationGivenUp(signal)
         result = envs.step(module.predict(module.normalizer.normalize_obs(obs), rng))
         obs = result.obs
         for episode in result.episodes:
             row = episode.env_index - envs.offset
             if len(played[row]) < share[row]:
                 played[row].append(episode)
+            cut += episode.cut
     module.train(training)
+    if cut:
+        print(
+            f"WARNING: {cut} of {episodes} episodes of an evaluation did not end and were cut (eval.max_episode_steps)",
+            flush=True,
+        )
     return Evaluation([episode for mine in played for episode in mine])

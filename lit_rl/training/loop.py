@@ -29,6 +29,8 @@ class Loop:
         """The last one, or the one going on."""
         self.journals: list[Journal] = []
         """Files of the run that take in every iteration."""
+        self.phase = "beginning"
+        """What is being done, for people."""
         self.on_boundary: Callable[[], None] | None = None
         """Called at the end of every iteration, before anything of it is logged."""
         self._segment_start: tuple[float, int, float] | None = None
@@ -60,6 +62,7 @@ class Loop:
         metrics = self._cycle(now)
         while not (self._ends(now) or run.counters.iterations % self._cycles == 0):
             metrics = self._cycle(now)
+        self.phase = "saving and logging"
         now.is_best = run.score.offer() and now.evaluation is not None
         if self.on_boundary is not None:
             self.on_boundary()
@@ -75,7 +78,10 @@ class Loop:
     def _cycle(self, now: Iteration) -> dict[str, float]:
         """Collect, update, count; evaluate and change the level where it is time to. Returns metrics."""
         run, before = self._algorithm, self._algorithm.counters.timesteps
-        metrics = run.update(run.collect())
+        self.phase = "collecting"
+        experience = run.collect()
+        self.phase = "updating"
+        metrics = run.update(experience)
         ended, timesteps = run.play.ended, run.counters.timesteps
         run.counters.iterations += 1
         run.episodes.extend(ended)
@@ -96,6 +102,7 @@ class Loop:
 
     def _evaluate(self, now: Iteration) -> dict[str, float]:
         run, config, timesteps = self._algorithm, self._algorithm.eval_config, self._algorithm.counters.timesteps
+        self.phase = "evaluating"
         level = 0 if run.curriculum is None else run.curriculum.level
         found = run.ranks.first(lambda: evaluate_beside(run, config, run.levels, level, timesteps))
         metrics = found.logged(run.levels, each=config.level == "all")

@@ -6,6 +6,7 @@ import copy
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock
 from lit_rl.ranks.group import Ranks
+from lit_rl.state.optimizers import carried, name_of
 from lit_rl.state.parts import Stateful, capture, parts_of, restore
 from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
@@ -102,6 +104,7 @@ class RLModule(Algorithm):
         self.loop = Loop(self, cycles_per_iteration)
         self.on_ready: Callable[[], None] | None = None
         """Called once everything is in place and before the first iteration."""
+        self.asked_to_stop = lambda: None
         self.evaluation_episodes = 20
         self.evaluation: Evaluation | None = None
         """Result of the last `test` or `validate`."""
@@ -109,6 +112,7 @@ class RLModule(Algorithm):
         """This rank's state at the last iteration boundary, once an error has left the environments in the middle."""
         self.boundary_callbacks: dict[str, Any] | None = None
         """The callbacks' states then."""
+        self._loaded: dict[str, Any] = {}
         self._resumed_rank: dict[str, Any] | None = None
         self._watch = Watch(self)
 
@@ -143,7 +147,8 @@ class RLModule(Algorithm):
         if self.play.envs is None:
             self.ranks.rows(self.env_config.n_envs)
             self.check_ranks()
-            self.play.build()
+            own = self.play.build().own_streams
+            self.env_config = replace(self.env_config, global_streams="own" if own else "shared")
 
     def build_networks(self) -> None:
         """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were."""
@@ -199,6 +204,7 @@ class RLModule(Algorithm):
             "observation_space": to_plain(space_to_plain(self.observation_space)),
             "action_space": to_plain(space_to_plain(self.action_space)),
             "run": capture(self.run_parts()),
+            "optimizers": [name_of(each) for each in self.trainer.optimizers] if self._trainer is not None else [],
         }
         checkpoint["hyper_parameters"] = self.settings()
         checkpoint["hparams_name"] = "kwargs"
@@ -215,6 +221,19 @@ class RLModule(Algorithm):
             self.play.spaces = (space_from_plain(ours["observation_space"]), space_from_plain(ours["action_space"]))
         self.build_networks()
         restore(self.run_parts(), ours["run"])
+        self._loaded = checkpoint
+
+    def carry_optimizers(self) -> list[str]:
+        """Let optimizers of another class or with other arguments go on, as far as that goes; returns what to say.
+
+        Called when they have been made and before the Trainer gives them the states of the checkpoint.
+        """
+        states, said = self._loaded.get("optimizer_states", []), []
+        classes = self._loaded["lit_rl"].get("optimizers") or [None] * len(states)
+        for i, optimizer in enumerate(self.trainer.optimizers[: len(states)]):
+            states[i], note = carried(states[i], classes[i], optimizer)
+            said += [] if note is None else [note]
+        return said
 
     def train_dataloader(self) -> range:
         return range(sys.maxsize)
@@ -248,7 +267,7 @@ class RLModule(Algorithm):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Play `evaluation_episodes` episodes; the result is left in `evaluation`."""
-        envs = self.play.build_for_evaluation()
+        envs = self.play.build_for_evaluation(self.eval_config.max_episode_steps)
         if self.curriculum is not None:
             envs.set_level(self.curriculum.level)
         self.evaluation = evaluate(self, envs, self.evaluation_episodes)

@@ -60,6 +60,8 @@ class Play:
         """What the environments show now, as they sent it: [N, ...]."""
         self.policy_obs: Any = None
         """The same as the policy sees it."""
+        self.resuming = False
+        """Whether the environments are made to go on with a run."""
         self.restarted: list[int] = []
         """Environments (their positions on this rank) whose episode in flight could not be brought back at a resume."""
         self.ended: list[Episode] = []
@@ -74,16 +76,19 @@ class Play:
         """Make this rank's environments, once."""
         if self.envs is None:
             rows = self.ranks.rows(self._config.n_envs)
-            self.envs = make_vector(self._config, self._seed, rows, self._levels, self.ranks.local_size)
+            self.envs = make_vector(self._config, self._seed, rows, self._levels, self.ranks.local_size, self.resuming)
             if self.spaces is not None:
                 self.check_spaces(*self.spaces, of="this environment")
             self.spaces = (self.envs.observation_space, self.envs.action_space)
         return self.envs
 
-    def build_for_evaluation(self) -> VectorEnv:
-        """Make an environment for evaluation in this process, with episode seeds of its own, once."""
+    def build_for_evaluation(self, longest: int | None = None) -> VectorEnv:
+        """Make an environment for evaluation in this process, with episode seeds of its own, once.
+
+        Episodes of more than `longest` steps are cut off there.
+        """
         if self.envs is None:
-            self.envs = evaluation_envs(self._config, self._seed, 1, self._levels)
+            self.envs = evaluation_envs(self._config, self._seed, 1, self._levels, longest=longest)
             self.spaces = self.spaces or (self.envs.observation_space, self.envs.action_space)
         return self.envs
 

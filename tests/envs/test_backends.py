@@ -140,7 +140,7 @@ def test_an_unknown_backend_is_refused():
 
 def test_the_grade_is_that_of_the_environment():
     assert make_vector(config_of("Noisy", backend="sync"), 0, range(N)).grade == "exact"
-    assert make_vector(config_of("GlobalNoise", backend="sync"), 0, range(N)).grade == "boundary"
+    assert make_vector(config_of("CarriesState", backend="sync"), 0, range(N)).grade == "boundary"
 
 
 def test_an_exception_says_in_which_environment_it_was_raised():

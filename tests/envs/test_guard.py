@@ -107,7 +107,7 @@ INVALID = [
 @pytest.mark.parametrize(("what", "message"), INVALID)
 def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, message, backend, monkeypatch):
     """At the second step; `restart` is for crashes and does not help here."""
-    monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
+    monkeypatch.setattr(make, "probe", lambda *_, **__: probe.Probe("exact", 0.0, False, *SPACES))
     env = {"class_path": envs.PATH + "SendsInvalid", "kwargs": {"what": what}, "n_envs": 2, "on_env_crash": "restart"}
     ppo = make_ppo({**env, "backend": backend, "n_workers": 1, "normalize": {"obs": True}}, policy="MultiInputPolicy")
     seen = []
@@ -125,7 +125,7 @@ def test_what_is_none_of_the_space_is_refused_before_anything_is_touched(what, m
 @pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
 @pytest.mark.parametrize(("what", "message"), [(what, message) for what, message in INVALID if "reward" not in what])
 def test_the_first_observation_must_be_of_the_space_too(what, message, backend, monkeypatch):
-    monkeypatch.setattr(make, "probe", lambda *_: probe.Probe("exact", 0.0, *SPACES))
+    monkeypatch.setattr(make, "probe", lambda *_, **__: probe.Probe("exact", 0.0, False, *SPACES))
     env = {"class_path": envs.PATH + "SendsInvalid", "kwargs": {"what": what, "at": 0}, "backend": backend}
     with pytest.raises(
         EnvironmentFailed, match=rf"^environment 0 .* sent {message} in the reset of episode 0\. \(times"

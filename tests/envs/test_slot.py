@@ -158,13 +158,16 @@ def test_state_carried_from_cut_off_episodes_does_not_blur_the_grade_of_fresh_in
 
 
 def test_an_environment_on_the_global_stream_is_found_out_before_training():
-    assert grade("GlobalNoise") == "boundary"
+    looked = probe(EnvConfig(class_path=envs.PATH + "GlobalNoise"), run_seed=0)
+    assert (looked.grade, looked.draws) == ("exact", True)
+    shared = EnvConfig(class_path=envs.PATH + "GlobalNoise", global_streams="shared")
+    assert probe(shared, run_seed=0).grade == "boundary"
 
 
 @pytest.mark.parametrize("length", [2, 3, 5, 10, 20, 30, 60])
 def test_it_is_found_out_whatever_the_length_of_its_episodes(length):
     """A look that always ended with an episode would have no action to replay."""
-    config = EnvConfig(class_path=envs.PATH + "GlobalStand", max_episode_steps=length)
+    config = EnvConfig(class_path=envs.PATH + "GlobalStand", max_episode_steps=length, global_streams="shared")
     assert probe(config, run_seed=0).grade == "boundary"
 
 

@@ -76,7 +76,7 @@ def test_a_failure_names_its_environment_within_seconds_and_leaves_no_process(ho
     assert "my last words" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("call", ["reset", "capture", "restore"])
+@pytest.mark.parametrize("call", ["reset", "capture"])
 def test_a_hang_is_seen_whatever_is_asked(call):
     if call == "reset":
         venv = start({"how": "hang", "at": 0}, step_timeout=0.5, n_envs=2)
@@ -84,16 +84,31 @@ def test_a_hang_is_seen_whatever_is_asked(call):
     else:
         venv = start({"how": "hang", "at": 3}, step_timeout=0.5, n_envs=2)
         venv.reset()
-        states = venv.capture()
-        states[0]["actions"] = np.ones(3, np.int64)
-        calls = {"capture": venv.capture, "restore": lambda: venv.restore(states)}
-        if call == "capture":
-            os.kill(venv._workers[0].process.pid, signal.SIGSTOP)
+        calls = {"capture": venv.capture}
+        os.kill(venv._workers[0].process.pid, signal.SIGSTOP)
     begin = time.monotonic()
     try:
         with pytest.raises(EnvironmentLost, match=r"^environment 0 .* within 0\.5 s \(env\.step_timeout\)"):
             calls[call]()
         assert time.monotonic() - begin < 5
+    finally:
+        venv.close()
+
+
+@pytest.mark.parametrize("how", ["hang", "segfault", "raise"])
+def test_a_replay_that_ends_or_hangs_its_worker_is_given_up(how, capfd):
+    """Another process, another machine: what could be played then cannot be now. The next episode begins."""
+    venv = start({"how": how, "at": 3}, step_timeout=0.5, n_envs=2)
+    try:
+        venv.reset()
+        states = venv.capture()
+        states[0]["actions"] = np.ones(3, np.int64)
+        _, lost = venv.restore(states)
+        assert lost == [0]
+        assert [state["episode"] for state in venv.capture()] == [1, 0]
+        assert (
+            "the episode in flight could not be played again and is given up: environment 0" in capfd.readouterr().err
+        )
     finally:
         venv.close()
 

@@ -44,7 +44,7 @@ def test_everything_is_put_back(kind: Any, steps: int) -> None:
     optimizer, counters = kind(network.parameters(), lr=0.1), Counters()
     stepped(network, optimizer, steps)
     before = copy.deepcopy((network.state_dict(), optimizer.state_dict(), counters.state_dict()))
-    snapshot = Snapshot(list(network.state_dict().values()), [optimizer], {"counters": counters})
+    snapshot = Snapshot(network, [optimizer], {"counters": counters})
     snapshot.take({})
     for _ in range(2):  # and again, from what was put back
         stepped(network, optimizer, 3)

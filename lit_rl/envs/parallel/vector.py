@@ -13,6 +13,7 @@ import itertools
 import os
 import pickle
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -76,6 +77,7 @@ class AsyncVectorEnv:
     """
 
     grade: Grade = "exact"
+    own_streams = False
 
     def __init__(
         self,
@@ -249,14 +251,8 @@ class AsyncVectorEnv:
             restart = Restart(tuple(self._tasks[number].positions), str(error))
             self._restarts.count(restart, error)
             restarts.append(restart)
-            self._workers[number].end(0)
-            self._arrays.at_work[self._tasks[number].positions.start] = IDLE
-            worker = self._workers[number] = Worker(self._tasks[number])
             try:
-                self._receive_start(worker)
-                if self._level is not None:
-                    self._send(worker, LEVEL + pickle.dumps(self._level))
-                    self._receive(worker)
+                worker = self._begin_worker(number)
                 self._send(worker, ANEW + pickle.dumps(self._restarts.allowed))
                 losses = _losses(self._receive(worker))
                 break
@@ -279,10 +275,41 @@ class AsyncVectorEnv:
         return [state for block in self._all(CAPTURE) for state in block]
 
     def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
-        for worker in self._workers:
-            self._send(worker, RESTORE + pickle.dumps(states[worker.positions.start : worker.positions.stop]))
-        lost = [i for worker in self._workers for i in self._receive(worker)]
-        return self._arrays.obs, lost
+        for number in range(len(self._workers)):
+            self._ask_to_restore(number, states)
+        return self._arrays.obs, [i for number in range(len(self._workers)) for i in self._restored(number, states)]
+
+    def _ask_to_restore(self, number: int, states: list[dict[str, Any]]) -> None:
+        worker = self._workers[number]
+        self._send(worker, RESTORE + pickle.dumps(states[worker.positions.start : worker.positions.stop]))
+
+    def _restored(self, number: int, states: list[dict[str, Any]]) -> list[int]:
+        """Positions that a worker could not bring back; an episode that ends or hangs it is not played again."""
+        while True:
+            worker = self._workers[number]
+            try:
+                lost: list[int] = self._receive(worker)
+                return lost
+            except EnvironmentLost as error:
+                at = int(self._arrays.at_work[worker.positions.start])
+                if at == IDLE or states[at].get("give_up"):
+                    raise
+                said = f"the episode in flight could not be played again and is given up: {error}"
+                print(f"WARNING: {said}", file=sys.stderr, flush=True)
+                states[at] = {**states[at], "give_up": True}
+                self._begin_worker(number)
+                self._ask_to_restore(number, states)
+
+    def _begin_worker(self, number: int) -> Worker:
+        """Start a new worker in the place of one; its environments are made and on the present level."""
+        self._workers[number].end(0)
+        self._arrays.at_work[self._tasks[number].positions.start] = IDLE
+        worker = self._workers[number] = Worker(self._tasks[number])
+        self._receive_start(worker)
+        if self._level is not None:
+            self._send(worker, LEVEL + pickle.dumps(self._level))
+            self._receive(worker)
+        return worker
 
     def close(self) -> None:
         atexit.unregister(self.close)
