@@ -27,7 +27,8 @@ _EVENTS = "events.out.tfevents.*"
 
 def log_files(run: Path) -> list[Path]:
     """The files that a resume may cut, as they lie in a run directory."""
-    found = [*(run / name for name in _LOGS), *sorted(run.glob(_EVENTS))]
+    events = [path for path in sorted(run.glob(_EVENTS)) if ".damaged-" not in path.name]
+    found = [*(run / name for name in _LOGS), *events]
     return [path for path in found if path.is_file() and not path.is_symlink()]
 
 

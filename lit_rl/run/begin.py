@@ -33,6 +33,7 @@ from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.weights import check_load
 from lit_rl.state.deal import deal
 from lit_rl.state.parts import capture, restore
+from lit_rl.state.plain import to_plain
 from lit_rl.training.evaluation import EvaluationGivenUp
 from lit_rl.training.module import RLModule
 
@@ -344,6 +345,7 @@ def begin(
             checkpoint.check(module)
             if not several:
                 stack.enter_context(request.listening())
+            _check_holdable(module, trainer)
             run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, stack)
         except BaseException as error:
             ranks.fail(error)
@@ -354,6 +356,22 @@ def begin(
         callbacks[:0] = run.callbacks
         trainer.loggers = [*run.loggers, *trainer.loggers]
     return run
+
+
+def _check_holdable(module: RLModule, trainer: Trainer | None) -> None:
+    """Look whether a checkpoint could hold what the user's own classes keep.
+
+    Raises:
+        ConfigError: it could not; names the class.
+    """
+    callbacks: list[Callback] = [] if trainer is None else trainer.callbacks  # type: ignore[attr-defined]
+    kept = {f"the state of the callback {type(each).__name__}": each.state_dict for each in callbacks}
+    kept["the state of the networks"] = module.state_dict
+    for what, state_dict in kept.items():
+        try:
+            to_plain(state_dict())
+        except TypeError as error:
+            raise ConfigError(f"{what} cannot be saved: {error}; keep tensors and plain values there.") from None
 
 
 def _same_everywhere(module: RLModule) -> None:

@@ -159,7 +159,9 @@ class RunTensorBoard(TensorBoardLogger):
                 self.experiment.close()
 
     def files(self) -> list[Path]:
-        return sorted(self._run_directory.glob("events.out.tfevents.*"))
+        return sorted(
+            path for path in self._run_directory.glob("events.out.tfevents.*") if ".damaged-" not in path.name
+        )
 
     def begin_anew(self) -> None:
         """There are no files any more."""

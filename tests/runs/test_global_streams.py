@@ -48,20 +48,35 @@ def test_an_evaluation_leaves_them_as_they_were(cli: Cli) -> None:
 
 
 @pytest.mark.workers
-def test_environments_in_workers_move_those_of_their_workers_alone(cli: Cli) -> None:
-    config = cli.config(HIDES)
-    cli("fit", "--config", config, "--name", "here")
-    cli("fit", "--config", config, "--name", "there", *ASYNC)
-    same(cli, "here", "there", "streams")
-    here, there = (final_state(cli.run(name))["streams"] for name in ("here", "there"))
-    assert first_difference(here["numpy"], there["numpy"]) is not None
-    assert first_difference(here["torch"], there["torch"]) is None
+def test_environments_have_their_own_in_this_process_and_in_workers(cli: Cli) -> None:
+    """What they draw is the same in both, and moves nothing of the process's own."""
+    config = cli.config({"env": {"id": None, "class_path": envs.PATH + "GlobalPrize", "max_episode_steps": 12}})
+    for name, words in {"here": (), "there": ASYNC, "one": (*ASYNC[:2], "--env.n_workers", 1)}.items():
+        done = cli("fit", "--config", config, "--name", name, *words)
+        assert "they draw from global random streams, and each has its own" in done.out
+    same(cli, "here", "there")
+    same(cli, "here", "one")
+    cli("fit", "--config", config, "--name", "other", "--seed_everything", 2)
+    here, other = (final_state(cli.run(name))["episodes"] for name in ("here", "other"))
+    assert first_difference(here, other, "episodes") is not None
 
 
-def test_these_environments_do_draw(cli: Cli) -> None:
+@pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.workers)])
+def test_what_they_draw_comes_back_with_their_episodes(cli: Cli, backend: str) -> None:
+    config = cli.config({"env": {"id": None, "class_path": envs.PATH + "GlobalNoise", "max_episode_steps": 12}})
+    words = ("fit", "--config", config, *(ASYNC if backend == "async" else ()))
+    cli(*words, "--name", "straight")
+    cli(*words, "--name", "stopped", "--pause_at", 128, expect=75)
+    done = cli(*words, "--name", "stopped", "--mode", "resume")
+    assert "could not be brought back" not in done.out
+    same(cli, "straight", "stopped")
+
+
+def test_those_of_the_process_can_be_shared_still(cli: Cli) -> None:
     config = cli.config(HIDES)
-    cli("fit", "--config", config, "--name", "short", "--total_timesteps", 128)
-    cli("fit", "--config", config, "--name", "long", "--total_timesteps", 256)
+    for name, steps in (("short", 128), ("long", 256)):
+        shared = ("--env.global_streams", "shared", "--total_timesteps", steps)
+        cli("fit", "--config", config, "--name", name, *shared)
     short, long = (final_state(cli.run(name))["streams"] for name in ("short", "long"))
     for stream in ("numpy", "python"):
         assert first_difference(short[stream], long[stream]) is not None
