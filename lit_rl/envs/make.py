@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
 from lit_rl.envs.parallel.vector import AsyncVectorEnv
-from lit_rl.envs.probe import probe, probe_levels
+from lit_rl.envs.probe import Probe, probe, probe_levels
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import ConfigError
@@ -35,7 +36,7 @@ def make_vector(
         from lit_rl.envs.native import NativeVectorEnv
 
         return NativeVectorEnv(config, run_seed, indices)
-    probed = probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
+    probed = _look(config, run_seed, levels)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(cores // sharing, 1)
     n_workers = min(config.n_workers or cores, len(indices))
@@ -61,3 +62,13 @@ def make_vector(
         raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
     envs.grade = probed.grade
     return envs
+
+
+def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> Probe:
+    """The look before the run: what is wrong with what an environment sends is a mistake in the run's set-up yet."""
+    try:
+        return probe_levels(config, run_seed, levels) if levels else probe(config, run_seed)
+    except EnvironmentLost:
+        raise
+    except EnvironmentFailed as error:
+        raise ConfigError(f"{error} Seen in the look before the run.") from None

@@ -129,7 +129,7 @@ def _play(slot: Slot, rng: np.random.Generator, steps: int) -> float:
 def random_action(space: spaces.Space[Any], rng: np.random.Generator) -> Any:
     """A uniform action of a supported space, drawn from `rng` and not from the space's own stream."""
     if isinstance(space, spaces.Discrete):
-        return np.int64(rng.integers(int(space.n)))
+        return np.dtype(space.dtype).type(rng.integers(int(space.n)))
     if isinstance(space, spaces.MultiDiscrete):
         return rng.integers(space.nvec).astype(space.dtype)
     if isinstance(space, spaces.MultiBinary):

@@ -24,11 +24,10 @@ from lit_rl.envs.failures import (
     EnvironmentFailed,
     EnvironmentLost,
     InvalidOutput,
-    wrong_observation,
-    wrong_reward,
 )
 from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
+from lit_rl.envs.output import as_number, check_flags, check_step_values, first_observation, wrong_observation
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import tree_map
@@ -158,7 +157,7 @@ class Slot:
         for space in self._action_spaces:
             space.seed(seed)
         self._is_new = False
-        obs = self.env.reset(seed=seed)[0]
+        obs, _ = first_observation(self.env.reset(seed=seed))
         wrong = wrong_observation(obs, self._space)
         if wrong is not None:
             raise InvalidOutput(wrong)
@@ -209,11 +208,16 @@ class Slot:
     def step(self, action: Any) -> Transition:
         """Take one step, and begin the next episode where this one ends."""
         self._actions.append(action)
-        obs, reward, terminated, truncated, _ = self.env.step(action)
-        wrong = wrong_observation(obs, self._space) or wrong_reward(reward)
+        values = self.env.step(action)
+        if type(values) is not tuple or len(values) != 5:
+            check_step_values(values)
+        obs, reward, terminated, truncated, _ = values
+        wrong = wrong_observation(obs, self._space)
         if wrong is not None:
             raise InvalidOutput(wrong)
-        value = float(reward)
+        value = as_number(reward)
+        if terminated is not False or truncated is not False:
+            check_flags(terminated, truncated)
         self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:
             final = tree_map(np.array, obs)  # a copy: the reset may write into the same array

@@ -12,6 +12,7 @@ from torch import nn
 
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.networks.small_images import refuse_small_image
 
 P = TypeVar("P", bound=BasePolicy)
 
@@ -51,6 +52,10 @@ def make_policy(cls: type[P], *args: Any, policy_kwargs: dict[str, Any], **kwarg
             raise ConfigError(f"model.policy_kwargs: unknown key '{wrong}'.{did_you_mean(wrong, known)}") from None
         if isinstance(error, AssertionError) and str(error):
             raise ConfigError(f"model.policy: {' '.join(str(error).split())}") from None
+        raise
+    except RuntimeError as error:
+        if "Kernel size can't be greater" in str(error):
+            refuse_small_image(args[0], policy_kwargs)
         raise
     del policy.optimizer
     return policy
