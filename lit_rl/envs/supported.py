@@ -25,10 +25,8 @@ def check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:
     for what in ("observation_space", "action_space"):
         space = getattr(env, what, None)
         if not isinstance(space, spaces.Space):
-            has = (
-                f"has no {what}" if space is None else f"has a {what} that is a {type(space).__module__}.{_kind(space)}"
-            )
-            raise ConfigError(f"env {config.name}: {has}; set it to a space of gymnasium.spaces.")
+            wrong = f"there is no {what}" if space is None else f"{what} is a {type(space).__module__}.{_kind(space)}"
+            raise ConfigError(f"env {config.name}: {wrong}; set it to a space of gymnasium.spaces.")
     observation, action = env.observation_space, env.action_space
     _check_observation(observation, config, ())
     try:
