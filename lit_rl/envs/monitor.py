@@ -71,8 +71,14 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        obs, reward, terminated, truncated, info = self._step(action)
-        self._ret += as_number(reward)
+        try:
+            values = self.env.step(action)
+        except ValueError as error:
+            raise _five_values(error)  # noqa: B904  often the same one
+        if type(values) is not tuple or len(values) != 5:
+            check_step_values(values)
+        obs, reward, terminated, truncated, info = values
+        self._ret += reward if type(reward) is float else as_number(reward)
         if terminated is not False or truncated is not False:
             check_flags(terminated, truncated)
         self._length += 1
@@ -91,16 +97,12 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
                 f"no first observation: {error} (gymnasium's is reset(self, *, seed=None, options=None))"
             ) from None
 
-    def _step(self, action: Any) -> Any:
-        try:
-            values = self.env.step(action)
-        except ValueError as error:
-            if "values to unpack (expected 5" not in str(error):
-                raise
-            raise InvalidOutput(f"a step that has {error} (gymnasium's step() gives {STEP})") from None
-        if type(values) is not tuple or len(values) != 5:
-            check_step_values(values)
-        return values
+
+def _five_values(error: ValueError) -> Exception:
+    """What to say of a wrapper below that has found other than five."""
+    if "values to unpack (expected 5" not in str(error):
+        return error
+    return InvalidOutput(f"a step that has {error} (gymnasium's step() gives {STEP})")
 
 
 def _success(info: Mapping[str, Any]) -> bool | None:

@@ -215,7 +215,7 @@ class Slot:
         wrong = wrong_observation(obs, self._space)
         if wrong is not None:
             raise InvalidOutput(wrong)
-        value = as_number(reward)
+        value = reward if type(reward) is float else as_number(reward)
         if terminated is not False or truncated is not False:
             check_flags(terminated, truncated)
         self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))

@@ -289,7 +289,7 @@ def own_action(action: Any, space: spaces.Space[Any]) -> Any:
         return np.dtype(space.dtype).type(int(action) + int(space.start))
     shaped = np.asarray(action).reshape(space.shape or ())
     if isinstance(space, spaces.MultiDiscrete):
-        return (shaped + space.start).astype(space.dtype)
+        return np.asarray(shaped + space.start, dtype=space.dtype)
     if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind in "biu":
         return _rounded(shaped.astype(np.float64), space)
     return shaped.astype(space.dtype)
