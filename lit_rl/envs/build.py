@@ -46,7 +46,7 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
         env = call(cls, f"{key}.init_args", env, **wrapper.init_args)
         check_environment(env, f"{key}.class_path", wrapper.class_path)
     check_layers(env, config)
-    check_spaces(env, config)
+    check_spaces(getattr(env, "observation_space", None), getattr(env, "action_space", None), config)
     return _own_wrappers(env, config), monitor
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from lit_rl.curriculum.levels import Level
@@ -37,6 +38,12 @@ def make_vector(
 
         return NativeVectorEnv(config, run_seed, indices)
     probed = _look(config, run_seed, levels)
+    if probed.out_of_bounds is not None and indices.start == 0:  # one rank says it
+        print(
+            f"WARNING: env {config.name} sends {probed.out_of_bounds}; nothing that is learned depends on that.",
+            file=sys.stderr,
+            flush=True,
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(cores // sharing, 1)
     n_workers = min(config.n_workers or cores, len(indices))

@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from lit_rl.data.episode import Episode
 from lit_rl.envs.failures import InvalidOutput
-from lit_rl.envs.output import STEP, as_number, check_flags, check_step_values, first_observation
+from lit_rl.envs.output import as_number, check_flags, first_observation, step_error
 
 
 class EpisodeStart(Protocol):
@@ -72,12 +72,9 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         try:
-            values = self.env.step(action)
-        except ValueError as error:
-            raise _five_values(error)  # noqa: B904  often the same one
-        if type(values) is not tuple or len(values) != 5:
-            check_step_values(values)
-        obs, reward, terminated, truncated, info = values
+            obs, reward, terminated, truncated, info = self.env.step(action)
+        except (ValueError, TypeError) as error:
+            raise step_error(error)  # noqa: B904  often the same one
         self._ret += reward if type(reward) is float else as_number(reward)
         if terminated is not False or truncated is not False:
             check_flags(terminated, truncated)
@@ -96,13 +93,6 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
             raise InvalidOutput(
                 f"no first observation: {error} (gymnasium's is reset(self, *, seed=None, options=None))"
             ) from None
-
-
-def _five_values(error: ValueError) -> Exception:
-    """What to say of a wrapper below that has found other than five."""
-    if "values to unpack (expected 5" not in str(error):
-        return error
-    return InvalidOutput(f"a step that has {error} (gymnasium's step() gives {STEP})")
 
 
 def _success(info: Mapping[str, Any]) -> bool | None:

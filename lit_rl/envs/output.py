@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import traceback
 from typing import Any
 
 import numpy as np
@@ -107,20 +108,22 @@ def check_flags(terminated: Any, truncated: Any) -> None:
         raise InvalidOutput(f"a value of {name} that is neither true nor false: {_short(repr(flag))}")
 
 
-STEP = "observation, reward, terminated, truncated, info"
+def step_error(error: Exception) -> Exception:
+    """What to raise for an error in ``obs, reward, terminated, truncated, info = env.step(action)``.
 
-
-def check_step_values(values: Any) -> None:
-    """What `step` gives must be five values.
-
-    Raises:
-        InvalidOutput: it is something else.
+    A step of other than five values is found as it is unpacked, here or in a wrapper below; anything else is passed on.
     """
-    if isinstance(values, tuple | list) and len(values) == 5:
-        return
-    what = f"{len(values)} values" if isinstance(values, tuple | list) else f"a {type(values).__name__}"
-    old = ", as environments of the old gym do" if isinstance(values, tuple) and len(values) == 4 else ""
-    raise InvalidOutput(f"{what} from step(){old} (gymnasium's step() gives {STEP})")
+    said = str(error)
+    if "unpack" not in said or not _raised_where_a_step_is_unpacked(error):
+        return error
+    old = "4 values from step(), as environments of the old gym do"
+    what = old if "expected 5, got 4" in said else f"what step() does not give ({said})"
+    return InvalidOutput(f"{what}; gymnasium's gives observation, reward, terminated, truncated, info")
+
+
+def _raised_where_a_step_is_unpacked(error: Exception) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals.get("__name__", "").split(".")[0] in ("lit_rl", "gymnasium")
 
 
 def first_observation(values: Any) -> tuple[Any, dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from lit_rl.curriculum.levels import Level, Mix
+from lit_rl.envs.bounds import Bounds
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.slot import Slot
@@ -33,12 +34,14 @@ class Probe:
         step_seconds: median time of one step.
         observation_space: with all wrappers.
         action_space: with all wrappers.
+        out_of_bounds: the first observation seen that left the bounds of its Box, in words.
     """
 
     grade: Grade
     step_seconds: float
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
+    out_of_bounds: str | None = None
 
 
 def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> Probe:
@@ -63,7 +66,9 @@ def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level]) -> P
                     f"{first}; one policy needs the same on all levels."
                 )
     grade: Grade = "exact" if all(probed.grade == "exact" for probed in probes) else "boundary"
-    return replace(probes[0], grade=grade, step_seconds=max(probed.step_seconds for probed in probes))
+    broken = next((probed.out_of_bounds for probed in probes if probed.out_of_bounds is not None), None)
+    longest = max(probed.step_seconds for probed in probes)
+    return replace(probes[0], grade=grade, step_seconds=longest, out_of_bounds=broken)
 
 
 def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Probe:
@@ -74,14 +79,14 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
     episodes of lives do not reset in mid-game; there one episode is played and replayed. Where `on_env_crash` is
     `restart`, an environment that raises is probed at no further; what resume brings back is checked then, too.
     """
-    rng = generator(run_seed, "probe")
+    rng, bounds = generator(run_seed, "probe"), Bounds(config.atari or config.frame_stack is not None)
     played = Slot(config, run_seed, 0, "probe", levels)
     exact: bool | None = None
     try:
-        seconds = _play(played, rng, _PROBE_STEPS)
+        seconds = _play(played, rng, _PROBE_STEPS, bounds)
         for i in range(1, _PROBE_EPISODES):
             # one step more each time: where every episode has the same length, some must be cut in the middle
-            seconds = _play(played, rng, _PROBE_STEPS + i)
+            seconds = _play(played, rng, _PROBE_STEPS + i, bounds)
             if not played.truly_reset:
                 break  # lives: where we cut is not in the action log
             exact = _comes_back(played, config, run_seed, levels)
@@ -90,7 +95,7 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
         if exact is None:
             played.close()
             played = Slot(config, run_seed, 0, "probe", levels)
-            seconds = _play(played, rng, _PROBE_STEPS)
+            seconds = _play(played, rng, _PROBE_STEPS, bounds)
             exact = _comes_back(played, config, run_seed, levels)
     except EnvironmentLost:
         if config.on_env_crash != "restart":
@@ -103,6 +108,7 @@ def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = ()) -> Pro
         seconds,
         played.env.observation_space,
         played.env.action_space,
+        bounds.broken,
     )
 
 
@@ -114,15 +120,16 @@ def _comes_back(played: Slot, config: EnvConfig, run_seed: int, levels: Sequence
         replayed.close()
 
 
-def _play(slot: Slot, rng: np.random.Generator, steps: int) -> float:
+def _play(slot: Slot, rng: np.random.Generator, steps: int, bounds: Bounds) -> float:
     """Begin an episode and take some random steps; returns the median time of one, in seconds."""
-    slot.begin()
+    bounds.look(slot.begin(), slot.env.observation_space)
     times = []
     for _ in range(steps):
         action = random_action(slot.env.action_space, rng)
         start = time.perf_counter()
-        slot.step(action)
+        obs = slot.step(action).obs
         times.append(time.perf_counter() - start)
+        bounds.look(obs, slot.env.observation_space)
     return float(np.median(times))
 
 

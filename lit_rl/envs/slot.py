@@ -27,7 +27,7 @@ from lit_rl.envs.failures import (
 )
 from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
-from lit_rl.envs.output import as_number, check_flags, check_step_values, first_observation, wrong_observation
+from lit_rl.envs.output import as_number, check_flags, first_observation, step_error, wrong_observation
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import tree_map
@@ -208,10 +208,10 @@ class Slot:
     def step(self, action: Any) -> Transition:
         """Take one step, and begin the next episode where this one ends."""
         self._actions.append(action)
-        values = self.env.step(action)
-        if type(values) is not tuple or len(values) != 5:
-            check_step_values(values)
-        obs, reward, terminated, truncated, _ = values
+        try:
+            obs, reward, terminated, truncated, _ = self.env.step(action)
+        except (ValueError, TypeError) as error:
+            raise step_error(error)  # noqa: B904  often the same one
         wrong = wrong_observation(obs, self._space)
         if wrong is not None:
             raise InvalidOutput(wrong)

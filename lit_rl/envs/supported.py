@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
@@ -16,18 +15,16 @@ _FLAT = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _NO_SIZE = (spaces.Graph, spaces.Sequence)
 
 
-def check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:
+def check_spaces(observation: Any, action: Any, config: EnvConfig) -> None:
     """Refuse an environment whose spaces no policy can have.
 
     Raises:
         ConfigError: names the space, or the part of a Dict, and what to do.
     """
-    for what in ("observation_space", "action_space"):
-        space = getattr(env, what, None)
+    for what, space in (("observation_space", observation), ("action_space", action)):
         if not isinstance(space, spaces.Space):
             wrong = f"there is no {what}" if space is None else f"{what} is a {type(space).__module__}.{_kind(space)}"
             raise ConfigError(f"env {config.name}: {wrong}; set it to a space of gymnasium.spaces.")
-    observation, action = env.observation_space, env.action_space
     _check_observation(observation, config, ())
     try:
         plain = plain_space(observation)
