@@ -24,6 +24,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import ActorCritic, as_tensor, to_env
 from lit_rl.networks.policies import make_optimizer, make_policy, policy_class, resolve_policy_kwargs
+from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
 from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
@@ -109,6 +110,7 @@ class OnPolicy(RLModule):
                 f"model.policy: MultiInputPolicy is for Dict observations; this environment has {observation_space}; "
                 "use MlpPolicy, or CnnPolicy for images."
             )
+        refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         policy: ActorCriticPolicy = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
             use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,

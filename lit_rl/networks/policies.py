@@ -8,13 +8,20 @@ from typing import Any, TypeVar
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, did_you_mean
-from lit_rl.networks.small_images import refuse_small_image
 
 P = TypeVar("P", bound=BasePolicy)
+
+_KINDS: dict[str, type] = {
+    "activation_fn": nn.Module,
+    "features_extractor_class": BaseFeaturesExtractor,
+    "optimizer_class": torch.optim.Optimizer,
+}
+"""What the class behind a key must be below."""
 
 
 def policy_class(policy: str | type[P], known: Mapping[str, type[P]]) -> type[P]:
@@ -53,10 +60,6 @@ def make_policy(cls: type[P], *args: Any, policy_kwargs: dict[str, Any], **kwarg
         if isinstance(error, AssertionError) and str(error):
             raise ConfigError(f"model.policy: {' '.join(str(error).split())}") from None
         raise
-    except RuntimeError as error:
-        if "Kernel size can't be greater" in str(error):
-            refuse_small_image(args[0], policy_kwargs)
-        raise
     del policy.optimizer
     return policy
 
@@ -79,6 +82,9 @@ def resolve_policy_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
                 resolved[key] = getattr(nn, name)
             else:
                 resolved[key] = import_class(value, f"model.policy_kwargs.{key}")
+            base = _KINDS.get(key, object)
+            if not (isinstance(resolved[key], type) and issubclass(resolved[key], base)):
+                raise ConfigError(f"model.policy_kwargs.{key}: {value} is not a class below {base.__name__}.")
     return resolved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,23 +17,27 @@ SMALLEST = 36
 """Pixels on a side that NatureCNN's three convolutions need."""
 
 
-def refuse_small_image(space: spaces.Space[Any], policy_kwargs: Mapping[str, Any]) -> None:
-    """Say which image was too small for NatureCNN, where that is why a policy could not be made.
+def refuse_small_image(space: spaces.Space[Any], policy: type[Any], policy_kwargs: Mapping[str, Any]) -> None:
+    """Refuse an image that NatureCNN cannot take, where it would be given one.
 
     Args:
         space: of observations, images with channels first.
-        policy_kwargs: the policy's arguments.
+        policy: the policy's class.
+        policy_kwargs: its arguments.
 
     Raises:
         ConfigError: names the image and what works with it.
     """
-    extractor = policy_kwargs.get("features_extractor_class", NatureCNN)
-    if not (isinstance(extractor, type) and issubclass(extractor, NatureCNN | CombinedExtractor)):
+    default = inspect.signature(policy).parameters.get("features_extractor_class")
+    extractor = policy_kwargs.get("features_extractor_class", None if default is None else default.default)
+    if extractor is not NatureCNN and extractor is not CombinedExtractor:
         return
     parts = space.spaces if isinstance(space, spaces.Dict) else {None: space}
     for key, part in parts.items():
+        if not is_image_space(part, normalized_image=not policy_kwargs.get("normalize_images", True)):
+            continue
         assert part.shape is not None
-        if not is_image_space(part) or min(part.shape[1:]) >= SMALLEST:
+        if min(part.shape[1:]) >= SMALLEST:
             continue
         size = "x".join(map(str, part.shape[1:]))
         if key is None:
