@@ -41,10 +41,7 @@ def refuse_small_image(space: spaces.Space[Any], policy: type[Any], policy_kwarg
             continue
         size = "x".join(map(str, part.shape[1:]))
         if key is None:
-            use = (
-                "use MlpPolicy, which flattens it, or enlarge it with the wrapper gymnasium.wrappers.ResizeObservation "
-                "(init_args: {shape: [84, 84]})"
-            )
+            use = "use MlpPolicy, which flattens it, enlarge it in a gymnasium.ObservationWrapper of your own"
         else:
             use = "flatten the observation with the wrapper gymnasium.wrappers.FlattenObservation and use MlpPolicy"
         what = "the image" if key is None else f"the image '{own_key(key)}'"
