@@ -9,7 +9,7 @@ import gymnasium as gym
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 
-_MOMENTS = (gym.wrappers.NormalizeObservation, gym.wrappers.NormalizeReward)
+_WRAPPERS = (gym.Wrapper, gym.vector.VectorWrapper)
 _INSTEAD = {
     "NormalizeObservation": "env.normalize: {obs: true}",
     "NormalizeReward": "env.normalize: {reward: true}",
@@ -25,9 +25,12 @@ def check_wrapper(wrapper: Any, key: str) -> None:
     Raises:
         ConfigError: it is for vectorised environments, or keeps moments of its own; says what to use instead.
     """
-    for cls in wrapper.__mro__ if isinstance(wrapper, type) else ():
-        if cls in _MOMENTS:
-            raise ConfigError(_own_moments(wrapper, cls, key))
+    if not isinstance(wrapper, type):
+        return
+    kind = _kind_with_moments(wrapper)
+    if kind is not None and issubclass(kind, gym.Wrapper):
+        raise ConfigError(_own_moments(wrapper, kind, key))
+    for cls in wrapper.__mro__:
         if f"{cls.__module__}.".startswith(_VECTORISED):
             instead = next((_INSTEAD[each.__name__] for each in wrapper.__mro__ if each.__name__ in _INSTEAD), None)
             use = f"use {instead} instead" if instead else "use one for single environments, or remove it"
@@ -55,18 +58,39 @@ def check_environment(env: Any, key: str, name: str) -> None:
     raise ConfigError(f"{key}: {name} gives a {made.__name__}, which {why}.")
 
 
-def check_layers(env: gym.Env[Any, Any], config: EnvConfig) -> None:
+def check_layers(env: Any, config: EnvConfig) -> None:
     """Look through all layers of an environment for one that keeps moments of its own, whoever put it there.
+
+    What the innermost holds in its attributes is looked through as well.
+
+    Args:
+        env: a single environment, or a vectorised one.
+        config: for its name.
 
     Raises:
         ConfigError: there is one.
     """
-    layer: Any = env
-    while isinstance(layer, gym.Wrapper):
-        for kind in _MOMENTS:
-            if isinstance(layer, kind):
-                raise ConfigError(_own_moments(type(layer), kind, f"env {config.name}"))
-        layer = layer.env
+    waiting, seen = [env], set[int]()
+    while waiting:
+        layer = waiting.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        kind = _kind_with_moments(type(layer))
+        if kind is not None:
+            raise ConfigError(_own_moments(type(layer), kind, f"env {config.name}"))
+        if isinstance(layer, _WRAPPERS):
+            waiting.append(layer.env)
+        else:
+            waiting += [each for each in vars(layer).values() if isinstance(each, _WRAPPERS)]
+
+
+def _kind_with_moments(cls: type[Any]) -> type[Any] | None:
+    """The class of gymnasium's that keeps moments, which this one is or derives from."""
+    named = ("NormalizeObservation", "NormalizeReward")
+    return next(
+        (c for c in cls.__mro__ if c.__name__ in named and c.__module__.startswith("gymnasium.wrappers.")), None
+    )
 
 
 def _own_moments(cls: type[Any], kind: type[Any], key: str) -> str:

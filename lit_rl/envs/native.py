@@ -15,6 +15,7 @@ from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, Restart
+from lit_rl.envs.layers import check_layers
 from lit_rl.envs.output import wrong_observation
 from lit_rl.envs.spaces import plain_action_space, plain_space
 from lit_rl.envs.supported import check_spaces
@@ -112,6 +113,7 @@ class NativeVectorEnv:
 
     def _check_spaces(self, config: EnvConfig) -> None:
         observation, action = self._env.single_observation_space, self._env.single_action_space
+        check_layers(self._env, config)
         check_spaces(observation, action, config)
         for what, space, plain in (
             ("observation", observation, plain_space(observation)),

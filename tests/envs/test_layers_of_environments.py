@@ -26,6 +26,18 @@ class WrapsItself(gym.Wrapper):
         super().__init__(gym.wrappers.TimeLimit(gym.wrappers.NormalizeObservation(envs.Walk()), 9))
 
 
+class Holds(envs.Walk):
+    """Steps an environment inside of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = gym.wrappers.NormalizeObservation(envs.Walk())
+
+
+def vectorised_with_moments(num_envs: int) -> gym.vector.VectorEnv:
+    return gym.wrappers.vector.NormalizeReward(NativeStart(num_envs, start=0))
+
+
 def made(**kwargs: Any) -> gym.Env:
     return Own(envs.Walk(**kwargs))
 
@@ -61,6 +73,11 @@ VEC = "stable_baselines3.common.vec_env."
         ),
         (env(HERE + "Own"), r"env\.wrappers\[0\]\.class_path: Own, a NormalizeReward, keeps .*\{reward: true\}"),
         (env(class_path=HERE + "WrapsItself"), r"env .*WrapsItself: NormalizeObservation keeps .*\{obs: true\}"),
+        (env(class_path=HERE + "Holds"), r"env .*Holds: NormalizeObservation keeps"),
+        (
+            env(class_path=HERE + "vectorised_with_moments", backend="native"),
+            r"env .*: NormalizeReward keeps .* use env\.normalize: \{reward: true\}",
+        ),
         (env(class_path=HERE + "made"), r"env .*made: Own, a NormalizeReward, keeps"),
         (env(id="Normalizes-v0"), r"env Normalizes-v0: NormalizeObservation keeps"),
         (env(HERE + "made_around"), r"env CartPole-v1: NormalizeObservation keeps"),

@@ -61,6 +61,7 @@ def run(tmp_path: Path, text: str, how: str) -> subprocess.CompletedProcess[str]
         ("gym.register('Mine-v0', entry_point=Mine)", "id='Mine-v0'"),
         ("gym.register('Mine-v0', entry_point='__main__:Mine', max_episode_steps=2)", "id='Mine-v0'"),
         ("gym.register('Mine-v0', entry_point=lambda **kwargs: Mine(**kwargs))", "id='Mine-v0'"),
+        ("gym.register('Mine-v0', entry_point=Mine)", "id='__main__:Mine-v0'"),
         ("gym.register('Mine-v0', entry_point='tests.helpers.envs:Walk')", "id='Mine-v0'"),
         ("pass", "class_path='__main__.Mine', wrappers=['__main__.Shift']"),
     ],

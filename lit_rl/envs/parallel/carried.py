@@ -78,7 +78,7 @@ def _names(config: EnvConfig) -> list[str]:
 
 def _spec(name: str | None) -> Any:
     """The registration of an id, unless every process has it; a class of `__main__` by itself and not by its name."""
-    spec = gym.registry.get(name) if name is not None else None
+    spec = gym.registry.get(name.rpartition(":")[2]) if name is not None else None
     if spec is None or (isinstance(spec.entry_point, str) and spec.entry_point.startswith("gymnasium.")):
         return None
     module, _, attribute = spec.entry_point.partition(":") if isinstance(spec.entry_point, str) else ("", "", "")
