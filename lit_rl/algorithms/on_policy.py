@@ -24,6 +24,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import ActorCritic, as_tensor, to_env
 from lit_rl.networks.policies import make_optimizer, make_policy, policy_class, resolve_policy_kwargs
+from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
 from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
@@ -33,6 +34,7 @@ from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
+_EXTRACTOR = "features_extractor_class"
 _EVALUATE_CHUNK = 4096
 """Observations in one forward pass when values of a whole rollout are computed."""
 
@@ -103,6 +105,12 @@ class OnPolicy(RLModule):
         takes_dict = issubclass(self.policy_class, MultiInputActorCriticPolicy)
         if isinstance(observation_space, spaces.Dict) and not takes_dict:
             raise ConfigError("model.policy: Dict observations need MultiInputPolicy.")
+        if takes_dict and not isinstance(observation_space, spaces.Dict) and not self.policy_kwargs.get(_EXTRACTOR):
+            raise ConfigError(
+                f"model.policy: MultiInputPolicy is for Dict observations; this environment has {observation_space}; "
+                "use MlpPolicy, or CnnPolicy for images."
+            )
+        refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         policy: ActorCriticPolicy = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
             use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,

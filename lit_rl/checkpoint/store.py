@@ -12,10 +12,12 @@ from pathlib import Path
 from lit_rl.checkpoint.commit import STAGING_PREFIX, remove, staging_path
 from lit_rl.checkpoint.files import make_directory, named, point_link
 from lit_rl.checkpoint.history import belonging
-from lit_rl.checkpoint.manifest import Checkpoint, NewerFormat, name_of, read_checkpoint
+from lit_rl.checkpoint.manifest import MANIFEST, Checkpoint, NewerFormat, name_of, read_checkpoint
 from lit_rl.checkpoint.reader import Opened, read_back, verify
 from lit_rl.errors import DataError, StorageError
 
+CHECKPOINTS = "checkpoints"
+"""Where they lie in a run directory."""
 _LINKS = ("last", "best")
 
 
@@ -224,3 +226,21 @@ class CheckpointStore:
                 first.setdefault(c.manifest.timesteps // self.keep_every, c.path)
             keep |= {path for multiple, path in first.items() if multiple > 0}
         return keep
+
+
+def checkpoint_in(path: Path) -> tuple[Path, list[str]]:
+    """The checkpoint that a directory means: itself, or the newest good one where it is a run's.
+
+    Returns:
+        its directory, and why newer ones were passed over.
+
+    Raises:
+        DataError: it is a run's, and has no good one.
+    """
+    inside = path if path.name == CHECKPOINTS else path / CHECKPOINTS
+    if (path / MANIFEST).exists() or not inside.is_dir():
+        return path, []
+    newest, complaints = CheckpointStore(inside).newest_good()
+    if newest is None:
+        raise DataError(f"{path} has no good checkpoint.{f' {complaints[0]}' if complaints else ''}")
+    return newest.path, complaints

@@ -10,7 +10,9 @@ from gymnasium import spaces
 
 from lit_rl.envs.ale import AleStart, is_atari
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.layers import check_environment, check_layers, check_wrapper
 from lit_rl.envs.monitor import EpisodeMonitor
+from lit_rl.envs.supported import check_spaces
 from lit_rl.errors import ConfigError, did_you_mean
 
 _EXTRAS = {
@@ -22,7 +24,6 @@ _EXTRAS = {
     "cv2": "atari",
 }
 MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`."
-_FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
@@ -32,21 +33,21 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
         ConfigError: the environment, a wrapper or an argument does not exist, or a space is not supported.
     """
     base = _make_base(config)
+    check_environment(base, "env.id" if config.class_path is None else "env.class_path", config.name)
+    check_layers(base, config)
     monitor = EpisodeMonitor(base, env_index, AleStart() if is_atari(base) else None)
     env: gym.Env[Any, Any] = monitor
     if config.atari:
         env = _atari(env, config)
     for i, wrapper in enumerate(config.wrappers):
         key = f"env.wrappers[{i}]"
-        env = call(
-            import_class(wrapper.class_path, f"{key}.class_path"),
-            f"{key}.init_args",
-            env,
-            **wrapper.init_args,
-        )
-    env = _image_wrappers(env, config)
-    _check_spaces(env, config)
-    return env, monitor
+        cls = import_class(wrapper.class_path, f"{key}.class_path")
+        check_wrapper(cls, f"{key}.class_path")
+        env = call(cls, f"{key}.init_args", env, **wrapper.init_args)
+        check_environment(env, f"{key}.class_path", wrapper.class_path)
+    check_layers(env, config)
+    check_spaces(getattr(env, "observation_space", None), getattr(env, "action_space", None), config)
+    return _own_wrappers(env, config), monitor
 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
@@ -105,13 +106,16 @@ def _atari(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:
     return AtariWrapper(env)
 
 
-def _image_wrappers(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:
+def _own_wrappers(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any]:
     from lit_rl.envs.wrappers.channels_first import ChannelsFirst, needs_transpose
     from lit_rl.envs.wrappers.checked import Checked
     from lit_rl.envs.wrappers.frame_stack import FrameStack
+    from lit_rl.envs.wrappers.plain_spaces import PlainSpaces, needs_plain
 
     n_stack = config.frame_stack or (4 if config.atari else None)
     wrapped: gym.Env[Any, Any] = Checked(env)
+    if needs_plain(env):
+        wrapped = PlainSpaces(wrapped)
     if n_stack is not None and n_stack > 1:
         wrapped = FrameStack(wrapped, n_stack)
     space = wrapped.observation_space
@@ -119,37 +123,6 @@ def _image_wrappers(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, A
     if any(needs_transpose(part) for part in parts):
         wrapped = ChannelsFirst(wrapped)
     return env if isinstance(wrapped, Checked) else wrapped  # its slot looks at the outermost ones
-
-
-def _check_spaces(env: gym.Env[Any, Any], config: EnvConfig) -> None:
-    observation, action = env.observation_space, env.action_space
-    parts = observation.spaces if isinstance(observation, spaces.Dict) else {"": observation}
-    for key, part in parts.items():
-        if not isinstance(part, _FLAT_SPACES):
-            where = f" at '{key}'" if key else ""
-            raise ConfigError(
-                f"env {config.name}: observation space {type(part).__name__}{where} is not supported; use Box, "
-                "Discrete, MultiDiscrete, MultiBinary or a Dict of them (a wrapper such as "
-                "gymnasium.wrappers.FlattenObservation can make one)."
-            )
-        _check_start(part, config, "observation")
-    if not isinstance(action, _FLAT_SPACES):
-        raise ConfigError(
-            f"env {config.name}: action space {type(action).__name__} is not supported; use Box, Discrete, "
-            "MultiDiscrete or MultiBinary."
-        )
-    _check_start(action, config, "action")
-
-
-def _check_start(space: spaces.Space[Any], config: EnvConfig, what: str) -> None:
-    if isinstance(space, spaces.Discrete) and space.start != 0:
-        raise ConfigError(
-            f"env {config.name}: a Discrete {what} space must start at 0, this one starts at {space.start}."
-        )
-    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
-        raise ConfigError(
-            f"env {config.name}: a MultiDiscrete {what} space must have one dimension, not {space.nvec.shape}."
-        )
 
 
 def import_class(path: str, key: str) -> Any:

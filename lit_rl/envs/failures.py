@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import numbers
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from gymnasium import spaces
 
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import LitRLError
@@ -105,49 +100,3 @@ class Restarts:
         if not self._in_this_iteration:
             self._in_a_row = 0
         self._in_this_iteration = False
-
-
-def wrong_observation(obs: Any, space: spaces.Space[Any]) -> str | None:
-    """What makes an observation none of its space: parts, shape, or a type that its numbers do not fit in.
-
-    Bounds are not checked. A narrower or wider type of the same kind passes, and integers where floats are expected;
-    `None` where nothing is wrong.
-    """
-    if isinstance(obs, np.ndarray) and obs.shape == space.shape and obs.dtype == space.dtype:
-        return None
-    if isinstance(space, spaces.Dict):
-        if not isinstance(obs, Mapping):
-            return f"an observation that is a {type(obs).__name__}, and its space is a Dict"
-        for key, part in space.spaces.items():
-            if key not in obs:
-                return f"an observation without '{key}'"
-            wrong = wrong_observation(obs[key], part)
-            if wrong is not None:
-                return f"{wrong}, in '{key}'"
-        return None
-    try:
-        array = np.asarray(obs)
-    except ValueError:  # lists of different lengths
-        return "an observation that is no array"
-    shape, dtype = tuple(space.shape or ()), np.dtype(space.dtype)
-    if array.dtype.kind not in "biuf":
-        return f"an observation of type {type(obs).__name__} ({array.dtype}), and its space has {dtype}"
-    if array.shape != shape:
-        return f"an observation of shape {array.shape}, and its space has {shape}"
-    ranks = {"b": 0, "u": 1, "i": 1, "f": 2}
-    if ranks[array.dtype.kind] > ranks[dtype.kind]:
-        return f"an observation of type {array.dtype}, and its space has {dtype}"
-    if dtype.kind in "ui" and not np.array_equal(array.astype(dtype), array):
-        return f"an observation of type {array.dtype} with numbers that its space's {dtype} cannot hold"
-    return None
-
-
-def wrong_reward(reward: Any) -> str | None:
-    """What makes a reward none: it must be one real number."""
-    if isinstance(reward, float):  # most are, and this is quick
-        return None
-    if isinstance(reward, numbers.Real | np.bool_):
-        return None
-    if isinstance(reward, np.ndarray) and reward.size == 1 and reward.dtype.kind in "biuf":
-        return None
-    return f"a reward that is no number: {type(reward).__name__} {' '.join(repr(reward).split())[:80]}"

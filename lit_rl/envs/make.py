@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
 from lit_rl.envs.parallel.vector import AsyncVectorEnv
-from lit_rl.envs.probe import probe, probe_levels
+from lit_rl.envs.probe import Probe, probe, probe_levels
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import ConfigError
@@ -42,8 +44,14 @@ def make_vector(
         from lit_rl.envs.native import NativeVectorEnv
 
         return NativeVectorEnv(config, run_seed, indices)
-    probed = probe_levels(config, run_seed, levels, resuming) if levels else probe(config, run_seed, resuming=resuming)
+    probed = _look(config, run_seed, levels, resuming)
     config = replace(config, global_streams="own" if probed.draws else "shared")
+    if probed.out_of_bounds is not None and indices.start == 0:  # one rank says it
+        print(
+            f"WARNING: env {config.name} sends {probed.out_of_bounds}; nothing that is learned depends on that.",
+            file=sys.stderr,
+            flush=True,
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = max(cores // sharing, 1)
     n_workers = min(config.n_workers or cores, len(indices))
@@ -69,3 +77,15 @@ def make_vector(
         raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
     envs.grade, envs.own_streams = probed.grade, probed.draws
     return envs
+
+
+def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: bool) -> Probe:
+    """The look before the run: what is wrong with what an environment sends is a mistake in the run's set-up yet."""
+    try:
+        if levels:
+            return probe_levels(config, run_seed, levels, resuming)
+        return probe(config, run_seed, resuming=resuming)
+    except EnvironmentLost:
+        raise
+    except EnvironmentFailed as error:
+        raise ConfigError(f"{error} Seen in the look before the run.") from None

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import gymnasium as gym
 
 from lit_rl.data.episode import Episode
-from lit_rl.envs.failures import InvalidOutput, wrong_reward
+from lit_rl.envs.failures import InvalidOutput
+from lit_rl.envs.output import as_number, check_flags, first_observation, step_error
 
 
 class EpisodeStart(Protocol):
@@ -62,8 +63,8 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         self.began, self.over = True, False
         self._ret, self._length = 0.0, 0
         if self._start is None:
-            return self.env.reset(seed=seed, options=options)
-        obs, info = self.env.reset(seed=None if self._seeded else seed, options=options)
+            return first_observation(self._reset(seed, options))
+        obs, info = first_observation(self._reset(None if self._seeded else seed, options))
         if seed is not None:
             self._seeded = True
             self.unwrapped.np_random = gym.utils.seeding.np_random(seed)[0]
@@ -73,11 +74,13 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        wrong = wrong_reward(reward)
-        if wrong is not None:
-            raise InvalidOutput(wrong)
-        self._ret += float(reward)
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+        except (ValueError, TypeError) as error:
+            raise step_error(error)  # noqa: B904  often the same one
+        self._ret += reward if type(reward) is float else as_number(reward)
+        if terminated is not False or truncated is not False:
+            check_flags(terminated, truncated)
         self._length += 1
         cut = self._length == self.longest and not (terminated or truncated)
         if terminated or truncated or cut:
@@ -85,7 +88,17 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
             self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info), self.level, cut))
         return obs, reward, terminated, truncated, info
 
+    def _reset(self, seed: int | None, options: dict[str, Any] | None) -> Any:
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except TypeError as error:
+            if "reset() got an unexpected keyword argument" not in str(error):
+                raise
+            raise InvalidOutput(
+                f"no first observation: {error} (gymnasium's is reset(self, *, seed=None, options=None))"
+            ) from None
+
 
 def _success(info: Mapping[str, Any]) -> bool | None:
-    value = info.get("is_success")
+    value = info.get("is_success") if isinstance(info, Mapping) else None
     return None if value is None else bool(value)

@@ -9,11 +9,16 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
 
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.failures import Restart
+from lit_rl.envs.failures import EnvironmentFailed, Restart
+from lit_rl.envs.layers import check_layers
+from lit_rl.envs.output import wrong_observation
+from lit_rl.envs.spaces import plain_action_space, plain_space
+from lit_rl.envs.supported import check_spaces
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import EpisodeSeeds
@@ -92,17 +97,34 @@ class NativeVectorEnv:
                 f"env.backend: native {config.name} resets with {getattr(mode, 'name', mode)}, which mixes junk "
                 "transitions into the rollout; it must reset in the same step. Use backend: sync or async."
             )
+        self._check_spaces(config)
         if isinstance(self._env, SameStepCartPole):
             self._env.seeds = [EpisodeSeeds(run_seed, index) for index in indices]
+        self._name = config.name
         self._exact = hasattr(self._env, "get_states") and hasattr(self._env, "set_states")
         self.grade: Grade = "exact" if self._exact else "boundary"
         self.own_streams = False
         self.observation_space: spaces.Space[Any] = self._env.single_observation_space
         self.action_space: spaces.Space[Any] = self._env.single_action_space
+        self._batch_space = batch_space(self.observation_space, self.n_envs)
         self._starts = EpisodeSeeds(run_seed, self.offset, "episodes")
         self._start = -1
         self._ret = np.zeros(self.n_envs)
         self._length = np.zeros(self.n_envs, dtype=np.int64)
+
+    def _check_spaces(self, config: EnvConfig) -> None:
+        observation, action = self._env.single_observation_space, self._env.single_action_space
+        check_layers(self._env, config)
+        check_spaces(observation, action, config)
+        for what, space, plain in (
+            ("observation", observation, plain_space(observation)),
+            ("action", action, plain_action_space(action)),
+        ):
+            if plain is not space:
+                raise ConfigError(
+                    f"env.backend: native hands arrays to the policy as they are, which cannot take the {what} space "
+                    f"{space} of {config.name}; use backend: sync or async."
+                )
 
     def set_level(self, level: int) -> None:
         raise AssertionError("a curriculum with this backend is refused by make_vector")
@@ -111,10 +133,18 @@ class NativeVectorEnv:
         self._start += 1
         self._ret[:], self._length[:] = 0.0, 0
         obs: Obs = self._env.reset(seed=self._starts[self._start])[0]
+        self._check(obs)
         return obs
+
+    def _check(self, obs: Any) -> None:
+        """All observations at once must be of the space of all."""
+        wrong = wrong_observation(obs, self._batch_space)
+        if wrong is not None:
+            raise EnvironmentFailed(f"the environments ({self._name}) sent {wrong}.")
 
     def step(self, actions: np.ndarray) -> StepResult:
         obs, reward, terminated, truncated, info = self._env.step(actions)
+        self._check(obs)
         self._ret += reward
         self._length += 1
         finals: list[tuple[int, Any]] = []

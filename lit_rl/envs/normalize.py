@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lit_rl.envs.config import NormalizeConfig
 from lit_rl.envs.images import is_image
+from lit_rl.envs.spaces import own_key
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.moments import INITIAL_COUNT, merge_moments, update_moments, update_moments_of_steps
 from lit_rl.ops.tree import Obs
@@ -245,13 +246,12 @@ def _normalized_parts(space: spaces.Space[Any], keys: list[str] | None) -> dict[
         if not isinstance(space, spaces.Box):
             raise ConfigError(f"env.normalize.obs needs Box observations, not {type(space).__name__}; set it to false.")
         return {"obs": space}
+    parts = {own_key(name): name for name in space.spaces}
     for key in keys or []:
-        if key not in space.spaces:
-            raise ConfigError(
-                f"env.normalize.keys: no part '{key}' in the observations.{did_you_mean(key, space.spaces)}"
-            )
-        if not isinstance(space.spaces[key], spaces.Box):
+        if key not in parts:
+            raise ConfigError(f"env.normalize.keys: no part '{key}' in the observations.{did_you_mean(key, parts)}")
+        if not isinstance(space.spaces[parts[key]], spaces.Box):
             raise ConfigError(f"env.normalize.keys: part '{key}' is not a Box and cannot be normalised.")
     if keys is not None:
-        return {key: space.spaces[key] for key in keys}
+        return {parts[key]: space.spaces[parts[key]] for key in keys}
     return {key: part for key, part in space.spaces.items() if isinstance(part, spaces.Box) and not is_image(part)}

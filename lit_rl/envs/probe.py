@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from lit_rl.curriculum.levels import Level, Mix
+from lit_rl.envs.bounds import Bounds
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
 from lit_rl.envs.own_streams import present, put_back, same
@@ -36,6 +37,7 @@ class Probe:
         draws: whether it drew from the global random streams, and was looked at with its own.
         observation_space: with all wrappers.
         action_space: with all wrappers.
+        out_of_bounds: the first observation seen that left the bounds of its Box, in words.
     """
 
     grade: Grade
@@ -43,6 +45,7 @@ class Probe:
     draws: bool
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
+    out_of_bounds: str | None = None
 
 
 def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: bool = False) -> Probe:
@@ -67,8 +70,9 @@ def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level], resu
                     f"{first}; one policy needs the same on all levels."
                 )
     grade: Grade = "exact" if all(probed.grade == "exact" for probed in probes) else "boundary"
-    slowest = max(probed.step_seconds for probed in probes)
-    return replace(probes[0], grade=grade, step_seconds=slowest, draws=any(probed.draws for probed in probes))
+    broken = next((probed.out_of_bounds for probed in probes if probed.out_of_bounds is not None), None)
+    longest, draws = max(probed.step_seconds for probed in probes), any(probed.draws for probed in probes)
+    return replace(probes[0], grade=grade, step_seconds=longest, draws=draws, out_of_bounds=broken)
 
 
 def probe(config: EnvConfig, run_seed: int, levels: Sequence[Level] = (), resuming: bool = False) -> Probe:
@@ -92,14 +96,14 @@ def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: b
     episodes of lives do not reset in mid-game; there one episode is played and replayed. An environment that raises is
     looked at no further where that is no reason to stop: with `on_env_crash: restart`, and at a resume.
     """
-    rng = generator(run_seed, "probe")
+    rng, bounds = generator(run_seed, "probe"), Bounds(config.atari or config.frame_stack is not None)
     played = Slot(config, run_seed, 0, "probe", levels)
     exact: bool | None = None
     try:
-        seconds = _play(played, rng, _PROBE_STEPS)
+        seconds = _play(played, rng, _PROBE_STEPS, bounds)
         for i in range(1, _PROBE_EPISODES):
             # one step more each time: where every episode has the same length, some must be cut in the middle
-            seconds = _play(played, rng, _PROBE_STEPS + i)
+            seconds = _play(played, rng, _PROBE_STEPS + i, bounds)
             if not played.truly_reset:
                 break  # lives: where we cut is not in the action log
             exact = _comes_back(played, config, run_seed, levels)
@@ -110,7 +114,7 @@ def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: b
         if exact is None:
             played.close()
             played = Slot(config, run_seed, 0, "probe", levels)
-            seconds = _play(played, rng, _PROBE_STEPS)
+            seconds = _play(played, rng, _PROBE_STEPS, bounds)
             exact = _comes_back(played, config, run_seed, levels)
     except EnvironmentLost:
         if config.on_env_crash != "restart" and not resuming:
@@ -124,6 +128,7 @@ def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: b
         False,
         played.env.observation_space,
         played.env.action_space,
+        bounds.broken,
     )
 
 
@@ -158,22 +163,23 @@ def _comes_back_whole(
         again.close()
 
 
-def _play(slot: Slot, rng: np.random.Generator, steps: int) -> float:
+def _play(slot: Slot, rng: np.random.Generator, steps: int, bounds: Bounds) -> float:
     """Begin an episode and take some random steps; returns the median time of one, in seconds."""
-    slot.begin()
+    bounds.look(slot.begin(), slot.env.observation_space)
     times = []
     for _ in range(steps):
         action = random_action(slot.env.action_space, rng)
         start = time.perf_counter()
-        slot.step(action)
+        obs = slot.step(action).obs
         times.append(time.perf_counter() - start)
+        bounds.look(obs, slot.env.observation_space)
     return float(np.median(times))
 
 
 def random_action(space: spaces.Space[Any], rng: np.random.Generator) -> Any:
     """A uniform action of a supported space, drawn from `rng` and not from the space's own stream."""
     if isinstance(space, spaces.Discrete):
-        return np.int64(rng.integers(int(space.n)))
+        return np.dtype(space.dtype).type(rng.integers(int(space.n)))
     if isinstance(space, spaces.MultiDiscrete):
         return rng.integers(space.nvec).astype(space.dtype)
     if isinstance(space, spaces.MultiBinary):

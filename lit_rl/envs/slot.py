@@ -24,11 +24,10 @@ from lit_rl.envs.failures import (
     EnvironmentFailed,
     EnvironmentLost,
     InvalidOutput,
-    wrong_observation,
-    wrong_reward,
 )
 from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
+from lit_rl.envs.output import as_number, check_flags, first_observation, step_error, wrong_observation
 from lit_rl.envs.own_streams import OwnStreams
 from lit_rl.errors import LitRLError
 from lit_rl.ops.streams import EpisodeSeeds
@@ -177,7 +176,7 @@ class Slot:
         for space in self._action_spaces:
             space.seed(seed)
         self._is_new = False
-        obs = self.env.reset(seed=seed)[0]
+        obs, _ = first_observation(self.env.reset(seed=seed))
         wrong = wrong_observation(obs, self._space)
         if wrong is not None:
             raise InvalidOutput(wrong)
@@ -228,11 +227,16 @@ class Slot:
     def step(self, action: Any) -> Transition:
         """Take one step, and begin the next episode where this one ends."""
         self._actions.append(action)
-        obs, reward, terminated, truncated, _ = self.env.step(action)
-        wrong = wrong_observation(obs, self._space) or wrong_reward(reward)
+        try:
+            obs, reward, terminated, truncated, _ = self.env.step(action)
+        except (ValueError, TypeError) as error:
+            raise step_error(error)  # noqa: B904  often the same one
+        wrong = wrong_observation(obs, self._space)
         if wrong is not None:
             raise InvalidOutput(wrong)
-        value = float(reward)
+        value = reward if type(reward) is float else as_number(reward)
+        if terminated is not False or truncated is not False:
+            check_flags(terminated, truncated)
         self._trace = zlib.crc32(_pack_float(value), _checksum(obs, self._trace))
         if terminated or truncated:
             final = tree_map(np.array, obs)  # a copy: the reset may write into the same array

@@ -183,22 +183,26 @@ def _dtype(value: Any, name: str) -> np.dtype[Any]:
     raise TypeError(f"{name} is not of a plain number type")
 
 
+def named_after(zip_path: Path) -> Path:
+    """Where the moments of an exported agent lie: `agent_vecnormalize.pkl` beside `agent.zip`."""
+    return zip_path.with_name(f"{zip_path.stem}_vecnormalize.pkl")
+
+
 def find_vecnormalize(zip_path: str | Path) -> tuple[Path | None, list[Path]]:
     """The pickle that belongs to an agent's zip, or None, and every place looked at in order.
 
-    Looked at are `CheckpointCallback`'s names (`rl_model_500_steps.zip` with
-    `rl_model_vecnormalize_500_steps.pkl`), the RL Zoo's (`ppo/Env-v1_1/Env-v1.zip` or `best_model.zip` with
-    `ppo/Env-v1_1/Env-v1/vecnormalize.pkl`), and `<name>_vecnormalize.pkl`, `vecnormalize.pkl`,
-    `vec_normalize.pkl` beside the zip.
+    Looked at are the name that an export gives it (`named_after`), `CheckpointCallback`'s (`rl_model_500_steps.zip`
+    with `rl_model_vecnormalize_500_steps.pkl`), the RL Zoo's (`ppo/Env-v1_1/Env-v1.zip` or `best_model.zip` with
+    `ppo/Env-v1_1/Env-v1/vecnormalize.pkl`), and `vecnormalize.pkl`, `vec_normalize.pkl` beside the zip.
     """
     path = Path(zip_path)
     folder, stem = path.parent, path.stem
-    places: list[Path] = []
+    places = [named_after(path)]
     if step := re.fullmatch(r"(.+)_(\d+)_steps", stem):
         places.append(folder / f"{step.group(1)}_vecnormalize_{step.group(2)}_steps.pkl")
     places.append(folder / stem / "vecnormalize.pkl")
     if zoo := re.fullmatch(r"(.+)_\d+", folder.absolute().name):
         places.append(folder / zoo.group(1) / "vecnormalize.pkl")
-    places += [folder / name for name in (f"{stem}_vecnormalize.pkl", "vecnormalize.pkl", "vec_normalize.pkl")]
+    places += [folder / name for name in ("vecnormalize.pkl", "vec_normalize.pkl")]
     places = list(dict.fromkeys(places))
     return next((place for place in places if place.is_file()), None), places

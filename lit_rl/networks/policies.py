@@ -8,12 +8,20 @@ from typing import Any, TypeVar
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, did_you_mean
 
 P = TypeVar("P", bound=BasePolicy)
+
+_KINDS: dict[str, type] = {
+    "activation_fn": nn.Module,
+    "features_extractor_class": BaseFeaturesExtractor,
+    "optimizer_class": torch.optim.Optimizer,
+}
+"""What the class behind a key must be below."""
 
 
 def policy_class(policy: str | type[P], known: Mapping[str, type[P]]) -> type[P]:
@@ -74,6 +82,9 @@ def resolve_policy_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
                 resolved[key] = getattr(nn, name)
             else:
                 resolved[key] = import_class(value, f"model.policy_kwargs.{key}")
+            base = _KINDS.get(key, object)
+            if not (isinstance(resolved[key], type) and issubclass(resolved[key], base)):
+                raise ConfigError(f"model.policy_kwargs.{key}: {value} is not a class below {base.__name__}.")
     return resolved
 
 

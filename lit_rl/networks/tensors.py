@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -49,8 +50,8 @@ class Owned:
     twin: str | None = None
 
 
-def owners(tensors: Mapping[str, Tensor], table: Table) -> dict[str, Owned]:
-    """Whose each tensor of a network is, by name.
+def owners(tensors: Mapping[str, Any], table: Table) -> dict[str, Owned]:
+    """Whose each tensor of a network is, by name, and each extra state that a module of a user's keeps beside them.
 
     A tensor that stands under several names (stable-baselines3 lists a features extractor that policy and value share
     three times) belongs to one part under all of them, that of its first name.
@@ -58,6 +59,7 @@ def owners(tensors: Mapping[str, Tensor], table: Table) -> dict[str, Owned]:
     found: dict[str, Owned] = {}
     first: dict[tuple[int, tuple[int, ...]], str] = {}
     for name, tensor in tensors.items():
-        one = first.setdefault((tensor.data_ptr(), tuple(tensor.shape)), name) if tensor.numel() else name
+        shared = isinstance(tensor, Tensor) and tensor.numel() > 0
+        one = first.setdefault((tensor.data_ptr(), tuple(tensor.shape)), name) if shared else name
         found[name] = Owned(part_of(one, table), None if one == name else one)
     return found

@@ -11,10 +11,10 @@ import socket
 from pathlib import Path
 
 from lit_rl.checkpoint.files import make_directory, named, sync_directory
+from lit_rl.checkpoint.store import CHECKPOINTS as CHECKPOINTS
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, StorageError
 
-CHECKPOINTS = "checkpoints"
 LINEAGE = "lineage.json"
 CONFIG = "config.yaml"
 _VERSION = re.compile(r"version_(\d+)")

@@ -27,7 +27,7 @@ def space_from_plain(plain: dict[str, Any]) -> spaces.Space[Any]:
     """The inverse of `space_to_plain`."""
     kind = plain["kind"]
     if kind == "Dict":
-        return spaces.Dict({key: space_from_plain(part) for key, part in plain["parts"].items()})
+        return spaces.Dict([(key, space_from_plain(part)) for key, part in plain["parts"].items()])  # in this order
     if kind == "Box":
         dtype = np.dtype(plain["dtype"])
         low, high = np.asarray(plain["low"]).astype(dtype), np.asarray(plain["high"]).astype(dtype)
@@ -52,4 +52,7 @@ def describe(space: spaces.Space[Any]) -> str:
         return f"Discrete({int(space.n)})"
     if isinstance(space, spaces.MultiDiscrete):
         return f"MultiDiscrete({[int(n) for n in space.nvec]})"
+    if isinstance(space, spaces.MultiBinary):
+        shape = tuple(int(n) for n in space.shape)
+        return f"MultiBinary({shape if len(shape) > 1 else shape[0]})"
     return str(space)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,10 @@ from lightning.pytorch.callbacks import Timer
 
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE
 from lit_rl.checkpoint.reader import local_path, read_lightning
+from lit_rl.checkpoint.store import checkpoint_in
 from lit_rl.curriculum import CurriculumConfig, make_curriculum
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import ConfigError, DataError
+from lit_rl.errors import ConfigError, DataError, LitRLWarning
 from lit_rl.ops.schedules import Clock
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.optimizers import carried, name_of
@@ -34,7 +36,7 @@ from lit_rl.training.iteration import Iteration
 from lit_rl.training.loop import Loop
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
-from lit_rl.training.settings import refuse_foreign_classes, to_plain_settings
+from lit_rl.training.settings import foreign_environment, refuse_foreign_classes, to_plain_settings
 from lit_rl.training.trainer import check_trainer
 
 STATE_FORMAT = 1
@@ -165,15 +167,30 @@ class RLModule(Algorithm):
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
         """A module with the weights and moments of a checkpoint: a directory, its `lightning.ckpt`, or a bare `.ckpt`.
 
-        Other arguments are Lightning's; keyword arguments replace settings of the checkpoint. Nothing is imported
-        because the checkpoint says so: a policy class of your own has to be passed.
+        A run directory means its newest good checkpoint. Other arguments are Lightning's; keyword arguments replace
+        settings of the checkpoint. Nothing is imported because the checkpoint says so: a policy class of your own has
+        to be passed, and an environment of your own before it can be played.
         """
         path = local_path(checkpoint_path)
-        path = path / LIGHTNING_FILE if path.is_dir() else path
+        if path.is_dir():
+            path, passed_over = checkpoint_in(path)
+            for complaint in passed_over:
+                warnings.warn(complaint, LitRLWarning, stacklevel=2)
+            path = path / LIGHTNING_FILE
         state, data = read_lightning(path)
-        refuse_foreign_classes(state.get("hyper_parameters", {}), kwargs)
+        stored = state.get("hyper_parameters", {})
+        refuse_foreign_classes(stored, kwargs)
+        foreign = None if "env" in kwargs else foreign_environment(stored)
         kwargs["weights_only"] = True
-        return super().load_from_checkpoint(io.BytesIO(data), *args, **kwargs)
+        try:
+            module = super().load_from_checkpoint(io.BytesIO(data), *args, **kwargs)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):
+                raise
+            first = str(error).splitlines()[1].strip()[:200]
+            raise ConfigError(f"{path}: its weights do not fit the networks that the settings make: {first}") from None
+        module.play.foreign = foreign
+        return module
 
     def setup(self, stage: str) -> None:
         if stage == "fit":

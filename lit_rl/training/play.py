@@ -66,6 +66,8 @@ class Play:
         """Environments (their positions on this rank) whose episode in flight could not be brought back at a resume."""
         self.ended: list[Episode] = []
         """Episodes of all ranks that ended before the last `finish`, in the order (step, environment)."""
+        self.foreign: str | None = None
+        """What only a checkpoint names, and would be imported to make the environments; they are not made then."""
         self._steps = 0
         self._episodes: list[tuple[int, Episode]] = []
         self._restarts = 0
@@ -75,6 +77,7 @@ class Play:
     def build(self) -> VectorEnv:
         """Make this rank's environments, once."""
         if self.envs is None:
+            self._refuse_foreign()
             rows = self.ranks.rows(self._config.n_envs)
             self.envs = make_vector(self._config, self._seed, rows, self._levels, self.ranks.local_size, self.resuming)
             if self.spaces is not None:
@@ -88,9 +91,17 @@ class Play:
         Episodes of more than `longest` steps are cut off there.
         """
         if self.envs is None:
+            self._refuse_foreign()
             self.envs = evaluation_envs(self._config, self._seed, 1, self._levels, longest=longest)
             self.spaces = self.spaces or (self.envs.observation_space, self.envs.action_space)
         return self.envs
+
+    def _refuse_foreign(self) -> None:
+        if self.foreign is not None:
+            raise ConfigError(
+                f"the checkpoint names {self.foreign}, which would be imported; pass env to load_from_checkpoint to "
+                "import it."
+            )
 
     def build_normalizer(self, gamma: float) -> Normalizer:
         """Make the moments for the spaces at hand."""

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from typing import Any
 
+import gymnasium as gym
 from jsonargparse import Namespace
 
 from lit_rl.envs.config import EnvConfig
@@ -69,3 +70,21 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
                 f"the checkpoint names the class '{value}' in policy_kwargs.{key}; pass policy_kwargs "
                 "yourself to import it."
             )
+
+
+def foreign_environment(stored: dict[str, Any]) -> str | None:
+    """What would be imported and called to make the environments that a checkpoint names, in words.
+
+    Registered ids and the wrapper classes of gymnasium are not meant; `None` where there is nothing else.
+    """
+    env = stored.get("env") or {}
+    if env.get("class_path") is not None:
+        return f"the environment class '{env['class_path']}'"
+    if ":" in (env.get("id") or ""):
+        return f"the environment '{env['id']}'"
+    for wrapper in env.get("wrappers") or ():
+        path = str(wrapper.get("class_path") if isinstance(wrapper, dict) else wrapper)
+        package, _, name = path.rpartition(".")
+        if package != "gymnasium.wrappers" or not isinstance(getattr(gym.wrappers, name, None), type):
+            return f"the wrapper '{path}'"
+    return None

@@ -6,8 +6,9 @@ from gymnasium import spaces
 
 from lit_rl.envs import make, probe
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.failures import EnvironmentFailed, wrong_observation, wrong_reward
+from lit_rl.envs.failures import EnvironmentFailed, InvalidOutput
 from lit_rl.envs.guard import check_step
+from lit_rl.envs.output import as_number, wrong_observation
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import StepResult
 from tests.helpers import envs
@@ -154,12 +155,13 @@ def test_numbers_of_a_set_pass_as_python_writes_them():
 
 @pytest.mark.parametrize("reward", [1, 1.5, True, np.float32(2), np.bool_(True), np.array(1.0), np.array([3])])
 def test_every_form_of_one_number_is_a_reward(reward):
-    assert wrong_reward(reward) is None
+    assert as_number(reward) == float(np.asarray(reward).item())
 
 
 @pytest.mark.parametrize("reward", [None, "1.0", 1j, np.array([1, 2]), np.array("1")])
 def test_what_is_no_reward(reward):
-    assert "no number" in wrong_reward(reward)
+    with pytest.raises(InvalidOutput, match="no number"):
+        as_number(reward)
 
 
 def test_a_stack_of_frames_does_not_hide_a_wrong_shape():

@@ -5,12 +5,14 @@ Importable from the project's root, so that worker processes find them.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import os
 import random
 import signal
 import sys
 import time
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -356,3 +358,30 @@ class Aim(gym.Env):
     def step(self, action):
         reward = -float((action[0] - (0.8 * self.target + 0.5)) ** 2)
         return np.array([self.target], dtype=np.float32), reward, True, False, {}
+
+
+class Sampled(gym.Env):
+    """Sends samples of its own observation space, and insists on actions of its own action space.
+
+    Args:
+        spaces_of: a key of `SPACES`: its observation and action space.
+        length: of an episode.
+    """
+
+    SPACES: ClassVar[dict[str, tuple[spaces.Space[Any], spaces.Space[Any]]]] = {}
+
+    def __init__(self, spaces_of: str, length: int = 7):
+        self.observation_space, self.action_space = (copy.deepcopy(space) for space in self.SPACES[spaces_of])
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        self.steps += 1
+        reward = float(np.sum(np.asarray(action, dtype=np.float64) % 7))
+        return self.observation_space.sample(), reward, False, self.steps >= self.length, {}

@@ -99,7 +99,7 @@ def test_export_and_import_are_the_identity(cli: Cli, moments: bool) -> None:
     out = cli.cwd / "out" / "agent.zip"
     out.parent.mkdir()
     done = cli("export-sb3", cli.run(), "--out", out)
-    assert ("vecnormalize.pkl" in done.out) == moments
+    assert ("agent_vecnormalize.pkl" in done.out) == moments
     stored = load_lightning(checkpoints(cli.run())[-1])
     agent = read_agent(out)
     weights = {f"policy.{name}": tensor for name, tensor in agent.policy.items()}
@@ -109,7 +109,7 @@ def test_export_and_import_are_the_identity(cli: Cli, moments: bool) -> None:
     raw = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
     seen = module.normalizer.normalize_obs(raw)
     if moments:
-        pickle = cli.cwd / "out" / "vecnormalize.pkl"
+        pickle = cli.cwd / "out" / "agent_vecnormalize.pkl"
         venv = VecNormalize.load(str(pickle), DummyVecEnv([lambda: __import__("gymnasium").make("Pendulum-v1")]))
         np.testing.assert_array_equal(venv.normalize_obs(raw), seen)
     np.testing.assert_array_equal(model.predict(seen, deterministic=True)[0], module.predict(seen))

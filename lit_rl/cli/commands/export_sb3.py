@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.algorithms import algorithms
+from lit_rl.cli.check import read_yaml
 from lit_rl.cli.quiet import quiet
 from lit_rl.envs.normalize import Moments as RunningMoments
 from lit_rl.errors import EXIT_OK, ConfigError
 from lit_rl.interop.settings import kinds
-from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
-from lit_rl.run.sources import find
+from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats, named_after
+from lit_rl.run.directory import CONFIG
+from lit_rl.run.sources import Source, find, run_of
 from lit_rl.training.module import RLModule
 
 SUMMARY = "write a checkpoint as a stable-baselines3 agent"
@@ -24,11 +26,15 @@ def main(argv: list[str]) -> int:
     quiet()
     parser = argparse.ArgumentParser(
         prog="lit-rl export-sb3",
-        description="Write a .zip that stable-baselines3's algorithm of the same name loads, and vecnormalize.pkl "
-        "beside it where the run has moments.",
+        description="Write a .zip that stable-baselines3's algorithm of the same name loads, and its moments beside it "
+        "(NAME_vecnormalize.pkl) where the run has any.",
     )
     parser.add_argument("checkpoint", help="a checkpoint or a run directory")
     parser.add_argument("--out", required=True, help="the .zip to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--config", default=None, help="the run's YAML, for classes of your own; a run directory has it already"
+    )
     arguments = parser.parse_args(argv)
     source = find(arguments.checkpoint, Path("lightning_logs"), "", False, "export-sb3")
     if source.agent is not None:
@@ -38,18 +44,19 @@ def main(argv: list[str]) -> int:
     name = source.ours["algorithm"]
     if name not in algorithms():
         raise ConfigError(f"export-sb3: {source.path} was written by {name}, which stable-baselines3 does not have.")
-    cls = algorithms()[name]
-    module: RLModule = cls.load_from_checkpoint(source.checkpoint.path if source.checkpoint else source.path)
-    policy: Any = module.policy
-    settings = module.settings()
-    counters, out = module.counters, Path(arguments.out)
+    cls, out = algorithms()[name], Path(arguments.out)
+    module: Any = _load(cls, source, arguments.config)
+    policy, settings, counters = module.policy, module.settings(), module.counters
+    stats, beside = vecnormalize_stats(module), named_after(out)
+    _check_free([out] if stats is None else [out, beside], arguments.overwrite)
+    given = settings["policy_kwargs"]
     write_agent(
         out,
         policy.state_dict(),
         policy.observation_space,
         policy.action_space,
-        settings["policy"],
-        settings["policy_kwargs"],
+        settings["policy"] if settings["policy"] in cls.POLICIES else module.policy_class,
+        given and {key: module.policy_kwargs[key] for key in given},
         {key: value for key, value in settings.items() if key in kinds(cls)},
         source.lightning["optimizer_states"][0],
         n_envs=module.env_config.n_envs,
@@ -59,12 +66,43 @@ def main(argv: list[str]) -> int:
         algorithm=cls,
     )
     print(f"wrote {out}")
-    stats = vecnormalize_stats(module)
     if stats is not None:
-        beside = out.with_name("vecnormalize.pkl")
         write_vecnormalize(beside, stats, module.observation_space, module.action_space)
         print(f"wrote {beside}")
     return EXIT_OK
+
+
+def _load(cls: type[RLModule], source: Source, config: str | None) -> RLModule:
+    """The module of a checkpoint. Classes of the user's are imported where his own YAML names them."""
+    run = run_of(str(source.path), Path("lightning_logs"), "")
+    file = Path(config) if config is not None else run / CONFIG if run is not None else None
+    given = _named(file) if file is not None and (config is not None or file.is_file()) else {}
+    path = source.checkpoint.path if source.checkpoint else source.path
+    try:
+        module: RLModule = cls.load_from_checkpoint(path, **given)
+    except ConfigError as error:
+        if given or "pass " not in str(error):
+            raise
+        what = str(error).partition(";")[0]
+        raise ConfigError(f"export-sb3: {what}; give the run's own YAML with --config to import it.") from None
+    return module
+
+
+def _named(file: Path) -> dict[str, Any]:
+    """The settings in a YAML that may name classes."""
+    config = read_yaml(file)
+    model = config.get("model")
+    own = model.get("init_args") if isinstance(model, dict) else None
+    given = {key: own[key] for key in ("policy", "policy_kwargs") if isinstance(own, dict) and key in own}
+    return given | ({"curriculum": config["curriculum"]} if config.get("curriculum") else {})
+
+
+def _check_free(files: list[Path], overwrite: bool) -> None:
+    for file in files:
+        if file.is_dir():
+            raise ConfigError(f"--out: {file} is a directory; name a file in it.")
+        if file.exists() and not overwrite:
+            raise ConfigError(f"--out: {file} is there already; name another file, or give --overwrite.")
 
 
 def vecnormalize_stats(module: RLModule) -> VecNormalizeStats | None:

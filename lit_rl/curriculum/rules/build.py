@@ -71,9 +71,9 @@ def _own_rule(spec: Mapping[str, Any], key: str) -> Rule:
     if inspect.isabstract(cls):
         lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise ConfigError(f"{key}.class_path: {path} is an unfinished rule; write its {lacking}.")
-    rule = _construct(cls, spec.get("init_args") or {}, f"{key}.init_args", f" of {path}")
-    if not isinstance(rule, Rule):
+    if Rule not in cls.__mro__:
         raise ConfigError(f"{key}.class_path: {path} is no rule; make it a subclass of lit_rl.curriculum.Rule.")
+    rule: Rule = _construct(cls, spec.get("init_args") or {}, f"{key}.init_args", f" of {path}")
     return rule
 
 

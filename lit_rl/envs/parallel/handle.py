@@ -77,11 +77,12 @@ class Worker:
 
 @contextlib.contextmanager
 def _light_main() -> Any:
-    """Spawned processes import the parent's main module again: spare them ours, which they do not need."""
+    """Spawned processes import the parent's main module again: spare them ours, which they do not need, and none."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     ours = spec is not None and spec.name.split(".")[0] == "lit_rl"
-    if not ours:
+    typed = not os.path.exists(getattr(main, "__file__", None) or os.curdir)  # as standard input, which has no file
+    if not (ours or typed):
         yield
         return
     file = main.__dict__.pop("__file__", None)

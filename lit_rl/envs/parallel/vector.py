@@ -25,6 +25,7 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import copy_obs
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
+from lit_rl.envs.parallel.carried import carry
 from lit_rl.envs.parallel.handle import Worker
 from lit_rl.envs.parallel.layout import (
     ANEW,
@@ -43,7 +44,7 @@ from lit_rl.envs.parallel.layout import (
 )
 from lit_rl.envs.parallel.worker import Task
 from lit_rl.envs.vector import Grade, StepResult
-from lit_rl.errors import LitRLError
+from lit_rl.errors import ConfigError, LitRLError
 from lit_rl.ops.tree import Obs, tree_map
 
 E = TypeVar("E", bound=LitRLError)
@@ -98,8 +99,9 @@ class AsyncVectorEnv:
         layout = Layout.allocate(self.n_envs, observation_space, action_space)
         self._arrays = layout.arrays()
         bounds = np.linspace(0, self.n_envs, min(n_workers, self.n_envs) + 1).astype(int).tolist()
+        carried = carry(config)
         self._tasks = [
-            Task(layout, range(start, stop), config, run_seed, self.offset, stream, levels, os.getpid())
+            Task(layout, range(start, stop), config, run_seed, self.offset, stream, levels, os.getpid(), carried)
             for start, stop in itertools.pairwise(bounds)
         ]
         self._workers: list[Worker] = []
@@ -109,7 +111,7 @@ class AsyncVectorEnv:
             for task in self._tasks:
                 self._workers.append(Worker(task))
             for worker in self._workers:
-                self._receive_start(worker)
+                self._receive_first_start(worker)
         except BaseException:
             self.close()
             raise
@@ -119,6 +121,18 @@ class AsyncVectorEnv:
             worker.pipe.send_bytes(message)
         except OSError:
             raise self._lost(worker) from None
+
+    def _receive_first_start(self, worker: Worker) -> None:
+        try:
+            self._receive_start(worker)
+        except EnvironmentLost as error:
+            script = getattr(sys.modules["__main__"], "__file__", None)
+            if worker.process.exitcode != 1 or script is None or getattr(error, "__notes__", []):
+                raise
+            raise ConfigError(  # before it could say anything itself
+                f"env.backend: worker processes import {script} again, and that failed; put what starts the run under "
+                "`if __name__ == '__main__':`, or use backend: sync."
+            ) from None
 
     def _receive_start(self, worker: Worker) -> None:
         """Until its environments are made."""

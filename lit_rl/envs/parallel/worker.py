@@ -22,6 +22,7 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import Block
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
+from lit_rl.envs.parallel.carried import Carried
 from lit_rl.envs.parallel.layout import (
     ANEW,
     CAPTURE,
@@ -38,7 +39,7 @@ from lit_rl.envs.parallel.layout import (
     Layout,
 )
 from lit_rl.envs.slot import Slot
-from lit_rl.errors import LitRLError
+from lit_rl.errors import ConfigError, LitRLError
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Task:
         stream: which family of seeds the episodes take.
         levels: of the run's curriculum.
         parent: process id of the trainer.
+        carried: what it cannot import.
     """
 
     layout: Layout
@@ -64,6 +66,7 @@ class Task:
     stream: str
     levels: Sequence[Level]
     parent: int
+    carried: Carried
 
 
 class _Worker:
@@ -72,9 +75,10 @@ class _Worker:
     def __init__(self, task: Task) -> None:
         self._arrays, self._first = task.layout.arrays(), task.positions.start
         slots: dict[int, Slot] = {}
+        task.carried.put_in_place()
         for i in task.positions:
             self._note(i)
-            slots[i] = Slot(task.config, task.run_seed, task.offset + i, task.stream, task.levels)
+            slots[i] = _slot(task, i)
             slots[i].tick = self._tick
         self._block = Block(slots, self._arrays, self._note)
         self.idle()
@@ -128,6 +132,15 @@ class _Worker:
 
     def close(self) -> None:
         self._block.close()
+
+
+def _slot(task: Task, i: int) -> Slot:
+    try:
+        return Slot(task.config, task.run_seed, task.offset + i, task.stream, task.levels)
+    except ConfigError as error:
+        if task.carried.lacking is None:
+            raise
+        raise ConfigError(f"{error} {task.carried.lacking}") from None
 
 
 def _protect(parent: int) -> None:

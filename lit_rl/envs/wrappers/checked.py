@@ -6,7 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from lit_rl.envs.failures import InvalidOutput, wrong_observation
+from lit_rl.envs.failures import InvalidOutput
+from lit_rl.envs.output import wrong_observation
 
 
 class Checked(gym.ObservationWrapper[Any, Any, Any]):
