@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from lit_rl.training.module import RLModule
@@ -21,6 +22,15 @@ class Progress(Callback):
         self._bar: Any = None
         self._last_line = time.monotonic()
         self._initial = 0
+        self._shown = True
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the place of Lightning's bar; without one (`enable_progress_bar: false`), show none."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        theirs = [each for each in callbacks if isinstance(each, ProgressBar)]
+        self._shown = bool(theirs)
+        for each in theirs:
+            callbacks.remove(each)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
@@ -35,6 +45,8 @@ class Progress(Callback):
         for line in _events(pl_module):
             tqdm.write(line)
             sys.stdout.flush()
+        if not self._shown:
+            return
         if self._bar is None and sys.stderr.isatty():
             self._bar = self._new_bar(pl_module)
         if self._bar is not None:

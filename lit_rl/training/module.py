@@ -16,7 +16,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.ops.schedules import Clock
 from lit_rl.ranks.group import Ranks
-from lit_rl.state.parts import Stateful, capture, parts_of, restore
+from lit_rl.state.parts import Stateful, capture, parts_of, restore, union
 from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.space import space_from_plain, space_to_plain
@@ -29,7 +29,7 @@ from lit_rl.training.iteration import Iteration
 from lit_rl.training.loop import Loop
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
-from lit_rl.training.settings import refuse_foreign_classes, to_plain_settings
+from lit_rl.training.settings import check_settings, given_settings, refuse_foreign_classes, to_plain_settings
 from lit_rl.training.trainer import check_trainer
 
 STATE_FORMAT = 1
@@ -67,13 +67,19 @@ class RLModule(Algorithm):
         lockstep: bool = False,
     ) -> None:
         super().__init__()
+        own: dict[str, Any] = {
+            "total_timesteps": total_timesteps,
+            "seed": seed,
+            "gamma": gamma,
+            "max_bad_updates": max_bad_updates,
+        }
+        own |= {"env": env, "curriculum": curriculum, "evaluation": evaluation}
+        own |= {"cycles_per_iteration": cycles_per_iteration}
+        check_settings(type(self), own | given_settings(self), union(type(self), "LIMITS"))
         self.save_hyperparameters(ignore=["lockstep"], logger=False)
         self.automatic_optimization = False
         # Where a subclass does not say what its arguments are, the parser hands over groups of keys, not records.
         self.env_config = env if isinstance(env, EnvConfig) else EnvConfig.from_plain(to_plain_settings(env))
-        if total_timesteps < 1:
-            raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
-        self.check_at_least(1, max_bad_updates=max_bad_updates, cycles_per_iteration=cycles_per_iteration)
         self.seed, self.gamma = seed, gamma
         self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs)
         """Which level is current; `None` for a run without levels."""
