@@ -80,8 +80,10 @@ def raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, AssertionError) and not str(error) and frames:
         text = f"AssertionError: {linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()}"
-    own = [frame for frame in frames if _is_users(frame.filename)]
-    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    own = [(frame.filename, frame.lineno) for frame in frames if _is_users(frame.filename)]
+    if isinstance(error, SyntaxError) and error.filename:
+        own.append((error.filename, error.lineno))
+    where = f" ({own[-1][0]}:{own[-1][1]})" if own else ""
     return f"{text if len(text) <= 300 else text[:300] + '...'}{where}"
 
 

@@ -43,14 +43,14 @@ def check_given(each: Given, model: str | None, more: Collection[str] = ()) -> N
     Raises:
         ConfigError: names the first mistake, and the nearest valid spelling or the fix.
     """
-    _Check(each.where, model, each.added).tree(each.tree, dict.fromkeys(more, int))
+    _Check(each.where, model).tree(each.tree, dict.fromkeys(more, int))
 
 
 class _Check:
     """One walk through a file or an option; `where` is the file's path, or `--`."""
 
-    def __init__(self, where: str, model: str | None, added: bool) -> None:
-        self._where, self._model, self._added = where, model, added
+    def __init__(self, where: str, model: str | None) -> None:
+        self._where, self._model = where, model
         self._is_option = where == "--"
 
     def tree(self, tree: dict[str, Any], more: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class _Check:
                 self._record(value, BLOCKS[key], key)
             elif key == "trainer":
                 self._known(self._block(value, key), trainer_arguments(), key)
-                check_trainer_block(value, self._added, self._is_option)
+                check_trainer_block(value, self._is_option)
             elif key == "model":
                 self._check_model(value)
             else:
@@ -114,6 +114,10 @@ class _Check:
                 self._value(value, hint, name, limits.get(key))
 
     def _value(self, value: Any, hint: Any, key: str, limit: Any = None) -> None:
+        if key == "seed_everything" and (value is None or isinstance(value, bool)):
+            raise ConfigError(
+                f"{key}: expected a whole number, got {shown(value)}. Give one, such as 0: a run is repeated with it."
+            )
         if self._is_option and str in union_members(hint) and not isinstance(value, dict | list):
             return  # an option's value is text where text is wanted
         check_value(value, hint, key, limit)

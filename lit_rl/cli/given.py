@@ -11,6 +11,7 @@ from typing import Any
 
 from lit_rl.cli.blocks import BLOCKS, MODEL_KEYS, model_class, model_parameters
 from lit_rl.cli.text import read_value, read_yaml, write_value
+from lit_rl.cli.trainer_block import KINDS, checked_classes
 from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import union_members
 
@@ -137,13 +138,17 @@ def parser_arguments(given: list[Given]) -> list[str]:
     """
     name = model_name(given)
     paths = list(free_dictionaries(None if name is None else model_class(name)))
-    argv, merged = list[str](), dict[Path_, Any]()
+    argv, merged, classes = list[str](), dict[Path_, Any](), _classes(given)
+    paths_of_classes = [("trainer", key) for key in classes]
     for each in given:
         tree = each.tree
         for path in paths:
             value, found = _taken(tree, path)
             if found:
                 merged[path] = _merged(merged.get(path), value)
+                tree = _without(tree, path)
+        for path in paths_of_classes:
+            if path[1] in (tree.get("trainer") or {}):
                 tree = _without(tree, path)
         if each.is_file:
             argv.append(f"--config={write_value(tree)}")
@@ -153,7 +158,33 @@ def parser_arguments(given: list[Given]) -> list[str]:
                 [f"--{each.name}{'+' * each.added}"] if text is None else [f"--{each.name}{'+' * each.added}={text}"]
             )
     argv += [f"--{'.'.join(path)}={write_value(value or {})}" for path, value in merged.items()]
+    argv += [f"--trainer.{key}={write_value(checked_classes(value, key))}" for key, value in classes.items()]
     return argv
+
+
+def _classes(given: Iterable[Given]) -> dict[str, Any]:
+    """What the Trainer's options come to that take classes (`trainer.logger`): each file or option replaces the one
+    before; `+=` adds to it, and one that names no class reaches into the last one (`--trainer.logger.save_dir logs`).
+    """
+    found: dict[str, Any] = {}
+    for each in given:
+        options = each.tree.get("trainer")
+        for key, value in options.items() if isinstance(options, dict) else ():
+            if key not in KINDS:
+                continue
+            if each.added:
+                old = found.get(key)
+                found[key] = [*(old if isinstance(old, list) else [] if old is None else [old]), value]
+            elif isinstance(value, dict) and "class_path" not in value and not each.is_file:
+                old = found.get(key)
+                *before, last = old if isinstance(old, list) and old else [old]
+                spec = dict(last) if isinstance(last, dict) else {"class_path": last}
+                own = value.get("init_args") if isinstance(value.get("init_args"), dict) else value
+                spec["init_args"] = _merged(spec.get("init_args") or {}, own)
+                found[key] = [*before, spec] if isinstance(old, list) else spec
+            else:
+                found[key] = value
+    return found
 
 
 def free_dictionaries(model: type | None) -> Iterator[Path_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from enum import Enum
 from typing import Any
 
 from jsonargparse import Namespace
@@ -25,6 +26,8 @@ from lit_rl.training.trainer import REFUSED, check_callback, check_option
 
 _LIMITS = {"num_nodes": at_least(1)}
 _PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)
+_PROFILERS = ("simple", "advanced", "pytorch", "xla")
+_TIME = re.compile(r"\d+:\d\d?:\d\d?:\d\d?")
 _DEVICES = re.compile(r"auto|-?\d+(\s*,\s*-?\d+)*,?")
 
 
@@ -45,13 +48,12 @@ KINDS = {
 """Options that take classes."""
 
 
-def check_trainer_block(values: dict[str, Any], added: bool, is_option: bool) -> None:
-    """Check what is given for the Trainer.
+def check_trainer_block(values: dict[str, Any], is_option: bool) -> None:
+    """Check what is given for the Trainer, but for the classes in it.
 
     Args:
         values: its options.
-        added: whether they add to a list.
-        is_option: whether it is an option of the command line, which may reach into a class (`logger.save_dir`).
+        is_option: whether they stand on the command line, where any value may be text.
 
     Raises:
         ConfigError: names the option, what is wrong and the fix.
@@ -65,9 +67,11 @@ def check_trainer_block(values: dict[str, Any], added: bool, is_option: bool) ->
                 check_value(value, _union(plain), name, Limit(infinite=True))
             check_option(key, value)
         elif key in KINDS:
-            _check_classes(value, key, is_option)
+            continue
         elif key == "devices":
             _check_devices(value)
+        elif key == "max_time" and isinstance(value, str) and not _TIME.fullmatch(value):
+            raise ConfigError(f"{name}: {shown(value)} is no time; write days:hours:minutes:seconds, 00:12:00:00.")
         else:
             members = union_members(hints[key])
             plain = [each for each in members if (typing.get_origin(each) or each) in _PLAIN]
@@ -89,22 +93,45 @@ def _check_devices(value: Any) -> None:
         )
 
 
-def _check_classes(value: Any, key: str, is_option: bool) -> None:
-    many = isinstance(value, list) and key != "profiler"
-    for i, each in enumerate(value if many else [value]):
-        where = f"trainer.{key}[{i}]" if many else f"trainer.{key}"
-        if each is None or (key == "logger" and isinstance(each, bool)):
-            continue
-        if is_option and isinstance(each, dict) and "class_path" not in each:
-            continue  # it reaches into a class that another one names
-        if key == "profiler" and each in ("simple", "advanced", "pytorch", "xla"):
-            continue
-        if not isinstance(each, str | dict):
-            raise ConfigError(f"{where}: expected a class_path, or class_path and init_args, got {shown(each)}.")
-        _check_class({"class_path": each} if isinstance(each, str) else each, KINDS[key], where)
+def checked_classes(value: Any, key: str) -> Any:
+    """What an option of the Trainer comes to that takes classes: each known, and its arguments too.
+
+    Args:
+        value: a class's name, `class_path` and `init_args`, or a list of them.
+        key: the option.
+
+    Raises:
+        ConfigError: names the class or the argument, what is wrong and the fix.
+    """
+    if isinstance(value, list) and key != "profiler":
+        return [
+            _checked(each, key, f"trainer.{key}[{i}]" if len(value) > 1 else f"trainer.{key}")
+            for i, each in enumerate(value)
+        ]
+    return _checked(value, key, f"trainer.{key}")
 
 
-def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> None:
+def _checked(value: Any, key: str, name: str) -> Any:
+    if value is None or (key == "logger" and isinstance(value, bool)):
+        return value
+    if key == "profiler" and isinstance(value, str) and "." not in value and not value.endswith("Profiler"):
+        if value not in _PROFILERS:
+            raise ConfigError(
+                f"{name}: {shown(value)} is not one of {', '.join(_PROFILERS)}.{did_you_mean(value, _PROFILERS)}"
+            )
+        return value
+    if not isinstance(value, str | dict):
+        raise ConfigError(f"{name}: expected a class_path, or class_path and init_args, got {shown(value)}.")
+    spec: dict[str, Any] = {"class_path": value} if isinstance(value, str) else dict(value)
+    spec["init_args"] = spec.get("init_args") or {}
+    cls = _check_class(spec, KINDS[key], name)
+    defaults = {
+        name: each.default.value for name, each in _parameters(cls)[0].items() if isinstance(each.default, Enum)
+    }
+    return {**spec, "init_args": {**defaults, **spec["init_args"]}}  # the parser knows no default that is an Enum
+
+
+def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
     known = ["class_path", "init_args", "dict_kwargs"]
     for name in spec:
         if name not in known:
@@ -114,7 +141,7 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> None:
     cls = _find(spec["class_path"], kind, f"{key}.class_path")
     if Callback in kind.bases:
         check_callback(cls)
-    given = spec.get("init_args") or {}
+    given = spec["init_args"]
     check_value(given, dict, f"{key}.init_args")
     parameters, is_open = _parameters(cls)
     for name in given:
@@ -124,7 +151,7 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> None:
             takes = f" {cls.__name__} takes {', '.join(known)}." if known else ""
             raise ConfigError(f"{key}.init_args: unknown key '{name}'.{near}{takes}")
     for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in given and "init_args" in spec:
+        if parameter.default is parameter.empty and name not in given:
             raise ConfigError(f"{key}.init_args.{name} is missing; {cls.__name__} needs it.")
     try:
         hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
@@ -134,6 +161,7 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> None:
         members = union_members(hints.get(name, typing.Any))
         if all((typing.get_origin(each) or each) in (*_PLAIN, list) for each in members):
             check_value(value, _union(list(members)), f"{key}.init_args.{name}", Limit(infinite=True))
+    return cls
 
 
 def _find(path: str, kind: Kind, key: str) -> type:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from lit_rl.errors import ConfigError
-from lit_rl.ops.limits import above, at_least, between, check_record, known_only, shown
+from lit_rl.ops.limits import above, at_least, between, check_names, check_record, known_only, shown
 
 # Bare `dict` and `list` below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3, and with
 # `list[Any]` it takes a mapping with a `class_path` for something to instantiate.
@@ -117,6 +117,7 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         check_record(self, "env")
+        check_names(self.kwargs, "env.kwargs")
         self.wrappers = [_wrapper(wrapper, i) for i, wrapper in enumerate(self.wrappers)]
         if self.id is not None and self.class_path is not None:
             raise ConfigError("env.id and env.class_path are both given; keep one of them.")
@@ -156,7 +157,7 @@ class EnvConfig:
 def _wrapper(given: Any, index: int) -> WrapperConfig:
     key = f"env.wrappers[{index}]"
     if isinstance(given, str):
-        return WrapperConfig(given)
+        given = WrapperConfig(given)
     if not isinstance(given, WrapperConfig):
         if not isinstance(given, Mapping):
             raise ConfigError(f"{key}: expected a class_path, or class_path and init_args, got {shown(given)}.")
@@ -167,5 +168,6 @@ def _wrapper(given: Any, index: int) -> WrapperConfig:
             values["init_args"] = {}
         given = WrapperConfig(**values)
     check_record(given, key)
+    check_names(given.init_args, f"{key}.init_args")
     wrapper: WrapperConfig = given
     return wrapper

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.failures import Restart
+from lit_rl.envs.failures import Restart, close
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
 from lit_rl.ops.streams import EpisodeSeeds
@@ -144,7 +144,7 @@ class NativeVectorEnv:
         return obs, []
 
     def close(self) -> None:
-        self._env.close()
+        close(self._env, "the native environments")
 
 
 def _make(config: EnvConfig, n_envs: int) -> Any:
@@ -167,6 +167,8 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
             vectorization_mode="vector_entry_point",
             **kwargs,
         )
-    except gym.error.Error as error:
-        text = str(error).splitlines()[0].rstrip(".")
+    except ConfigError as error:
+        if not isinstance(error.__cause__, gym.error.Error):
+            raise
+        text = str(error.__cause__).splitlines()[0].rstrip(".")
         raise ConfigError(f"env.backend: native is not there for {config.name} ({text}). Use sync or async.") from None

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, did_you_mean, raised
+from lit_rl.ops.limits import shown
 
 P = TypeVar("P", bound=BasePolicy)
 
@@ -67,9 +68,15 @@ def _culprit(error: Exception, policy_kwargs: dict[str, Any]) -> str:
     for key, base in (("optimizer_class", Optimizer), ("features_extractor_class", BaseFeaturesExtractor)):
         owner = next((owner for owner in owners if isinstance(owner, base)), None)
         if owner is not None:
-            return f"{KEY}.{key}: {type(owner).__name__}"
-    policy = next((type(owner).__name__ for owner in owners if isinstance(owner, BasePolicy)), "the policy")
-    return f"{KEY if policy_kwargs else 'model.policy'}: {policy}"
+            given = policy_kwargs.get(f"{key.removesuffix('_class')}_kwargs") or {}
+            return f"{KEY}.{key}: {_called(type(owner), given)}"
+    policy = next((type(owner) for owner in owners if isinstance(owner, BasePolicy)), BasePolicy)
+    return f"{KEY if policy_kwargs else 'model.policy'}: {_called(policy, policy_kwargs)}"
+
+
+def _called(cls: type, kwargs: Mapping[str, Any]) -> str:
+    """A call as Python writes it."""
+    return f"{cls.__name__}({', '.join(f'{key}={shown(value)}' for key, value in kwargs.items())})"
 
 
 def make_optimizer(
@@ -111,4 +118,5 @@ def _try_optimizer(policy: Any) -> None:
     try:
         make_optimizer(policy, 1e-3, copies).step()
     except Exception as error:
+        name = _called(policy.optimizer_class, policy.optimizer_kwargs)
         raise ConfigError(f"{key}: {name} raised {raised(error)}.") from None

@@ -130,6 +130,13 @@ def check_record(record: Any, key: str) -> None:
         check_value(getattr(record, field.name), hints[field.name], name, limits.get(field.name))
 
 
+def check_names(values: Mapping[Any, Any], key: str) -> None:
+    """Refuse keyword arguments whose name is no text."""
+    for name in values:
+        if not isinstance(name, str):
+            raise ConfigError(f"{key}: key {shown(name)} is no name of an argument; keys here are text.")
+
+
 def known_only(values: Mapping[str, Any], record: type[Any], key: str) -> dict[str, Any]:
     """`values` as a dictionary, once every key is a field of `record`; `key` is the block's name.
 
@@ -149,6 +156,8 @@ def shown(value: Any) -> str:
         return "null"
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
+    if isinstance(value, type):
+        return value.__name__
     text = repr(value.item() if isinstance(value, np.generic) else value).replace("\n", " ")
     return text if len(text) <= 60 else f"{text[:60]}..."
 

@@ -97,10 +97,7 @@ def _read(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
         except ConfigError as error:
             raise ConfigError(str(error).replace("schedule.", f"{key}.", 1)) from None
     if isinstance(value, str) and (match := _ZOO.fullmatch(value)):
-        try:
-            return Schedule(float(match["start"]), 0.0, "linear")
-        except ValueError:
-            raise _neither(value, key) from None
+        return Schedule(_number(match["start"], key), 0.0, "linear")
     return Schedule(_number(value, key), shape="constant")
 
 
@@ -108,9 +105,11 @@ def _number(value: object, key: str) -> float:
     if isinstance(value, bool):
         raise _neither(value, key)
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise _neither(value, key) from None
+    check_number(number, key)
+    return number
 
 
 def _neither(value: object, key: str) -> ConfigError:

@@ -165,6 +165,7 @@ class RLModule(Algorithm):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             check_trainer(self.trainer)
+            self.trainer.log_every_n_steps = 1  # type: ignore[attr-defined]  # a step of theirs is an iteration
             if self.trainer.world_size != self.ranks.size:
                 raise ConfigError(
                     f"the Trainer has {self.trainer.world_size} processes, and the run began in one; give the Trainer "
@@ -227,6 +228,8 @@ class RLModule(Algorithm):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One iteration, and what is said of it."""
         iteration = self.loop.iterate()
+        # Callbacks of Lightning's log by its count of batches, which becomes this one's.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = iteration.timesteps - 1
         for logger in self.loggers:
             logger.log_metrics(iteration.metrics, step=iteration.timesteps)
         for journal in self.loop.journals:

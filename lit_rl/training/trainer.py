@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ REFUSED_CALLBACKS = {
     "SpikeDetection": "updates whose loss is not finite are skipped and counted; see model.max_bad_updates",
     "ThroughputMonitor": "time/fps is logged after every iteration",
     "BasePredictionWriter": "nothing is predicted from data; use lit-rl test",
-    "RichProgressBar": "the run shows a bar of its own; trainer.enable_progress_bar: false switches it off",
+    "ProgressBar": "the run shows a bar of its own; trainer.enable_progress_bar: false switches it off",
 }
 """Lightning's callbacks that cannot work here, and what to use instead; a class below one counts as it."""
 
@@ -109,6 +110,8 @@ def check_callback(callback: type) -> None:
     for name, instead in REFUSED_CALLBACKS.items():
         if issubclass(callback, getattr(lightning_callbacks, name)):
             raise ConfigError(f"trainer.callbacks: {callback.__name__} is not used here; {instead}.")
+    if issubclass(callback, lightning_callbacks.DeviceStatsMonitor) and find_spec("psutil") is None:
+        raise ConfigError(f"trainer.callbacks: {callback.__name__} needs psutil. Install it with `pip install psutil`.")
 
 
 def check_trainer(trainer: Trainer) -> None:
@@ -137,7 +140,9 @@ def check_trainer(trainer: Trainer) -> None:
 def _given(trainer: Trainer) -> Iterable[Callback]:
     """The Trainer's callbacks, without the one that it makes itself unless told otherwise."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [each for each in callbacks if not _is_default(each)]
+    return [
+        each for each in callbacks if type(each) is not lightning_callbacks.TQDMProgressBar and not _is_default(each)
+    ]
 
 
 def _is_default(callback: Callback) -> bool:
