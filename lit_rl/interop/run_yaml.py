@@ -18,6 +18,7 @@ from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, kinds
 from lit_rl.interop.shapes import infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
+from lit_rl.interop.wrappers import translate
 from lit_rl.interop.zoo import (
     NotCarried,
     ZooSettings,
@@ -152,7 +153,11 @@ def _env(
         if _ATARI.fullmatch(wrapper.class_path) and not wrapper.kwargs:
             env["atari"] = True
             continue
-        entry: dict[str, Any] = {"class_path": wrapper.class_path}
+        path, reason = translate(wrapper.class_path)
+        if path is None:
+            missing.append(NotCarried("env_wrapper", reason))
+            continue
+        entry: dict[str, Any] = {"class_path": path}
         if wrapper.kwargs:
             entry["init_args"] = wrapper.kwargs
         env.setdefault("wrappers", []).append(entry)
