@@ -16,6 +16,7 @@ from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, own_config, parser_arguments, read_arguments
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
+from lit_rl.cli.text import rewritten
 from lit_rl.cli.trainer_block import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
@@ -212,7 +213,7 @@ class RunCLI(LightningCLI):
     def _resolved_config(self) -> str:
         config = self.config["fit"].clone()
         config.pop("config", None)
-        return str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True))
+        return rewritten(str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         try:

@@ -103,3 +103,9 @@ def write_value(value: Any) -> str:
     """A value in one line, which `read_value` reads back."""
     text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def rewritten(text: str) -> str:
+    """What PyYAML has written, so that `read_yaml` reads it back as it was: the text 1e3 stays one."""
+    found: str = yaml.dump(yaml.safe_load(text), Dumper=_Dumper, sort_keys=False)
+    return found

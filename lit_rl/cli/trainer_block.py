@@ -73,6 +73,8 @@ def check_trainer_block(values: dict[str, Any], is_option: bool) -> None:
         elif key == "max_time" and isinstance(value, str) and not _TIME.fullmatch(value):
             raise ConfigError(f"{name}: {shown(value)} is no time; write days:hours:minutes:seconds, 00:12:00:00.")
         else:
+            if key == "default_root_dir":
+                _check_path(value, name)
             members = union_members(hints[key])
             plain = [each for each in members if (typing.get_origin(each) or each) in _PLAIN]
             whole = len(plain) == len(members) or not isinstance(value, dict)
@@ -91,6 +93,12 @@ def _check_devices(value: Any) -> None:
         raise ConfigError(
             f"trainer.devices: {shown(value)} is neither a number of devices, nor a list of their indices, nor auto."
         )
+
+
+def _check_path(value: Any, key: str) -> None:
+    too_long = isinstance(value, str) and any(len(part.encode()) > 255 for part in value.split("/"))
+    if too_long or (isinstance(value, str) and "\0" in value):
+        raise ConfigError(f"{key}: {shown(value)} cannot be a path: a name in it is longer than 255 bytes.")
 
 
 def checked_classes(value: Any, key: str) -> Any:
@@ -158,6 +166,8 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
     except Exception:  # whatever annotations somebody has written
         hints = {}
     for name, value in given.items():
+        if name.endswith(("dir", "path")):
+            _check_path(value, f"{key}.init_args.{name}")
         members = union_members(hints.get(name, typing.Any))
         if all((typing.get_origin(each) or each) in (*_PLAIN, list) for each in members):
             check_value(value, _union(list(members)), f"{key}.init_args.{name}", Limit(infinite=True))

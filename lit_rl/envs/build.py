@@ -16,6 +16,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.retired import RENAMED, successor
 from lit_rl.errors import ConfigError, did_you_mean, raised
+from lit_rl.ops.limits import called
 
 
 class CannotMake(ConfigError):
@@ -216,7 +217,7 @@ def call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
         if isinstance(error, TypeError) and ("keyword argument" in text or "required positional argument" in text):
             raise CannotMake(f"{key}: {text}.{_nearest(text, function, args)}") from error
-        raise CannotMake(f"{key}: {name} raised {raised(error)}.") from error
+        raise CannotMake(f"{key}: {called(name, kwargs)} raised {raised(error)}.") from error
 
 
 def _named_extra(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, did_you_mean, raised
-from lit_rl.ops.limits import shown
+from lit_rl.ops.limits import called
 
 P = TypeVar("P", bound=BasePolicy)
 
@@ -69,14 +69,9 @@ def _culprit(error: Exception, policy_kwargs: dict[str, Any]) -> str:
         owner = next((owner for owner in owners if isinstance(owner, base)), None)
         if owner is not None:
             given = policy_kwargs.get(f"{key.removesuffix('_class')}_kwargs") or {}
-            return f"{KEY}.{key}: {_called(type(owner), given)}"
+            return f"{KEY}.{key}: {called(type(owner).__name__, given)}"
     policy = next((type(owner) for owner in owners if isinstance(owner, BasePolicy)), BasePolicy)
-    return f"{KEY if policy_kwargs else 'model.policy'}: {_called(policy, policy_kwargs)}"
-
-
-def _called(cls: type, kwargs: Mapping[str, Any]) -> str:
-    """A call as Python writes it."""
-    return f"{cls.__name__}({', '.join(f'{key}={shown(value)}' for key, value in kwargs.items())})"
+    return f"{KEY if policy_kwargs else 'model.policy'}: {called(policy.__name__, policy_kwargs)}"
 
 
 def make_optimizer(
@@ -118,5 +113,5 @@ def _try_optimizer(policy: Any) -> None:
     try:
         make_optimizer(policy, 1e-3, copies).step()
     except Exception as error:
-        name = _called(policy.optimizer_class, policy.optimizer_kwargs)
+        name = called(name, policy.optimizer_kwargs)
         raise ConfigError(f"{key}: {name} raised {raised(error)}.") from None

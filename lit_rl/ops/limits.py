@@ -162,6 +162,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
+def called(name: str, kwargs: Mapping[str, Any]) -> str:
+    """A call as Python writes it."""
+    return f"{name}({', '.join(f'{key}={shown(value)}' for key, value in kwargs.items())})"
+
+
 def _shown(number: float) -> str:
     return str(int(number)) if float(number).is_integer() else f"{number:g}"
 

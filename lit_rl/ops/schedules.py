@@ -70,7 +70,9 @@ def as_schedule(value: ScheduleLike | dict[str, object], key: str, limit: Limit 
         ConfigError: it is none of the forms of `ScheduleLike`, nor a dictionary of a `Schedule`'s fields.
     """
     schedule = _read(value, key)
-    check_number(schedule.start, key, limit)
+    check_number(
+        schedule.start, key if schedule.shape == "constant" or isinstance(value, str) else f"{key}.start", limit
+    )
     if schedule.end is not None:  # a range above 0 may be left at the very end
         check_number(schedule.end, f"{key}.end", limit, closed=True)
     return schedule
