@@ -67,7 +67,9 @@ class NotFinite(LitRLError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest of `known`, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    names = [str(name) for name in known]
+    near = [name for name in names if name.casefold() == str(word).casefold()]
+    near = near or difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 

@@ -75,10 +75,11 @@ class _Check:
         if "class_path" in model:
             self._value(model["class_path"], str, "model.class_path")
         arguments = model.get("init_args")
-        if arguments is None or self._model is None:
+        name = model.get("class_path") or self._model
+        if arguments is None or name is None:
             return
         path = "model" if self._is_option else "model.init_args"
-        cls = model_class(self._model)
+        cls = model_class(str(name))
         for key, top in LINKED.items():
             if key in self._block(arguments, path):
                 raise ConfigError(f"{self._where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
@@ -91,8 +92,9 @@ class _Check:
                 continue
             if isinstance(value, dict):
                 self._known(value, [field.name for field in dataclasses.fields(Schedule)], f"{path}.{key}")
-            if isinstance(value, str) and reads_as_number(value):
-                check_value(value, float, f"model.{key}")
+            for name, part in (value if isinstance(value, dict) else {"": value}).items():
+                if isinstance(part, str) and reads_as_number(part):
+                    check_value(part, float, f"model.{key}.{name}".removesuffix("."))
             if value is not None and not (self._is_option and isinstance(value, dict)):
                 as_schedule(value, f"model.{key}", limits.get(key))
 

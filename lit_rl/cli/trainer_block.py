@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import typing
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -28,6 +30,7 @@ _LIMITS = {"num_nodes": at_least(1)}
 _PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)
 _PROFILERS = ("simple", "advanced", "pytorch", "xla")
 _TIME = re.compile(r"\d+:\d\d?:\d\d?:\d\d?")
+_PATHS = (Path, os.PathLike)
 _DEVICES = re.compile(r"auto|-?\d+(\s*,\s*-?\d+)*,?")
 
 
@@ -168,7 +171,7 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
     for name, value in given.items():
         if name.endswith(("dir", "path")):
             _check_path(value, f"{key}.init_args.{name}")
-        members = union_members(hints.get(name, typing.Any))
+        members = [each for each in union_members(hints.get(name, typing.Any)) if each not in _PATHS]
         if all((typing.get_origin(each) or each) in (*_PLAIN, list) for each in members):
             check_value(value, _union(list(members)), f"{key}.init_args.{name}", Limit(infinite=True))
     return cls

@@ -143,10 +143,10 @@ class EnvConfig:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> EnvConfig:
         """From nested dictionaries, as they stand in a YAML file or a checkpoint."""
-        values = dict(plain)
+        values = known_only(plain, cls, "env")
         if isinstance(values.get("normalize"), dict):
             values["normalize"] = NormalizeConfig(**known_only(values["normalize"], NormalizeConfig, "env.normalize"))
-        return cls(**known_only(values, cls, "env"))
+        return cls(**values)
 
     @property
     def name(self) -> str:

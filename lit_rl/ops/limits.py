@@ -19,6 +19,7 @@ import numpy as np
 
 from lit_rl.errors import ConfigError, did_you_mean
 
+_FLOAT32 = float(np.finfo(np.float32).max)
 _LARGEST = 2**53
 """Whole numbers beyond this one are not exact in logs."""
 
@@ -115,6 +116,8 @@ def check_number(
         raise ConfigError(f"{key} is {shown(value)}; it must be {limit}{otherwise}.")
     if isinstance(value, numbers.Integral) and abs(int(value)) > _LARGEST:
         raise ConfigError(f"{key} is {shown(value)}; it must be below {_LARGEST:,}.")
+    if _FLOAT32 < abs(value) < math.inf:
+        raise ConfigError(f"{key} is {shown(value)}; no float32 is as large.")
 
 
 def check_record(record: Any, key: str) -> None:
@@ -143,6 +146,8 @@ def known_only(values: Mapping[str, Any], record: type[Any], key: str) -> dict[s
     Raises:
         ConfigError: names the first that is not, and the nearest field.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{key}: expected keys and values, got {shown(values)}.")
     known = [field.name for field in dataclasses.fields(record)]
     for name in values:
         if name not in known:

@@ -106,6 +106,8 @@ def _read(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
 def _number(value: object, key: str) -> float:
     if isinstance(value, bool):
         raise _neither(value, key)
+    if isinstance(value, int):
+        check_number(value, key)
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

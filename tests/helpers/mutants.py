@@ -248,7 +248,7 @@ def outcome(mutant: Mutant, directory: Path) -> str | None:
     if done.returncode in (0, 75):
         return _misread(mutant, directory)
     lines = done.stderr.strip().splitlines()
-    if done.returncode == 1 and len(lines) == 1 and "not finite" in lines[0]:
+    if done.returncode == 1 and "not finite" in lines[0] and "Traceback" not in done.stderr:
         return None  # such a number was tried, and training went wrong
     if done.returncode != 2:
         return f"exit code {done.returncode}: {' | '.join(lines[-3:])}"
