@@ -27,10 +27,9 @@ class Progress(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the place of Lightning's bar; without one (`enable_progress_bar: false`), show none."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        theirs = [each for each in callbacks if isinstance(each, ProgressBar)]
-        self._shown = bool(theirs)
-        for each in theirs:
-            callbacks.remove(each)
+        others = [each for each in callbacks if not isinstance(each, ProgressBar)]
+        self._shown = len(others) < len(callbacks)
+        trainer.callbacks = others  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)

@@ -40,6 +40,7 @@ def _try(among: list[Mutant], count: int) -> None:
     assert len(tried) >= 0.9 * count
 
 
+@pytest.mark.timeout(900)
 def test_some_mutants() -> None:
     _try(mutants(), 150)
 

@@ -100,9 +100,7 @@ def test_begin_checks_what_it_is_given(tmp_path: Path, arguments: dict[str, Any]
 
 
 def test_a_choice_from_python_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        ConfigError, match=r"eval\.level: 'lsat' is not one of .*\. Did you mean 'last'"
-    ):
+    with pytest.raises(ConfigError, match=r"eval\.level: 'lsat' is not one of .*\. Did you mean 'last'"):
         EvalConfig(level="lsat")  # type: ignore[arg-type]
 
 
