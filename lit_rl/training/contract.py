@@ -137,7 +137,7 @@ class Algorithm(LightningModule):
     def scheduled(self, optimizer: Optimizer, schedule: Schedule | None = None) -> dict[str, Any]:
         """An optimizer whose learning rate follows a schedule (`learning_rate`, if none is given), for Lightning."""
         follower = ScheduledLR(optimizer, self.learning_rate if schedule is None else schedule, self.clock)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": follower, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": follower}
 
     def optimizers_now(self) -> list[Any]:
         """The optimizers, bare, in the order of `configure_optimizers`, with the learning rates of this timestep.

@@ -211,6 +211,8 @@ class RLModule(Algorithm):
 
     def on_train_start(self) -> None:
         """Begin or bring back the environments; global random streams come last, nothing may draw after them."""
+        for each in self.trainer.lr_scheduler_configs:
+            each.interval = "step"  # for callbacks that ask; they are followed in optimizers_now
         self.build_envs()
         self._watch.check_names()
         if self.curriculum is not None:
