@@ -211,7 +211,7 @@ class RLModule(Algorithm):
 
     def on_train_start(self) -> None:
         """Begin or bring back the environments; global random streams come last, nothing may draw after them."""
-        for each in self.trainer.lr_scheduler_configs:
+        for each in self._trainer.lr_scheduler_configs if self._trainer is not None else ():
             each.interval = "step"  # for callbacks that ask; they are followed in optimizers_now
         self.build_envs()
         self._watch.check_names()
@@ -230,8 +230,8 @@ class RLModule(Algorithm):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One iteration, and what is said of it."""
         iteration = self.loop.iterate()
-        # Callbacks of Lightning's log by its count of batches, which becomes this one's.
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = iteration.timesteps - 1
+        if self._trainer is not None:  # callbacks of Lightning's log by its count of batches, which follows ours
+            self._trainer.fit_loop.epoch_loop._batches_that_stepped = iteration.timesteps - 1
         for logger in self.loggers:
             logger.log_metrics(iteration.metrics, step=iteration.timesteps)
         for journal in self.loop.journals:
