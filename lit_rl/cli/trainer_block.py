@@ -169,7 +169,7 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
     except Exception:  # whatever annotations somebody has written
         hints = {}
     for name, value in given.items():
-        if name.endswith(("dir", "path")):
+        if name.endswith(("dir", "path", "name", "version")):
             _check_path(value, f"{key}.init_args.{name}")
         members = [each for each in union_members(hints.get(name, typing.Any)) if each not in _PATHS]
         if all((typing.get_origin(each) or each) in (*_PLAIN, list) for each in members):

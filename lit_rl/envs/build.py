@@ -33,7 +33,7 @@ _EXTRAS = {
     "moviepy": "video",
     "MoviePy": "video",
 }
-MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`."
+MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`, or give env.class_path."
 _FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 

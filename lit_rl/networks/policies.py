@@ -68,8 +68,10 @@ def _culprit(error: Exception, policy_kwargs: dict[str, Any]) -> str:
     for key, base in (("optimizer_class", Optimizer), ("features_extractor_class", BaseFeaturesExtractor)):
         owner = next((owner for owner in owners if isinstance(owner, base)), None)
         if owner is not None:
-            given = policy_kwargs.get(f"{key.removesuffix('_class')}_kwargs") or {}
-            return f"{KEY}.{key}: {called(type(owner).__name__, given)}"
+            arguments = f"{key.removesuffix('_class')}_kwargs"
+            given = policy_kwargs.get(arguments) or {}
+            where = f"{KEY}.{key}" if key in policy_kwargs or arguments in policy_kwargs else "model.policy"
+            return f"{where}: {called(type(owner).__name__, given)}"
     policy = next((type(owner) for owner in owners if isinstance(owner, BasePolicy)), BasePolicy)
     return f"{KEY if policy_kwargs else 'model.policy'}: {called(policy.__name__, policy_kwargs)}"
 
