@@ -22,8 +22,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lit_rl.algorithms import algorithms
+from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.interop.settings import kinds
-from lit_rl.networks.policies import resolve_policy_kwargs
+from lit_rl.networks.kwargs import resolve_policy_kwargs
+from lit_rl.networks.policies import policy_class
 from lit_rl.ops.schedules import as_schedule
 
 
@@ -39,7 +41,9 @@ def main() -> None:
     known = kinds(algorithms()[name])
     settings = {key: value for key, value in given.items() if key in known}
     settings |= {key: as_schedule(value, key) for key, value in settings.items() if known[key] == "schedule"}
-    settings["policy_kwargs"] = resolve_policy_kwargs(given.get("policy_kwargs"))
+    settings["policy_kwargs"] = resolve_policy_kwargs(
+        given.get("policy_kwargs"), policy_class(given.get("policy", "MlpPolicy"), OnPolicy.POLICIES)
+    )
     envs = make_vec_env(config["env"]["id"], config["env"].get("n_envs", 1), seed=arguments.seed)
     normalize = config["env"].get("normalize", {})
     if normalize:

@@ -7,7 +7,11 @@ traceback.
 from __future__ import annotations
 
 import difflib
+import linecache
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 EXIT_OK = 0
 EXIT_CONFIG = 2
@@ -63,5 +67,29 @@ class NotFinite(LitRLError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest of `known`, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    names = [str(name) for name in known]
+    near = [name for name in names if name.casefold() == str(word).casefold()]
+    near = near or difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+_OTHERS = tuple(str(Path(path).resolve()) for path in {*sysconfig.get_paths().values(), str(Path(__file__).parent)})
+
+
+def raised(error: BaseException) -> str:
+    """What an exception says, in one line, with the line of the user's own file that it comes from, if there is one."""
+    text = " ".join("".join(traceback.format_exception_only(error)[-1:]).split()).rstrip(".:")
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, AssertionError) and not str(error) and frames:
+        text = f"AssertionError: {linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()}"
+    own = [(frame.filename, frame.lineno) for frame in frames if _is_users(frame.filename)]
+    if isinstance(error, SyntaxError) and error.filename:
+        own.append((error.filename, error.lineno))
+    where = f" ({own[-1][0]}:{own[-1][1]})" if own else ""
+    return f"{text if len(text) <= 300 else text[:300] + '...'}{where}"
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a source file is neither of this package, nor of Python, nor installed."""
+    path = str(Path(filename).resolve())
+    return not filename.startswith("<") and "site-packages" not in path and not path.startswith(_OTHERS)

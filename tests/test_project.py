@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from lit_rl.algorithms import algorithms
-from lit_rl.cli.check import check_keys, read_yaml
+from lit_rl.cli.check import check_given
 from lit_rl.cli.dispatch import run_command
+from lit_rl.cli.given import model_name, read_arguments
 from tests.helpers.cli import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -18,7 +19,8 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_configuration_parses(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_keys(read_yaml(path), str(path))
+    (given,) = read_arguments(["--config", str(path)])
+    check_given(given, model_name([given]))
     with pytest.raises(SystemExit) as left:
         run_command(["fit", "--config", str(path), "--print_config"])
     assert left.value.code in (0, None)

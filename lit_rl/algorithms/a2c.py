@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 from torch import Tensor, optim
 
@@ -10,6 +13,7 @@ from lit_rl.algorithms.statistics import LossStats
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Rollout
 from lit_rl.envs.config import EnvConfig
+from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.losses import policy_gradient_loss, value_loss
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.training.evaluation import EvalConfig
@@ -47,6 +51,8 @@ class A2C(OnPolicy):
         curriculum: the run's levels.
         evaluation: when and how the policy is evaluated beside training.
     """
+
+    LIMITS: ClassVar[Mapping[str, Limit]] = {"rms_prop_eps": at_least(0)}
 
     def __init__(
         self,

@@ -23,9 +23,11 @@ from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import ActorCritic, as_tensor, to_env
-from lit_rl.networks.policies import make_optimizer, make_policy, policy_class, resolve_policy_kwargs
+from lit_rl.networks.kwargs import resolve_policy_kwargs
+from lit_rl.networks.policies import make_optimizer, make_policy, policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
+from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
@@ -49,6 +51,15 @@ class OnPolicy(RLModule):
         "MlpPolicy": ActorCriticPolicy,
         "CnnPolicy": ActorCriticCnnPolicy,
         "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "learning_rate": at_least(0),
+        "n_steps": at_least(1),
+        "gae_lambda": between(0, 1),
+        "vf_coef": at_least(0),
+        "max_grad_norm": above(0, infinite=True),
+        "sde_sample_freq": at_least(1, besides=(-1, 0)),
+        "reduction_pieces": at_least(1),
     }
     TENSORS: ClassVar[Table] = within("policy.", ACTOR_CRITIC)
     SCRATCH: ClassVar[Mapping[str, str]] = {
@@ -85,13 +96,12 @@ class OnPolicy(RLModule):
             lockstep=deterministic_reduction,
         )  # fmt: skip
         self.policy_class = policy_class(policy, self.POLICIES)
-        self.policy_kwargs = resolve_policy_kwargs(policy_kwargs)
+        self.policy_kwargs = resolve_policy_kwargs(policy_kwargs, self.policy_class)
         self.learning_rate = as_schedule(learning_rate, "model.learning_rate")
         self.n_steps, self.gae_lambda, self.normalize_advantage = n_steps, gae_lambda, normalize_advantage
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.use_sde, self.sde_sample_freq = use_sde, sde_sample_freq
         self.deterministic_reduction, self.reduction_pieces = deterministic_reduction, reduction_pieces
-        self.check_at_least(1, n_steps=n_steps, reduction_pieces=reduction_pieces)
         if not use_sde and sde_sample_freq != -1:
             raise ConfigError("model.sde_sample_freq needs model.use_sde: true.")
         if self.policy_kwargs.get("squash_output") and not use_sde:

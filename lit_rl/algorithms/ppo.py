@@ -6,6 +6,8 @@ Shapes: T steps of a rollout, N environments, B = T * N.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Rollout
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
+from lit_rl.ops.limits import Limit, above, at_least
 from lit_rl.ops.losses import clipped_policy_loss, value_loss
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.training.evaluation import EvalConfig
@@ -58,6 +61,14 @@ class PPO(OnPolicy):
         evaluation: when and how the policy is evaluated beside training.
     """
 
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "batch_size": at_least(1),
+        "n_epochs": at_least(1),
+        "clip_range": above(0),
+        "clip_range_vf": above(0),
+        "target_kl": above(0),
+    }
+
     def __init__(
         self,
         env: EnvConfig,
@@ -95,7 +106,6 @@ class PPO(OnPolicy):
         self.clip_range = as_schedule(clip_range, "model.clip_range")
         self.clip_range_vf = None if clip_range_vf is None else as_schedule(clip_range_vf, "model.clip_range_vf")
         self.batch_size, self.n_epochs, self.target_kl = batch_size, n_epochs, target_kl
-        self.check_at_least(1, batch_size=batch_size, n_epochs=n_epochs)
         if n_steps * self.env_config.n_envs < 2:
             raise ConfigError("model.n_steps times env.n_envs is 1; a rollout needs at least 2 transitions.")
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -18,6 +17,7 @@ from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields,
 from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite
+from lit_rl.ops.limits import above, at_least, check_record
 from lit_rl.ranks.group import caused_by
 from lit_rl.state.parts import check_finite
 from lit_rl.training.module import RLModule
@@ -36,6 +36,13 @@ class CheckpointConfig:
         before_promotion: save when the curriculum promotes, before anything is played on the new level, and keep it.
     """
 
+    LIMITS: ClassVar = {
+        "every_timesteps": at_least(1),
+        "every_minutes": above(0),
+        "keep_last": at_least(1),
+        "keep_every": at_least(1),
+    }
+
     every_timesteps: int | None = 50_000
     every_minutes: float | None = None
     keep_last: int = 3
@@ -44,14 +51,7 @@ class CheckpointConfig:
     before_promotion: bool = False
 
     def __post_init__(self) -> None:
-        if self.every_minutes is not None and not 0.0 < self.every_minutes < math.inf:
-            raise ConfigError(f"checkpoint.every_minutes is {self.every_minutes}; give more than 0, or null.")
-        if self.keep_every is not None and self.keep_every < 1:
-            raise ConfigError(f"checkpoint.keep_every is {self.keep_every}; give at least 1, or null.")
-        if self.every_timesteps is not None and self.every_timesteps < 1:
-            raise ConfigError(f"checkpoint.every_timesteps is {self.every_timesteps}; give at least 1, or null.")
-        if self.keep_last < 1:
-            raise ConfigError(f"checkpoint.keep_last is {self.keep_last}; at least 1 has to be kept.")
+        check_record(self, "checkpoint")
 
     def check(self, module: RLModule) -> None:
         """Refuse what cannot happen in this run.

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from lit_rl.training.module import RLModule
@@ -29,10 +30,18 @@ class Progress(Callback):
         self._summary = ""
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._shown = True
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the place of Lightning's bar; without one (`enable_progress_bar: false`), show none."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        others = [each for each in callbacks if not isinstance(each, ProgressBar)]
+        self._shown = len(others) < len(callbacks)
+        trainer.callbacks = others  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        if not trainer.is_global_zero:
+        if not (trainer.is_global_zero and self._shown):
             return
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._thread = threading.Thread(target=self._watch, args=(pl_module, terminal), daemon=True, name="progress")

@@ -1,225 +1,172 @@
-"""Look at the configuration before the parser does: every key known, none twice, each mistake named with its fix.
+"""Look at files and options before the parser does: every key known, every value of its type and in its range.
 
-The parser below finds wrong values; it takes a misspelled block for somebody else's and lets the last of two equal
-keys win, both in silence.
+The parser below takes a misspelled block for somebody else's, and text for a number; and where it finds a mistake, it
+says so in its own terms.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import typing
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import Any
 
-import yaml
-from lightning.pytorch import Trainer
-
-from lit_rl.algorithms import algorithms, is_algorithm
-from lit_rl.callbacks.checkpointing import CheckpointConfig
-from lit_rl.curriculum import CurriculumConfig
-from lit_rl.envs.build import import_class
-from lit_rl.envs.config import EnvConfig
+from lit_rl.algorithms import algorithms
+from lit_rl.cli.blocks import (
+    BLOCKS,
+    LIMITS,
+    MODEL_KEYS,
+    SCALARS,
+    model_class,
+    model_parameters,
+    trainer_arguments,
+)
+from lit_rl.cli.given import Given, free_dictionaries
+from lit_rl.cli.trainer_block import check_trainer_block
 from lit_rl.errors import ConfigError, did_you_mean
-from lit_rl.ops.schedules import Schedule
-from lit_rl.run.config import ResumeConfig, WarmstartConfig
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.module import RLModule
+from lit_rl.ops.limits import check_value, reads_as_number, shown, union_members
+from lit_rl.ops.schedules import Schedule, as_schedule
+from lit_rl.state.parts import union
+from lit_rl.training.settings import LINKED
 
-LINKED = {
-    "env": "env",
-    "seed": "seed_everything",
-    "total_timesteps": "total_timesteps",
-    "curriculum": "curriculum",
-    "evaluation": "eval",
-}
-"""Arguments of a model, and the top-level keys they are."""
-
-BLOCKS = {
-    "resume": ResumeConfig,
-    "warmstart": WarmstartConfig,
-    "env": EnvConfig,
-    "curriculum": CurriculumConfig,
-    "eval": EvalConfig,
-    "checkpoint": CheckpointConfig,
-}
-"""Top-level keys that hold a record."""
-
-_SCALARS = ("mode", "name", "total_timesteps", "seed_everything", "pause_at", "requeue", "ckpt_path")
+_EXAMPLES = {"env": "{id: CartPole-v1}", "model": "{class_path: PPO}", "eval": "{every: 10000}"}
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: dict[Any, int] = {}
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        line = key_node.start_mark.line + 1
-        if key in seen:
-            raise ConfigError(f"key '{key}' stands twice, in lines {seen[key]} and {line}; keep one.")
-        seen[key] = line
-    loader.flatten_mapping(node)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A configuration file as nested dictionaries.
-
-    Raises:
-        ConfigError: it is not there, is not YAML, or has a key twice.
-    """
-    try:
-        content = yaml.load(path.read_text(), _Loader)
-    except FileNotFoundError:
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
-        raise ConfigError(f"--config: '{path}' is not there.{near}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config: cannot read '{path}': {error}.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path} is not valid YAML{where}: {problem}.") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold keys and values, such as `env: {{id: CartPole-v1}}`.")
-    return content
-
-
-def check_keys(config: dict[str, Any], where: str) -> None:
-    """Check every key of a configuration, at any depth.
-
-    Raises:
-        ConfigError: names the first unknown key and the nearest known one.
-    """
-    _known(config, [*_SCALARS, *BLOCKS, "model", "trainer"], "", where)
-    for key, record in BLOCKS.items():
-        if isinstance(config.get(key), dict):
-            _check_record(config[key], record, key, where)
-    if isinstance(config.get("trainer"), dict):
-        _known(config["trainer"], _trainer_arguments(), "trainer", where)
-    model = config.get("model")
-    if isinstance(model, dict):
-        _known(model, ["class_path", "init_args", "dict_kwargs"], "model", where)
-        arguments = model.get("init_args")
-        if isinstance(arguments, dict) and "class_path" in model:
-            _check_model(arguments, model_class(str(model["class_path"])), "model.init_args", where)
-
-
-def check_options(options: list[str], model: str | None, more: tuple[str, ...] = ()) -> None:
-    """Check the names of the command line's own options (`--env.n_envs`, `--model.n_steps=128`).
+def check_given(each: Given, model: str | None, more: Collection[str] = ()) -> None:
+    """Check the keys and values of a file, or the name and the value of an option.
 
     Args:
-        options: the arguments after the command.
+        each: what is given.
         model: the algorithm that the files or the options name.
-        more: options of this command alone.
+        more: top-level keys of this command alone, which hold whole numbers.
 
     Raises:
-        ConfigError: names the first unknown one and the nearest known one.
+        ConfigError: names the first mistake, and the nearest valid spelling or the fix.
     """
-    tops = [
-        *_SCALARS,
-        *BLOCKS,
-        "model",
-        "trainer",
-        "config",
-        "print_config",
-        "help",
-        *more,
-    ]
-    for option in options:
-        if not option.startswith("--"):
-            continue
-        name = option[2:].partition("=")[0].rstrip("+")
-        head, *rest = name.split(".")
-        if head not in tops:
-            raise ConfigError(f"--{name}: there is no such option.{did_you_mean(head, tops)}")
-        if not rest:
-            continue
-        if head in BLOCKS:
-            _check_record(_nest(rest), BLOCKS[head], head, "--")
-        elif head == "trainer":
-            _known(_nest(rest), _trainer_arguments(), "trainer", "--")
-        elif head == "model" and model is not None and rest[0] not in ("class_path", "dict_kwargs"):
-            arguments = rest[1:] if rest[0] == "init_args" else rest
-            _check_model(_nest(arguments) if arguments else {}, model_class(model), "model", "--")
+    _Check(each.where, model).tree(each.tree, dict.fromkeys(more, int))
 
 
-def model_class(path: str) -> type[RLModule]:
-    """The algorithm a `class_path` names, by short name or import path.
+class _Check:
+    """One walk through a file or an option; `where` is the file's path, or `--`."""
 
-    Raises:
-        ConfigError: there is none.
-    """
-    known = algorithms() | {cls.__name__: cls for cls in _subclasses(RLModule) if is_algorithm(cls)}
-    if path in known:
-        found: type[RLModule] = known[path]
-        return found
-    if "." not in path and ":" not in path:
-        raise ConfigError(
-            f"model.class_path: there is no algorithm '{path}'; there are {', '.join(sorted(algorithms()))}."
-            f"{did_you_mean(path, known)}"
-        )
-    found = import_class(path, "model.class_path")
-    if not (isinstance(found, type) and issubclass(found, RLModule)):
-        raise ConfigError(f"model.class_path: {path} is not an RLModule.")
-    if not is_algorithm(found):
-        raise ConfigError(f"model.class_path: {path} does not define all of build_policy, collect, update and predict.")
-    return found
+    def __init__(self, where: str, model: str | None) -> None:
+        self._where, self._model = where, model
+        self._is_option = where == "--"
+
+    def tree(self, tree: dict[str, Any], more: dict[str, Any]) -> None:
+        scalars = SCALARS | more
+        for key, value in tree.items():
+            if key in scalars:
+                self._value(value, scalars[key], key, LIMITS.get(key))
+            elif key in BLOCKS:
+                self._record(value, BLOCKS[key], key)
+            elif key == "trainer":
+                self._known(self._block(value, key), trainer_arguments(), key)
+                check_trainer_block(value, self._is_option)
+            elif key == "model":
+                self._check_model(value)
+            else:
+                raise ConfigError(self._unknown(str(key), [*scalars, *BLOCKS, "model", "trainer", "config"]))
+
+    def _check_model(self, model: Any) -> None:
+        if isinstance(model, str):
+            return
+        self._known(self._block(model, "model"), MODEL_KEYS, "model")
+        if "class_path" in model:
+            self._value(model["class_path"], str, "model.class_path")
+        arguments = model.get("init_args")
+        name = model.get("class_path") or self._model
+        if arguments is None or name is None:
+            return
+        path = "model" if self._is_option else "model.init_args"
+        cls = model_class(str(name))
+        for key, top in LINKED.items():
+            if key in self._block(arguments, path):
+                raise ConfigError(f"{self._where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
+        parameters, limits = model_parameters(cls), union(cls, "LIMITS")
+        self._known(arguments, parameters, path)
+        for key, value in arguments.items():
+            hint = parameters[key]
+            if Schedule not in union_members(hint):
+                self._value(value, hint, f"model.{key}", limits.get(key))
+                continue
+            if isinstance(value, dict):
+                self._known(value, [field.name for field in dataclasses.fields(Schedule)], f"{path}.{key}")
+            for name, part in (value if isinstance(value, dict) else {"": value}).items():
+                if isinstance(part, str) and reads_as_number(part):
+                    check_value(part, float, f"model.{key}.{name}".removesuffix("."))
+            if value is not None and not (self._is_option and isinstance(value, dict)):
+                as_schedule(value, f"model.{key}", limits.get(key))
+
+    def _record(self, values: Any, record: Any, path: str) -> None:
+        hints, limits = typing.get_type_hints(record), getattr(record, "LIMITS", {})
+        self._known(self._block(values, path), [field.name for field in dataclasses.fields(record)], path)
+        for key, value in values.items():
+            hint, name = hints[key], f"{path}.{key}"
+            inner = typing.get_args(hint)
+            if dataclasses.is_dataclass(hint):
+                self._record(value, hint, name)
+            elif hint is dict and value is None:
+                continue  # takes away what files before it have given
+            elif typing.get_origin(hint) is list and dataclasses.is_dataclass(inner[0]):
+                self._value(value, hint, name)
+                for i, item in enumerate(value):
+                    self._record(item, inner[0], f"{name}[{i}]")
+            else:
+                self._value(value, hint, name, limits.get(key))
+
+    def _value(self, value: Any, hint: Any, key: str, limit: Any = None) -> None:
+        if key == "seed_everything" and (value is None or isinstance(value, bool)):
+            raise ConfigError(
+                f"{key}: expected a whole number, got {shown(value)}. Give one, such as 0: a run is repeated with it."
+            )
+        if self._is_option and str in union_members(hint) and not isinstance(value, dict | list):
+            return  # an option's value is text where text is wanted
+        check_value(value, hint, key, limit)
+
+    def _block(self, values: Any, key: str) -> dict[str, Any]:
+        if not isinstance(values, dict):
+            example = f", such as `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
+            raise ConfigError(f"{key}: expected keys and values{example}, got {shown(values)}.")
+        return values
+
+    def _known(self, values: dict[str, Any], known: Collection[str], path: str) -> None:
+        for key in values:
+            if key not in known:
+                near = did_you_mean(str(key), known)
+                if self._is_option:
+                    raise ConfigError(f"--{path}.{key}: there is no such option.{near}")
+                raise ConfigError(f"{self._where}: unknown key '{path}.{key}'.{near}")
+
+    def _unknown(self, key: str, tops: list[str]) -> str:
+        """A top-level key that there is not; it may lie in a block."""
+        places = list(dict.fromkeys(_places(key, self._model)))
+        if self._is_option:
+            hint = f" Did you mean --{' or --'.join(places)}?" if places else did_you_mean(key, tops)
+            return f"--{key}: there is no such option.{hint}"
+        hint = f" It belongs below a block: {' or '.join(places)}." if places else did_you_mean(key, tops)
+        return f"{self._where}: unknown key '{key}'.{hint}"
 
 
-def _subclasses(cls: Any) -> list[Any]:
-    return [sub for direct in cls.__subclasses__() for sub in (direct, *_subclasses(direct))]
-
-
-def _trainer_arguments() -> list[str]:
-    return [name for name in inspect.signature(Trainer.__init__).parameters if name != "self"]
-
-
-def _check_model(arguments: dict[str, Any], cls: type, path: str, where: str) -> None:
-    parameters = inspect.signature(cls).parameters
-    known = [name for name in parameters if name not in LINKED]
-    for key, top in LINKED.items():
-        if key in arguments:
-            raise ConfigError(f"{where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
-    _known(arguments, known, path, where)
-    for key, value in arguments.items():
-        if isinstance(value, dict) and "Schedule" in str(parameters[key].annotation):
-            _check_record(value, Schedule, f"{path}.{key}", where)
-
-
-def _check_record(values: dict[str, Any], record: Any, path: str, where: str) -> None:
-    fields = {field.name: field for field in dataclasses.fields(record)}
-    _known(values, list(fields), path, where)
-    hints = typing.get_type_hints(record)
-    for key, value in values.items():
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-            _check_record(value, hint, f"{path}.{key}", where)
-        inner = typing.get_args(hint)
-        if typing.get_origin(hint) is list and inner and dataclasses.is_dataclass(inner[0]) and isinstance(value, list):
-            for i, item in enumerate(value):
-                if isinstance(item, dict):
-                    _check_record(item, inner[0], f"{path}.{key}[{i}]", where)
-
-
-def _known(values: dict[str, Any], known: list[str], path: str, where: str) -> None:
-    for key in values:
-        if key not in known:
-            name = f"{path}.{key}" if path else str(key)
-            if where == "--":
-                raise ConfigError(f"--{name}: there is no such option.{did_you_mean(str(key), known)}")
-            raise ConfigError(f"{where}: unknown key '{name}'.{did_you_mean(str(key), known)}")
-
-
-def _nest(names: list[str]) -> dict[str, Any]:
-    head, *rest = names
-    return {head: _nest(rest) if rest else None}
+def _places(key: str, model: str | None) -> Iterator[str]:
+    """Where a key exists below a block: right below one, or else deeper."""
+    classes = list(algorithms().values()) if model is None else [model_class(model)]
+    parameters = {name: hint for cls in reversed(classes) for name, hint in model_parameters(cls).items()}
+    records = {block: typing.get_type_hints(record) for block, record in BLOCKS.items()}
+    if key in LINKED:
+        yield LINKED[key]
+        return
+    blocks = {"model": parameters, **records, "trainer": trainer_arguments()}
+    right_below = [f"{block}.{key}" for block, names in blocks.items() if key in names and not key.isupper()]
+    yield from right_below
+    if right_below:
+        return
+    for block, names in records.items():
+        for name, hint in names.items():
+            if dataclasses.is_dataclass(hint) and key in [field.name for field in dataclasses.fields(hint)]:
+                yield f"{block}.{name}.{key}"
+    for cls in classes:
+        free = [path[-1] for path in free_dictionaries(cls) if path[0] == "model"]
+        policy = next(iter(union(cls, "POLICIES").values()), None)
+        if policy is not None and "policy_kwargs" in free and key in typing.get_type_hints(policy.__init__):
+            yield f"model.policy_kwargs.{key}"

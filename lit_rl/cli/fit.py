@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms import algorithms
 from lit_rl.callbacks.checkpointing import CheckpointConfig
-from lit_rl.cli.check import LINKED, check_keys, check_options, model_class, read_yaml
+from lit_rl.cli.blocks import model_class
+from lit_rl.cli.check import check_given
+from lit_rl.cli.given import FLAGS, Given, model_name, own_config, parser_arguments, read_arguments
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
+from lit_rl.cli.text import rewritten
+from lit_rl.cli.trainer_block import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
@@ -26,13 +28,14 @@ from lit_rl.run.plan import prepare_evaluation
 from lit_rl.run.sources import find
 from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
+from lit_rl.training.settings import LINKED
 from lit_rl.training.trainer import check_trainer
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": -1,
-    "logger": False,
+    "logger": True,
+    "log_every_n_steps": 1,
     "enable_checkpointing": False,
-    "enable_progress_bar": False,
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
     "accelerator": "auto",
@@ -48,18 +51,16 @@ def run_lightning(command: str, rest: list[str]) -> int:
     """
     quiet()
     algorithms()  # the parser knows those that have been imported
-    configs = [(path, read_yaml(Path(path))) for path in _values(rest, "--config", "-c")]
-    for path, config in configs:
-        check_keys(config, path)
-    named = [config["model"].get("class_path") for _, config in configs if isinstance(config.get("model"), dict)]
-    named += [config["model"] for _, config in configs if isinstance(config.get("model"), str)]
-    named += _values(rest, "--model", "--model.class_path")
-    model = next((str(name) for name in reversed(named) if name), None)
+    given = read_arguments(rest)
+    model = model_name(given)
     if model is not None:
         model_class(model)
-    check_options(rest, model, ("episodes",) if command != "fit" else ())
+    elif not any(each.name in FLAGS or each.name.endswith(".help") for each in given):
+        raise ConfigError(_no_model(given))
+    for each in given:
+        check_given(each, model, ("episodes",) if command != "fit" else ())
     try:
-        cli = RunCLI([command, *rest])
+        cli = RunCLI([command, *parser_arguments(given)])
     except (argparse.ArgumentError, ValueError) as error:
         ours = _within(error)
         if ours is not None:
@@ -80,14 +81,13 @@ def _within(error: BaseException) -> LitRLError | None:
     return None
 
 
-def _values(argv: list[str], *options: str) -> list[str]:
-    """What is given for an option, as `--option value` or `--option=value`."""
-    found = []
-    for argument, following in itertools.pairwise([*argv, ""]):
-        name, given, value = argument.partition("=")
-        if name in options:
-            found.append(value if given else following)
-    return found
+def _no_model(given: list[Given]) -> str:
+    """What to say where no algorithm is named: the run that is to go on may have its configuration."""
+    run = next((each.text for each in reversed(given) if each.name in ("ckpt_path", "resume.checkpoint")), None)
+    config = None if run is None else own_config(run)
+    if config is not None:
+        return f"model is missing. Give the run's own configuration: --config {config}"
+    return "model is missing. Name an algorithm, such as `model: {class_path: PPO}`."
 
 
 class RunCLI(LightningCLI):
@@ -167,12 +167,12 @@ class RunCLI(LightningCLI):
         """The YAML says what the run is, never a checkpoint."""
 
     def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate(self.config)
+        self.config_init = self.parser.instantiate(self.config, instantiators=INSTANTIATORS)
         self.datamodule = None
         self.model = self._get(self.config_init, "model")
         self.trainer = self.instantiate_trainer()
+        check_trainer(self.trainer)
         if self.subcommand == "fit":
-            check_trainer(self.trainer)
             self._begin()
 
     def _begin(self) -> None:
@@ -213,15 +213,19 @@ class RunCLI(LightningCLI):
     def _resolved_config(self) -> str:
         config = self.config["fit"].clone()
         config.pop("config", None)
-        return str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True))
+        return rewritten(str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         try:
             if self.subcommand != "fit":  # a run of many ranks is evaluated by one
                 kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+            if self._get(self.config_init, "trainer").get("logger") is True:
+                kwargs["logger"] = False  # the run's own are there either way
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
-            raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None
+        except LitRLError:
+            raise
+        except Exception as error:
+            raise blame(error, self._get(self.config, "trainer")) from None
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand != "fit":
@@ -235,8 +239,6 @@ class RunCLI(LightningCLI):
 
     def _evaluate(self, subcommand: str) -> None:
         episodes = self._get(self.config, "episodes")
-        if episodes < 1:
-            raise ConfigError(f"--episodes is {episodes}; it must be at least 1.")
         wanted = self._get(self.config, "ckpt_path") or "last"
         source = find(str(wanted), self._root(), self._get(self.config, "name"), False, "--ckpt_path")
         for complaint in source.complaints:

@@ -15,6 +15,7 @@ _TYPES = {
 }
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
+_CAUSE = re.compile(r"^ *- (.+)$", re.MULTILINE)
 _LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
 
 
@@ -51,6 +52,9 @@ def one_line(text: str) -> str:
     unrecognized = re.search(r"[Uu]nrecognized arguments: (.*)", text)
     if unrecognized:
         return f"{unrecognized[1]}: there is no such option."
+    causes = [each for each in _CAUSE.findall(text) if not each.startswith(("Expected a", "Not a valid subclass"))]
+    if causes and "Does not validate" in text:
+        return f"{key or 'model'}: {causes[-1]}"
     lines = [line.strip(" -") for line in text.splitlines() if line.strip()]
     head = lines[0] if lines else text
     return f"{key}: {lines[-1]}" if key and len(lines) > 1 else head

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 from lit_rl.curriculum.levels import Level, Mix
 from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.ops.limits import check_names, check_record
 
 SPREADS = get_args(get_type_hints(Mix)["spread"])
 
@@ -18,6 +19,9 @@ def check_levels(levels: Sequence[Level], key: str = "curriculum.levels") -> Non
     _check_names(levels, key)
     for i, level in enumerate(levels):
         at = f"{key}[{i}]"
+        check_record(level, at)
+        check_names(level.env_kwargs, f"{at}.env_kwargs")
+        check_names(level.attributes, f"{at}.attributes")
         is_first, is_last = i == 0, i == len(levels) - 1
         if is_last and level.promote is not None:
             raise ConfigError(f"{at}.promote: the last level has no next one; remove the rule.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lit_rl.curriculum.levels import Level, read_levels
+from lit_rl.ops.limits import check_record
 
 
 @dataclass
@@ -18,6 +19,9 @@ class CurriculumConfig:
     """
 
     levels: list[Level] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_record(self, "curriculum")
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> CurriculumConfig:

@@ -106,7 +106,7 @@ class Curriculum:
             if level.mix.share > 0.0 and kept_back(n_envs, level.mix.share) == 0:
                 enough = math.ceil(1.0 / level.mix.share - 1e-9)
                 raise ConfigError(
-                    f"{KEY}[{i}].mix.share: {level.mix.share} of {n_envs} environments is less than one; "
+                    f"{KEY}[{i}].mix.share: {level.mix.share} of {n_envs} environments (env.n_envs) is less than one; "
                     f"use at least {math.ceil(1000 / n_envs) / 1000}, or {enough} environments."
                 )
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -12,8 +15,15 @@ from lit_rl.envs.ale import AleStart, is_atari
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.layers import check_environment, check_layers, check_wrapper
 from lit_rl.envs.monitor import EpisodeMonitor
+from lit_rl.envs.retired import RENAMED, successor
 from lit_rl.envs.supported import check_spaces
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError, did_you_mean, raised
+from lit_rl.ops.limits import called
+
+
+class CannotMake(ConfigError):
+    """A constructor of the user's choice raised; its error is the cause."""
+
 
 _EXTRAS = {
     "box2d": "box2d",
@@ -22,8 +32,10 @@ _EXTRAS = {
     "MuJoCo": "mujoco",
     "ale": "atari",
     "cv2": "atari",
+    "moviepy": "video",
+    "MoviePy": "video",
 }
-MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`."
+MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`, or give env.class_path."
 
 
 def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
@@ -52,7 +64,8 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
-        env: gym.Env[Any, Any] = call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
+        made = call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
+        env = _environment(made, "env.class_path", config.class_path)
         if config.max_episode_steps is not None:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
@@ -65,24 +78,41 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
         options["max_episode_steps"] = config.max_episode_steps
     if config.atari and config.id.startswith("ALE/"):
         options.setdefault("frameskip", 1)  # the preset skips frames itself
+    return _made_by_id(config.id, options)
+
+
+def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
-        made: gym.Env[Any, Any] = call(gym.make, "env.kwargs", config.id, **options)
+        with warnings.catch_warnings():
+            if name in RENAMED:  # it is said below, and in one line
+                warnings.simplefilter("ignore", DeprecationWarning)
+            made: gym.Env[Any, Any] = call(gym.make, "env.kwargs", name, **options)
         return made
-    except gym.error.DependencyNotInstalled as error:
-        raise ConfigError(_missing(config.id, error)) from None
-    except ModuleNotFoundError as error:
-        raise ConfigError(_missing(config.id, error)) from None
-    except (gym.error.UnregisteredEnv, gym.error.Error) as error:
-        known = [spec for spec in gym.registry if "/" not in spec or (config.id and "/" in config.id)]
-        text = str(error).split(" Did you mean")[0].rstrip(".").replace("\n", " ")
-        raise ConfigError(f"env.id: {text}.{did_you_mean(config.id, known)}") from None
+    except ConfigError as error:
+        cause = error.__cause__
+        if isinstance(cause, gym.error.DependencyNotInstalled | ModuleNotFoundError):
+            raise ConfigError(f"env.id: {name} {_lacks(cause)}{successor(name)}") from cause
+        if isinstance(cause, gym.error.Error):
+            known = [spec for spec in gym.registry if "/" not in spec or "/" in name]
+            text = str(cause).split(" Did you mean")[0].rstrip(".").replace("\n", " ")
+            raise ConfigError(f"env.id: {text}.{successor(name) or did_you_mean(name, known)}") from cause
+        if name in RENAMED:
+            raise ConfigError(f"env.id: {name} cannot be made any more.{successor(name)}") from cause
+        raise
 
 
-def _missing(name: str, error: Exception) -> str:
+def _environment(made: Any, key: str, path: str) -> gym.Env[Any, Any]:
+    if not isinstance(made, gym.Env):
+        raise ConfigError(f"{key}: {path} makes a {type(made).__name__}, which is no gymnasium.Env.")
+    return made
+
+
+def _lacks(error: Exception) -> str:
+    """What to install where a package is missing."""
     text = str(error).splitlines()[0].rstrip(".")
     extra = next((extra for word, extra in _EXTRAS.items() if word in text), None)
     hint = f" Install it with `pip install 'lit-rl[{extra}]'`." if extra else ""
-    return f"env.id: {name} needs a package that is not installed: {text}.{hint}"
+    return f"needs a package that is not installed: {text}.{hint}"
 
 
 def _register_atari() -> None:
@@ -126,12 +156,20 @@ def _own_wrappers(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any
 
 
 def import_class(path: str, key: str) -> Any:
-    """The object at a dotted import path (or `module:Name`); `key` names the setting in errors."""
+    """The object at a dotted import path (or `module:Name`); `key` names the setting in errors.
+
+    Raises:
+        ConfigError: there is none, or its module cannot be imported.
+    """
     module_name, _, name = path.replace(":", ".").rpartition(".")
+    if not module_name.strip("."):
+        raise ConfigError(f"{key}: '{path}' is no import path; write module.Class.")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, TypeError) as error:
         raise ConfigError(f"{key}: cannot import '{path}': {error}.") from None
+    except Exception as error:
+        raise ConfigError(f"{key}: importing '{path}' raised {raised(error)}.") from None
     try:
         return getattr(module, name)
     except AttributeError:
@@ -139,10 +177,36 @@ def import_class(path: str, key: str) -> Any:
 
 
 def call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
-    """Call `function`; an argument that is too many or missing is a mistake in the setting `key`."""
+    """Call `function`, a class or a factory; whatever it raises is a mistake in the setting `key`.
+
+    Raises:
+        ConfigError: says what was raised, and where in the user's own file. The error is its cause.
+    """
     try:
         return function(*args, **kwargs)
-    except TypeError as error:
-        if "unexpected keyword argument" in str(error) or "required positional argument" in str(error):
-            raise ConfigError(f"{key}: {str(error).splitlines()[0].rstrip('.')}.") from None
+    except ConfigError:
         raise
+    except Exception as error:
+        name = getattr(function, "__name__", str(function))
+        if isinstance(error, gym.error.DependencyNotInstalled | ModuleNotFoundError) and _named_extra(error):
+            raise CannotMake(f"{key.removesuffix('.init_args')}: {name} {_lacks(error)}") from error
+        text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
+        if isinstance(error, TypeError) and ("keyword argument" in text or "required positional argument" in text):
+            raise CannotMake(f"{key}: {text}.{_nearest(text, function, args)}") from error
+        raise CannotMake(f"{key}: {called(name, kwargs)} raised {raised(error)}.") from error
+
+
+def _named_extra(error: Exception) -> bool:
+    return any(word in str(error) for word in _EXTRAS)
+
+
+def _nearest(text: str, function: Any, args: tuple[Any, ...]) -> str:
+    """The nearest keyword argument to one that is too many."""
+    wrong = re.search(r"keyword argument '(\w+)'", text)
+    if function is gym.make and args[0] in gym.registry:
+        function = gym.registry[args[0]].entry_point
+        if isinstance(function, str):
+            function = import_class(function, "env.id")
+    if wrong is None or not callable(function):
+        return ""
+    return did_you_mean(wrong[1], inspect.signature(function).parameters)

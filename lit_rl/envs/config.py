@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError
+from lit_rl.ops.limits import above, at_least, between, check_names, check_record, known_only, shown
 
 # Bare `dict` and `list` below: with `dict[str, Any]` jsonargparse reads the quoted "3" as the number 3, and with
 # `list[Any]` it takes a mapping with a `class_path` for something to instantiate.
@@ -42,6 +44,13 @@ class NormalizeConfig:
         keys: which parts of a Dict observation to normalise; `null` takes every part that is not an image.
     """
 
+    LIMITS: ClassVar = {
+        "clip_obs": above(0, infinite=True),
+        "clip_reward": above(0, infinite=True),
+        "gamma": between(0, 1),
+        "epsilon": above(0),
+    }
+
     obs: bool = False
     reward: bool = False
     clip_obs: float = 10.0
@@ -49,6 +58,9 @@ class NormalizeConfig:
     gamma: float | None = None
     epsilon: float = 1e-8
     keys: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_record(self, "env.normalize")
 
 
 @dataclass
@@ -82,6 +94,15 @@ class EnvConfig:
     FREE: ClassVar = ("backend", "n_workers", "step_timeout", "on_env_crash", "max_restarts")
     """May change at a resume: they do not change what is learned."""
 
+    LIMITS: ClassVar = {
+        "n_envs": at_least(1),
+        "n_workers": at_least(1),
+        "frame_stack": at_least(1),
+        "max_episode_steps": at_least(1),
+        "step_timeout": above(0),
+        "max_restarts": at_least(1),
+    }
+
     id: str | None = None
     class_path: str | None = None
     kwargs: dict = field(default_factory=dict)  # type: ignore[type-arg]
@@ -100,13 +121,9 @@ class EnvConfig:
     max_restarts: int = 10
 
     def __post_init__(self) -> None:
+        check_record(self, "env")
+        check_names(self.kwargs, "env.kwargs")
         self.wrappers = [_wrapper(wrapper, i) for i, wrapper in enumerate(self.wrappers)]
-        if self.n_envs < 1:
-            raise ConfigError(f"env.n_envs is {self.n_envs}; at least 1 environment is needed.")
-        if self.n_workers is not None and self.n_workers < 1:
-            raise ConfigError(f"env.n_workers is {self.n_workers}; give at least 1, or null for one per core.")
-        if self.frame_stack is not None and self.frame_stack < 1:
-            raise ConfigError(f"env.frame_stack is {self.frame_stack}; give at least 1, or null for none.")
         if self.id is not None and self.class_path is not None:
             raise ConfigError("env.id and env.class_path are both given; keep one of them.")
         if self.backend == "native" and (self.wrappers or self.atari or self.frame_stack or self.fresh_instance):
@@ -114,40 +131,26 @@ class EnvConfig:
                 "env.backend: native steps all environments in one array and takes no wrappers, atari, frame_stack "
                 "or fresh_instance; remove them or use backend: sync."
             )
-        if self.global_streams not in get_args(GlobalStreams):
-            raise ConfigError(
-                f"env.global_streams: '{self.global_streams}' is not one of {', '.join(get_args(GlobalStreams))}."
-                f"{did_you_mean(self.global_streams, get_args(GlobalStreams))}"
-            )
         self._check_crashes()
 
     def _check_crashes(self) -> None:
-        if self.step_timeout is not None and self.step_timeout <= 0:
-            raise ConfigError(f"env.step_timeout is {self.step_timeout:g}; give seconds above 0, or null for no limit.")
         if self.step_timeout is not None and self.backend in ("sync", "native"):
             raise ConfigError(
                 f"env.step_timeout: backend: {self.backend} steps environments in the trainer's own process, which "
                 "cannot leave one that hangs; use backend: async, or remove step_timeout."
-            )
-        if self.on_env_crash not in get_args(OnCrash):
-            raise ConfigError(
-                f"env.on_env_crash: '{self.on_env_crash}' is not one of {', '.join(get_args(OnCrash))}."
-                f"{did_you_mean(self.on_env_crash, get_args(OnCrash))}"
             )
         if self.on_env_crash == "restart" and self.backend == "native":
             raise ConfigError(
                 "env.on_env_crash: restart makes single environments anew, and backend: native has none; use "
                 "backend: sync or async, or on_env_crash: stop."
             )
-        if self.max_restarts < 1:
-            raise ConfigError(f"env.max_restarts is {self.max_restarts}; give at least 1, or on_env_crash: stop.")
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> EnvConfig:
         """From nested dictionaries, as they stand in a YAML file or a checkpoint."""
-        values = dict(plain)
+        values = known_only(plain, cls, "env")
         if isinstance(values.get("normalize"), dict):
-            values["normalize"] = NormalizeConfig(**values["normalize"])
+            values["normalize"] = NormalizeConfig(**known_only(values["normalize"], NormalizeConfig, "env.normalize"))
         return cls(**values)
 
     @property
@@ -159,14 +162,17 @@ class EnvConfig:
 def _wrapper(given: Any, index: int) -> WrapperConfig:
     key = f"env.wrappers[{index}]"
     if isinstance(given, str):
-        return WrapperConfig(given)
-    if isinstance(given, WrapperConfig):
-        return given
-    values = dict(given)
-    known = [field.name for field in fields(WrapperConfig)]
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"{key}: unknown key '{name}'.{did_you_mean(name, known)}")
-    if "class_path" not in values:
-        raise ConfigError(f"{key}: class_path is missing: name the wrapper's class.")
-    return WrapperConfig(**values)
+        given = WrapperConfig(given)
+    if not isinstance(given, WrapperConfig):
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{key}: expected a class_path, or class_path and init_args, got {shown(given)}.")
+        values = known_only(given, WrapperConfig, key)
+        if "class_path" not in values:
+            raise ConfigError(f"{key}: class_path is missing: name the wrapper's class.")
+        if values.get("init_args") is None:
+            values["init_args"] = {}
+        given = WrapperConfig(**values)
+    check_record(given, key)
+    check_names(given.init_args, f"{key}.init_args")
+    wrapper: WrapperConfig = given
+    return wrapper

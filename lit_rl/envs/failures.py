@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import LitRLError
+from lit_rl.errors import LitRLError, raised
 
 
 class EnvironmentFailed(LitRLError):
@@ -19,6 +20,20 @@ class EnvironmentFailed(LitRLError):
     def __str__(self) -> str:
         text = super().__str__()
         return text if self.timesteps is None else f"{text} (timestep {self.timesteps:,})"
+
+
+_said: set[str] = set()
+
+
+def close(env: Any, name: str) -> None:
+    """Close an environment. One that cannot be closed is no reason to lose what it was used for; it is said once."""
+    try:
+        env.close()
+    except Exception as error:
+        text = f"WARNING: {name} raised {raised(error)} while it was closed."
+        if text not in _said:
+            _said.add(text)
+            print(text, file=sys.stderr, flush=True)
 
 
 class InvalidOutput(Exception):

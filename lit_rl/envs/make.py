@@ -71,10 +71,8 @@ def make_vector(
             probed.action_space,
             levels=levels,
         )
-    elif backend == "sync":
-        envs = SyncVectorEnv(config, run_seed, indices, levels=levels)
     else:
-        raise ConfigError(f"env.backend: '{backend}' is not one of auto, sync, async, native.")
+        envs = SyncVectorEnv(config, run_seed, indices, levels=levels)
     envs.grade, envs.own_streams = probed.grade, probed.draws
     return envs
 

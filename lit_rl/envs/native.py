@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.failures import EnvironmentFailed, Restart
+from lit_rl.envs.failures import EnvironmentFailed, Restart, close
 from lit_rl.envs.layers import check_layers
 from lit_rl.envs.output import wrong_observation
 from lit_rl.envs.spaces import plain_action_space, plain_space
@@ -175,7 +175,7 @@ class NativeVectorEnv:
         return obs, []
 
     def close(self) -> None:
-        self._env.close()
+        close(self._env, "the native environments")
 
 
 def _make(config: EnvConfig, n_envs: int) -> Any:
@@ -198,6 +198,8 @@ def _make(config: EnvConfig, n_envs: int) -> Any:
             vectorization_mode="vector_entry_point",
             **kwargs,
         )
-    except gym.error.Error as error:
-        text = str(error).splitlines()[0].rstrip(".")
+    except ConfigError as error:
+        if not isinstance(error.__cause__, gym.error.Error):
+            raise
+        text = str(error.__cause__).splitlines()[0].rstrip(".")
         raise ConfigError(f"env.backend: native is not there for {config.name} ({text}). Use sync or async.") from None

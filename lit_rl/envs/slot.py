@@ -18,12 +18,13 @@ from lit_rl.curriculum.assignment import level_for
 from lit_rl.curriculum.delivery import deliver
 from lit_rl.curriculum.levels import Level
 from lit_rl.data.episode import Episode
-from lit_rl.envs.build import make_env
+from lit_rl.envs.build import CannotMake, make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import (
     EnvironmentFailed,
     EnvironmentLost,
     InvalidOutput,
+    close,
 )
 from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
@@ -141,13 +142,18 @@ class Slot:
         finished = []
         if self._made_with is not None:
             finished = self._monitor.finished
-            self.env.close()
+            self.close()
         if self.streams is not None:
             coming = self.episode if self._resetting else self.episode + 1
             self.streams.seed(self._seeds[coming if self._config.fresh_instance else 0] ^ _MAKING)
         own = self._levels[level].env_kwargs if self._levels else {}
         config = replace(self._config, kwargs={**self._config.kwargs, **own}) if own else self._config
-        self.env, self._monitor = make_env(config, self.index)
+        try:
+            self.env, self._monitor = make_env(config, self.index)
+        except CannotMake as mistake:
+            if self.episode < 0 or mistake.__cause__ is None:
+                raise
+            raise mistake.__cause__ from None  # it could be made before: no mistake of the configuration
         self._monitor.finished, self._monitor.longest = finished, self._longest
         self._action_spaces = _action_spaces(self.env)
         self._space = self.env.observation_space
@@ -331,7 +337,7 @@ class Slot:
         return obs if same and self._trace == state.trace else None
 
     def close(self) -> None:
-        self.env.close()
+        close(self.env, self.name)
 
 
 def _checksum(obs: Any, value: int) -> int:

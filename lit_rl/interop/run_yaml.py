@@ -12,11 +12,13 @@ from typing import Any
 
 import yaml
 
+from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, kinds
 from lit_rl.interop.shapes import infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
+from lit_rl.interop.wrappers import translate
 from lit_rl.interop.zoo import (
     NotCarried,
     ZooSettings,
@@ -25,30 +27,6 @@ from lit_rl.interop.zoo import (
     read_zoo,
     setting,
 )
-
-_MUJOCO = "observations, rewards or physics differ between these versions: measure before you trust it"
-RENAMED: dict[str, tuple[str, str]] = {
-    "LunarLander-v2": ("LunarLander-v3", "the same task with its wind repaired"),
-    "LunarLanderContinuous-v2": ("LunarLanderContinuous-v3", "the same task with its wind repaired"),
-    "BipedalWalker-v2": ("BipedalWalker-v3", "the same task"),
-    "BipedalWalkerHardcore-v2": ("BipedalWalkerHardcore-v3", "the same task"),
-    "Pendulum-v0": ("Pendulum-v1", "the same task"),
-    "CarRacing-v0": ("CarRacing-v3", "its pixels and steps changed: measure before you trust it"),
-    "CarRacing-v2": ("CarRacing-v3", "its resets changed"),
-    "FrozenLake-v0": ("FrozenLake-v1", "the same task"),
-    "Taxi-v3": ("Taxi-v4", "the same task"),
-    "CliffWalking-v0": ("CliffWalking-v1", "the same task"),
-    "Blackjack-v0": ("Blackjack-v1", "the same task"),
-    **{
-        f"{name}-{version}": (f"{name}-v5", _MUJOCO)
-        for name in ("Ant", "HalfCheetah", "Hopper", "Humanoid", "Swimmer", "Walker2d")
-        for version in ("v1", "v2", "v3")
-    },
-    **{
-        f"{name}-v2": (f"{name}-v5", _MUJOCO)
-        for name in ("HumanoidStandup", "InvertedDoublePendulum", "InvertedPendulum", "Pusher", "Reacher")
-    },
-}
 
 _POLICIES = {
     "ActorCriticPolicy": "MlpPolicy",
@@ -175,7 +153,11 @@ def _env(
         if _ATARI.fullmatch(wrapper.class_path) and not wrapper.kwargs:
             env["atari"] = True
             continue
-        entry: dict[str, Any] = {"class_path": wrapper.class_path}
+        path, reason = translate(wrapper.class_path)
+        if path is None:
+            missing.append(NotCarried("env_wrapper", reason))
+            continue
+        entry: dict[str, Any] = {"class_path": path}
         if wrapper.kwargs:
             entry["init_args"] = wrapper.kwargs
         env.setdefault("wrappers", []).append(entry)

@@ -19,6 +19,7 @@ import yaml
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.settings import Kind, by_zoo_name, kinds
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
+from lit_rl.interop.wrappers import ELSEWHERE, stacked
 from lit_rl.untrusted.archive import check_path
 
 _SIZE_LIMIT = 1 << 22
@@ -168,6 +169,10 @@ def _sort(zoo: ZooSettings, known: dict[str, Kind], key: str, value: Any, where:
         zoo.normalize = _normalize(value, where)
     elif key == "env_wrapper":
         zoo.wrappers = _wrappers(value, where)
+    elif key == "vec_env_wrapper" and stacked(value) is not None:
+        zoo.frame_stack = stacked(value)
+    elif key in ELSEWHERE:
+        zoo.not_carried.append(NotCarried(key, f"{ELSEWHERE[key]} (its value was {str(value)[:60]!r})"))
     elif key == "env_kwargs":
         zoo.env_kwargs = keywords(value, where) if isinstance(value, str) else _dictionary(value, where)
     elif key == "policy_kwargs":
@@ -196,8 +201,11 @@ def setting(kind: Kind, value: Any, where: str) -> Any:
     raise ConfigError(f"{where}: {str(value)[:60]!r} is not a number{' or lin_<start>' * (kind == 'schedule')}.")
 
 
-def policy_kwargs(given: dict[str, Any]) -> tuple[dict[str, Any], list[NotCarried]]:
-    """Keyword arguments of a policy as run.yaml has them, and those that it cannot have."""
+def policy_kwargs(given: dict[str, Any], where: str = "policy_kwargs") -> tuple[dict[str, Any], list[NotCarried]]:
+    """Keyword arguments of a policy as run.yaml has them, and those that it cannot have.
+
+    A class that is left out takes its arguments with it (`features_extractor_kwargs`).
+    """
     kwargs: dict[str, Any] = {}
     refused: list[NotCarried] = []
     for key, value in given.items():
@@ -205,16 +213,25 @@ def policy_kwargs(given: dict[str, Any]) -> tuple[dict[str, Any], list[NotCarrie
             name = class_name(value) if isinstance(value, str) else None
             if name is None or not is_known_class(name):
                 reason = f"{str(value)[:80]!r} is no class of PyTorch or stable-baselines3; give it in run.yaml"
-                refused.append(NotCarried(f"policy_kwargs.{key}", reason))
+                refused.append(NotCarried(f"{where}.{key}", reason))
                 continue
             value = name
         if key == "net_arch" and isinstance(value, list) and any(isinstance(layer, dict) for layer in value):
             if len(value) > 1:
                 reason = "layers shared by policy and value are gone since stable-baselines3 1.8"
-                refused.append(NotCarried("policy_kwargs.net_arch", reason))
+                refused.append(NotCarried(f"{where}.net_arch", reason))
                 continue
             value = value[0]
+        if isinstance(value, dict) and key.endswith("_kwargs"):
+            value, inner = policy_kwargs(value, f"{where}.{key}")
+            refused += inner
         kwargs[key] = value
+    for item in list(refused):
+        arguments = f"{item.key.removeprefix(f'{where}.').removesuffix('_class')}_kwargs"
+        if arguments in kwargs:
+            value = kwargs.pop(arguments)
+            reason = f"{str(value)[:80]} are arguments of the class that is left out; give them beside it"
+            refused.append(NotCarried(f"{where}.{arguments}", reason))
     return kwargs, refused
 
 

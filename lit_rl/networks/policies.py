@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import nn
+from torch.optim import Optimizer
 
 from lit_rl.envs.build import import_class
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError, did_you_mean, raised
+from lit_rl.ops.limits import called
 
 P = TypeVar("P", bound=BasePolicy)
 
-_KINDS: dict[str, type] = {
-    "activation_fn": nn.Module,
-    "features_extractor_class": BaseFeaturesExtractor,
-    "optimizer_class": torch.optim.Optimizer,
-}
-"""What the class behind a key must be below."""
+KEY = "model.policy_kwargs"
 
 
 def policy_class(policy: str | type[P], known: Mapping[str, type[P]]) -> type[P]:
@@ -48,55 +44,76 @@ def make_policy(cls: type[P], *args: Any, policy_kwargs: dict[str, Any], **kwarg
     """``cls(*args, **kwargs, **policy_kwargs)``, without the optimizer it brings: the Trainer keeps ours.
 
     Raises:
-        ConfigError: `policy_kwargs` has a key that no policy takes, or the policy refuses the spaces.
+        ConfigError: the policy, its extractor or its optimizer cannot be made; names the setting and the cause.
     """
     try:
         policy = cls(*args, **kwargs, **policy_kwargs)
-    except (TypeError, AssertionError) as error:
-        known = [name for each in cls.__mro__ if issubclass(each, BasePolicy) for name in _parameters(each)]
-        wrong = next((key for key in policy_kwargs if key not in known), None)
-        if wrong is not None and "argument" in str(error):
-            raise ConfigError(f"model.policy_kwargs: unknown key '{wrong}'.{did_you_mean(wrong, known)}") from None
-        if isinstance(error, AssertionError) and str(error):
-            raise ConfigError(f"model.policy: {' '.join(str(error).split())}") from None
+    except ConfigError:
         raise
+    except Exception as error:
+        if isinstance(error, AssertionError) and str(error) and not policy_kwargs:
+            raise ConfigError(f"model.policy: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{_culprit(error, policy_kwargs)} raised {raised(error)}.") from None
     del policy.optimizer
+    _try_optimizer(policy)
     return policy
 
 
-def _parameters(cls: type) -> list[str]:
-    return list(inspect.signature(cls.__init__).parameters)  # type: ignore[misc]
+def _culprit(error: Exception, policy_kwargs: dict[str, Any]) -> str:
+    """The setting and the class in whose code an error was raised."""
+    trace, owners = error.__traceback__, list[Any]()
+    while trace is not None:
+        owners.append(trace.tb_frame.f_locals.get("self"))
+        trace = trace.tb_next
+    for key, base in (("optimizer_class", Optimizer), ("features_extractor_class", BaseFeaturesExtractor)):
+        owner = next((owner for owner in owners if isinstance(owner, base)), None)
+        if owner is not None:
+            arguments = f"{key.removesuffix('_class')}_kwargs"
+            given = policy_kwargs.get(arguments) or {}
+            where = f"{KEY}.{key}" if key in policy_kwargs or arguments in policy_kwargs else "model.policy"
+            return f"{where}: {called(type(owner).__name__, given)}"
+    policy = next((type(owner) for owner in owners if isinstance(owner, BasePolicy)), BasePolicy)
+    return f"{KEY if policy_kwargs else 'model.policy'}: {called(policy.__name__, policy_kwargs)}"
 
 
-def resolve_policy_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
-    """`policy_kwargs` with classes in place of their names.
+def make_optimizer(
+    policy: Any, learning_rate: float, parameters: Iterable[torch.Tensor] | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer that a policy's `optimizer_class` and `optimizer_kwargs` ask for, fused where it can be.
 
-    ``activation_fn`` and every key that ends in ``_class`` may be a dotted path (`torch.nn.ReLU`), or the bare name of
-    a class in `torch.nn` (`ReLU`).
+    Args:
+        policy: whose settings they are.
+        learning_rate: at the start.
+        parameters: what it moves; by default all of the policy's.
     """
-    resolved = dict(kwargs or {})
-    for key, value in resolved.items():
-        if names_class(key) and isinstance(value, str):
-            name = value.removeprefix("nn.").removeprefix("th.nn.")
-            if "." not in name and hasattr(nn, name):
-                resolved[key] = getattr(nn, name)
-            else:
-                resolved[key] = import_class(value, f"model.policy_kwargs.{key}")
-            base = _KINDS.get(key, object)
-            if not (isinstance(resolved[key], type) and issubclass(resolved[key], base)):
-                raise ConfigError(f"model.policy_kwargs.{key}: {value} is not a class below {base.__name__}.")
-    return resolved
-
-
-def names_class(key: str) -> bool:
-    """Whether the value of a key in `policy_kwargs` is a class."""
-    return key == "activation_fn" or key.endswith("_class")
-
-
-def make_optimizer(policy: Any, learning_rate: float) -> torch.optim.Optimizer:
-    """The optimizer that a policy's `optimizer_class` and `optimizer_kwargs` ask for, fused where it can be."""
     kwargs = dict(policy.optimizer_kwargs)
-    if "fused" in inspect.signature(policy.optimizer_class).parameters and "foreach" not in kwargs:
+    if "fused" in inspect.signature(policy.optimizer_class).parameters and not {"foreach", "differentiable"} & {
+        *kwargs
+    }:
         kwargs.setdefault("fused", True)
-    optimizer: torch.optim.Optimizer = policy.optimizer_class(policy.parameters(), lr=learning_rate, **kwargs)
+    parameters = policy.parameters() if parameters is None else parameters
+    optimizer: torch.optim.Optimizer = policy.optimizer_class(parameters, lr=learning_rate, **kwargs)
     return optimizer
+
+
+def _try_optimizer(policy: Any) -> None:
+    """Take a step with copies of the parameters and no gradient: some optimizers cannot take one as it is taken here.
+
+    Raises:
+        ConfigError: names the optimizer.
+    """
+    key, name = f"{KEY}.optimizer_class", policy.optimizer_class.__name__
+    closure = inspect.signature(policy.optimizer_class.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ConfigError(
+            f"{key}: {name} needs a closure, with which it works the loss out several times in a step; updates here "
+            "work it out once. Use one such as torch.optim.Adam."
+        )
+    copies = [parameter.detach().clone().requires_grad_() for parameter in policy.parameters()]
+    for copy in copies:
+        copy.grad = torch.zeros_like(copy)
+    try:
+        make_optimizer(policy, 1e-3, copies).step()
+    except Exception as error:
+        name = called(name, policy.optimizer_kwargs)
+        raise ConfigError(f"{key}: {name} raised {raised(error)}.") from None

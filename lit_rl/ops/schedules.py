@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from lit_rl.errors import ConfigError, did_you_mean
-
-SHAPES = ("constant", "linear", "cosine", "exponential")
+from lit_rl.ops.limits import Limit, check_number, check_record, shown
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,10 @@ class Schedule:
     shape: Literal["constant", "linear", "cosine", "exponential"] = "linear"
     fraction: float = 1.0
 
+    LIMITS: ClassVar = {"fraction": Limit(0, 1, without_low=True)}
+
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise ConfigError(
-                f"schedule shape '{self.shape}' is not one of {', '.join(SHAPES)}.{did_you_mean(self.shape, SHAPES)}"
-            )
-        if not 0.0 < self.fraction <= 1.0:
-            raise ConfigError(f"schedule fraction {self.fraction} is not in (0, 1].")
+        check_record(self, "schedule")
         if self.shape == "exponential" and (self.start <= 0 or self._end <= 0):
             raise ConfigError("an exponential schedule needs start and end above 0.")
 
@@ -67,12 +63,22 @@ ScheduleLike: TypeAlias = float | str | Schedule
 _ZOO = re.compile(r"lin_(?P<start>[0-9.eE+-]+)")
 
 
-def as_schedule(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
-    """Read a setting; `key` names it in the error.
+def as_schedule(value: ScheduleLike | dict[str, object], key: str, limit: Limit | None = None) -> Schedule:
+    """Read a setting; `key` names it in the error. Its values, from the start to the end, lie within `limit`.
 
     Raises:
         ConfigError: it is none of the forms of `ScheduleLike`, nor a dictionary of a `Schedule`'s fields.
     """
+    schedule = _read(value, key)
+    check_number(
+        schedule.start, key if schedule.shape == "constant" or isinstance(value, str) else f"{key}.start", limit
+    )
+    if schedule.end is not None:  # a range above 0 may be left at the very end
+        check_number(schedule.end, f"{key}.end", limit, closed=True)
+    return schedule
+
+
+def _read(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if isinstance(value, dict):
@@ -84,23 +90,36 @@ def as_schedule(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
                 )
         if "start" not in value:
             raise ConfigError(f"{key}: a schedule needs 'start', its value at timestep 0.")
-        numbers = {
-            name: part if name == "shape" or part is None else _number(part, f"{key}.{name}")
+        values = {
+            name: part if name == "shape" or (name == "end" and part is None) else _number(part, f"{key}.{name}")
             for name, part in value.items()
         }
-        return Schedule(**numbers)  # type: ignore[arg-type]
+        try:
+            return Schedule(**values)  # type: ignore[arg-type]
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("schedule.", f"{key}.", 1)) from None
     if isinstance(value, str) and (match := _ZOO.fullmatch(value)):
         return Schedule(_number(match["start"], key), 0.0, "linear")
     return Schedule(_number(value, key), shape="constant")
 
 
 def _number(value: object, key: str) -> float:
+    if isinstance(value, bool):
+        raise _neither(value, key)
+    if isinstance(value, int):
+        check_number(value, key)
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise ConfigError(
-            f"{key}: '{value}' is neither a number, 'lin_<start>' nor a schedule {{start, end, shape, fraction}}."
-        ) from None
+        raise _neither(value, key) from None
+    check_number(number, key)
+    return number
+
+
+def _neither(value: object, key: str) -> ConfigError:
+    return ConfigError(
+        f"{key}: {shown(value)} is neither a number, 'lin_<start>' nor a schedule {{start, end, shape, fraction}}."
+    )
 
 
 @dataclass

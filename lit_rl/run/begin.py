@@ -17,11 +17,12 @@ from lit_rl.checkpoint.files import replace_durably
 from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
+from lit_rl.ops.limits import at_least, check_value
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
 from lit_rl.run.aside import Aside, cut, settle
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, new_directory, tidy
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, new_directory, tidy
 from lit_rl.run.fork import copy_to_fork
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
@@ -312,6 +313,10 @@ def begin(
     Raises:
         ConfigError: the mode cannot be carried out; nothing has been written.
     """
+    check_value(mode, Mode, "mode")
+    check_name(name)
+    check_value(pause_at, int | None, "pause_at", at_least(1))
+    check_value(requeue, bool, "requeue")
     resume, root = resume or ResumeConfig(), Path(root)
     request, several = StopRequest(), trainer is not None and trainer.world_size > 1
     with contextlib.ExitStack() as stack:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lit_rl.errors import ConfigError
+from lit_rl.ops.limits import at_least, check_record
 
 Mode = Literal["fresh", "resume", "warmstart"]
 
@@ -28,6 +29,8 @@ class ResumeConfig:
             belongs to as it is.
     """
 
+    LIMITS: ClassVar = {"total_timesteps": at_least(1), "additional_timesteps": at_least(1)}
+
     checkpoint: str = "last"
     total_timesteps: int | None = None
     additional_timesteps: int | None = None
@@ -38,15 +41,12 @@ class ResumeConfig:
     fork: bool = False
 
     def __post_init__(self) -> None:
+        check_record(self, "resume")
         if self.total_timesteps is not None and self.additional_timesteps is not None:
             raise ConfigError(
                 "resume.total_timesteps and resume.additional_timesteps are both given; keep one: the first counts "
                 "from the run's start, the second from the checkpoint."
             )
-        for key in ("total_timesteps", "additional_timesteps"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigError(f"resume.{key} is {value}; it must be at least 1.")
 
 
 @dataclass
@@ -61,6 +61,8 @@ class WarmstartConfig:
         level: the curriculum's level to begin on: its index, or `carry` for the one that the trained run was on.
     """
 
+    LIMITS: ClassVar = {"level": at_least(0)}
+
     checkpoint: str | None = None
     load: list[str] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
     vecnormalize: str | None = None
@@ -68,5 +70,4 @@ class WarmstartConfig:
     level: int | Literal["carry"] = 0
 
     def __post_init__(self) -> None:
-        if self.level != "carry" and (isinstance(self.level, bool) or not isinstance(self.level, int)):
-            raise ConfigError(f"warmstart.level: is {self.level!r}; give a level's index, or carry.")
+        check_record(self, "warmstart")

@@ -14,10 +14,35 @@ from lit_rl.checkpoint.files import make_directory, named, sync_directory
 from lit_rl.checkpoint.store import CHECKPOINTS as CHECKPOINTS
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, StorageError
+from lit_rl.ops.limits import shown
 
 LINEAGE = "lineage.json"
 CONFIG = "config.yaml"
+_LONGEST = 200
 _VERSION = re.compile(r"version_(\d+)")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no name of a directory.
+
+    Raises:
+        ConfigError: says why.
+    """
+    wrong = (
+        "is not text"
+        if not isinstance(name, str)
+        else "is empty"
+        if not name.strip()
+        else "holds a slash; trainer.default_root_dir says where runs lie"
+        if "/" in name or "\\" in name
+        else "is no name of a directory"
+        if name.strip(".") == "" or name != name.strip() or not name.isprintable()
+        else f"is longer than {_LONGEST} bytes"
+        if len(name.encode(errors="replace")) > _LONGEST
+        else None
+    )
+    if wrong is not None:
+        raise ConfigError(f"name: {shown(name)} {wrong}; give a word, such as cartpole.")
 
 
 def versions_of(root: Path, name: str) -> list[Path]:

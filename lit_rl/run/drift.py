@@ -56,8 +56,20 @@ def changes(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any] |
     """
     before, after = _flat(_filled(old, defaults or {})), _flat(new)
     keys = [*after, *(key for key in before if key not in after)]
-    found = [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+    found = [Change(key, before.get(key), after.get(key)) for key in keys if not _same(before.get(key), after.get(key))]
     return [each for change in found for each in (_levels(change) if change.key == LEVELS else [change])]
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two settings mean the same: 1 and 1.0 do, NaN is itself, and true is not 1."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_same(value, new[key]) for key, value in old.items())
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        return len(old) == len(new) and all(map(_same, old, new))
+    if isinstance(old, bool) is not isinstance(new, bool):
+        return False
+    both_nan = isinstance(old, float) and isinstance(new, float) and old != old and new != new
+    return both_nan or bool(old == new)
 
 
 def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from lit_rl.curriculum import Curriculum, Level
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.normalize import Normalizer
-from lit_rl.errors import ConfigError
 from lit_rl.networks.tensors import MOMENTS, Table
+from lit_rl.ops.limits import SEEDS, Limit, at_least, between
 from lit_rl.ops.schedules import Clock, Schedule
 from lit_rl.ops.streams import generator
 from lit_rl.ranks.group import Ranks
@@ -34,7 +34,7 @@ from lit_rl.training.score import Score
 class Algorithm(LightningModule):
     """The contract between an algorithm and the life cycle around it. Subclass `RLModule`, which carries it out.
 
-    What a class names in the five mappings adds to what the classes it derives from name in theirs.
+    What a class names in the mappings adds to what the classes it derives from name in theirs.
     """
 
     PARTS: ClassVar[Mapping[str, Part]] = {
@@ -62,6 +62,14 @@ class Algorithm(LightningModule):
     """Settings that may change at a resume, and why they do not change what is learned."""
     FIXED: ClassVar[Mapping[str, str]] = {}
     """Settings that cannot change at a resume, and why."""
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "total_timesteps": at_least(1),
+        "seed": SEEDS,
+        "gamma": between(0, 1),
+        "max_bad_updates": at_least(1),
+        "cycles_per_iteration": at_least(1),
+    }
+    """Ranges of the settings that are numbers or schedules of them; any other number has to be finite."""
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {}
     """Policies by the names that `model.policy` takes; the first is the base of all."""
 
@@ -148,13 +156,6 @@ class Algorithm(LightningModule):
     def scaler(self) -> torch.amp.GradScaler | None:
         """Scales losses in half precision; its state lies in Lightning's part of a checkpoint."""
         return getattr(self._trainer.precision_plugin, "scaler", None) if self._trainer is not None else None
-
-    @staticmethod
-    def check_at_least(least: int, *, key: str = "model.", **settings: int) -> None:
-        """Refuse settings below `least`."""
-        for name, value in settings.items():
-            if value < least:
-                raise ConfigError(f"{key}{name} is {value}; it must be at least {least}.")
 
     @property
     def observation_space(self) -> spaces.Space[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import VectorEnv
-from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, did_you_mean
+from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError
+from lit_rl.ops.limits import at_least, check_record, known_only
 from lit_rl.ops.streams import generator
 from lit_rl.state.streams import capture_streams, restore_streams
 
@@ -37,6 +38,8 @@ class EvalConfig:
             for its end.
     """
 
+    LIMITS: ClassVar = dict.fromkeys(("every", "episodes", "envs", "max_episode_steps"), at_least(1))
+
     every: int | None = None
     episodes: int = 10
     deterministic: bool = True
@@ -46,22 +49,14 @@ class EvalConfig:
     max_episode_steps: int | None = 100_000
 
     def __post_init__(self) -> None:
-        for key in ("every", "episodes", "envs", "max_episode_steps"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                raise ConfigError(f"eval.{key} is {value}; it must be at least 1.")
-        if self.level not in get_args(Which):
-            raise ConfigError(
-                f"eval.level: '{self.level}' is not one of {', '.join(get_args(Which))}."
-                f"{did_you_mean(self.level, get_args(Which))}"
-            )
+        check_record(self, "eval")
         if self.stop_on_reward is not None and self.every is None:
             raise ConfigError("eval.stop_on_reward needs evaluations; give eval.every.")
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> EvalConfig:
         """From a dictionary, as it stands in a checkpoint."""
-        return cls(**plain)
+        return cls(**known_only(plain, cls, "eval"))
 
     def due(self, before: int, now: int) -> bool:
         """Whether a multiple of `every` lies in (before, now]: a function of the timesteps and nothing else."""

@@ -23,7 +23,7 @@ from lit_rl.errors import ConfigError, DataError, LitRLWarning
 from lit_rl.ops.schedules import Clock
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.optimizers import carried, name_of
-from lit_rl.state.parts import Stateful, capture, parts_of, restore
+from lit_rl.state.parts import Stateful, capture, parts_of, restore, union
 from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.space import space_from_plain, space_to_plain
@@ -36,7 +36,13 @@ from lit_rl.training.iteration import Iteration
 from lit_rl.training.loop import Loop
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
-from lit_rl.training.settings import foreign_environment, refuse_foreign_classes, to_plain_settings
+from lit_rl.training.settings import (
+    check_settings,
+    foreign_environment,
+    given_settings,
+    refuse_foreign_classes,
+    to_plain_settings,
+)
 from lit_rl.training.trainer import check_trainer
 
 STATE_FORMAT = 1
@@ -83,13 +89,19 @@ class RLModule(Algorithm):
         lockstep: bool = False,
     ) -> None:
         super().__init__()
+        own: dict[str, Any] = {
+            "total_timesteps": total_timesteps,
+            "seed": seed,
+            "gamma": gamma,
+            "max_bad_updates": max_bad_updates,
+        }
+        own |= {"env": env, "curriculum": curriculum, "evaluation": evaluation}
+        own |= {"cycles_per_iteration": cycles_per_iteration}
+        check_settings(type(self), own | given_settings(self), union(type(self), "LIMITS"))
         self.save_hyperparameters(ignore=["lockstep"], logger=False)
         self.automatic_optimization = False
         # Where a subclass does not say what its arguments are, the parser hands over groups of keys, not records.
         self.env_config = env if isinstance(env, EnvConfig) else EnvConfig.from_plain(to_plain_settings(env))
-        if total_timesteps < 1:
-            raise ConfigError(f"total_timesteps is {total_timesteps}; it must be at least 1.")
-        self.check_at_least(1, max_bad_updates=max_bad_updates, cycles_per_iteration=cycles_per_iteration)
         self.seed, self.gamma = seed, gamma
         self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs)
         """Which level is current; `None` for a run without levels."""
@@ -195,6 +207,7 @@ class RLModule(Algorithm):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             check_trainer(self.trainer)
+            self.trainer.log_every_n_steps = 1  # type: ignore[attr-defined]  # a step of theirs is an iteration
             if self.trainer.world_size != self.ranks.size:
                 raise ConfigError(
                     f"the Trainer has {self.trainer.world_size} processes, and the run began in one; give the Trainer "
@@ -257,6 +270,8 @@ class RLModule(Algorithm):
 
     def on_train_start(self) -> None:
         """Begin or bring back the environments; global random streams come last, nothing may draw after them."""
+        for each in self._trainer.lr_scheduler_configs if self._trainer is not None else ():
+            each.interval = "step"  # for callbacks that ask; they are followed in optimizers_now
         self.build_envs()
         self._watch.check_names()
         if self.curriculum is not None:
@@ -274,6 +289,8 @@ class RLModule(Algorithm):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One iteration, and what is said of it."""
         iteration = self.loop.iterate()
+        if self._trainer is not None:  # callbacks of Lightning's log by its count of batches, which follows ours
+            self._trainer.fit_loop.epoch_loop._batches_that_stepped = iteration.timesteps - 1
         for logger in self.loggers:
             logger.log_metrics(iteration.metrics, step=iteration.timesteps)
         for journal in self.loop.journals:

@@ -4,30 +4,127 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from jsonargparse import Namespace
 
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
-from lit_rl.networks.policies import names_class
+from lit_rl.ops.limits import Limit, check_value, shown
+from lit_rl.ops.schedules import Schedule, as_schedule
 from lit_rl.training.evaluation import EvalConfig
 
+LINKED = {
+    "env": "env",
+    "seed": "seed_everything",
+    "total_timesteps": "total_timesteps",
+    "curriculum": "curriculum",
+    "evaluation": "eval",
+}
+"""Arguments of a model, and the top-level keys they are."""
 
-def to_plain_settings(value: Any) -> Any:
-    """Settings as plain values: dataclasses and the parser's groups as dictionaries, classes as dotted names."""
+_PLAIN = (str, int, float, bool, type(None))
+_DEEPEST = 50
+
+
+def key_of(setting: str) -> str:
+    """The key of a run's YAML that an argument of the model is."""
+    return LINKED.get(setting, f"model.{setting}")
+
+
+def to_plain_settings(value: Any, key: str = "", depth: int = 0) -> Any:
+    """Settings as plain values: dataclasses and the parser's groups as dictionaries, classes as dotted names, NumPy's
+    numbers and arrays as numbers and lists.
+
+    Args:
+        value: a setting, or a dictionary of them.
+        key: its full name; for a dictionary of all settings, nothing.
+        depth: how deep it lies.
+
+    Raises:
+        ConfigError: there is something in it that no checkpoint can hold; names its key.
+    """
+    if depth > _DEEPEST:
+        raise ConfigError(f"{key[:80]}...: lies more than {_DEEPEST} levels deep; a setting cannot hold itself.")
     if isinstance(value, Namespace):
         value = value.as_dict()
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if type(value) in _PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain_settings(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {key: to_plain_settings(item) for key, item in value.items()}
+        return {
+            _plain_key(name, key): to_plain_settings(item, _within(key, name), depth + 1)
+            for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [to_plain_settings(item) for item in value]
+        return [to_plain_settings(item, f"{key}[{i}]", depth + 1) for i, item in enumerate(value)]
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
-    return value
+    raise ConfigError(
+        f"{key}: {shown(value)} is a {type(value).__name__}, which no checkpoint can hold; give text, numbers, "
+        "true or false, null, lists, or keys and values."
+    )
+
+
+def _within(key: str, name: Any) -> str:
+    return f"{key}.{name}" if key else key_of(str(name))
+
+
+def _plain_key(name: Any, key: str) -> Any:
+    if isinstance(name, np.generic):
+        name = name.item()
+    if type(name) not in (str, int):
+        raise ConfigError(
+            f"{key}: key {shown(name)} is a {type(name).__name__}, which no checkpoint can hold; keys are text or "
+            "whole numbers."
+        )
+    return name
+
+
+def given_settings(module: Any) -> dict[str, Any]:
+    """What the outermost constructor of an object was called with, from inside of it."""
+    names = inspect.signature(type(module)).parameters
+    frame, given = inspect.currentframe(), dict[str, Any]()
+    while frame is not None:
+        if frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is module:
+            given = {name: frame.f_locals[name] for name in names if name in frame.f_locals}
+        frame = frame.f_back
+    return given
+
+
+def check_settings(algorithm: type, given: Mapping[str, Any], limits: Mapping[str, Limit]) -> None:
+    """Check the settings of an algorithm by the annotations of its constructor and its `LIMITS`.
+
+    Raises:
+        ConfigError: names the first setting that is wrong, what is wrong and the fix.
+    """
+    to_plain_settings(dict(given))
+    for name, hint in _hints(algorithm):
+        value: Any = given.get(name)
+        if name in given and name not in ("env", "curriculum", "evaluation") and not isinstance(value, type):
+            options = typing.get_args(hint)
+            if Schedule not in options:
+                check_value(value, hint, key_of(name), limits.get(name))
+            elif value is not None or type(None) not in options:
+                as_schedule(value, key_of(name), limits.get(name))
+
+
+def _hints(algorithm: type) -> Iterator[tuple[str, Any]]:
+    """Names and types of the constructor's arguments, those of the classes below it first."""
+    for cls in reversed(algorithm.__mro__):
+        if "__init__" in vars(cls) and hasattr(cls, "LIMITS"):
+            try:
+                yield from typing.get_type_hints(vars(cls)["__init__"]).items()
+            except NameError:  # a name that only a type checker imports
+                continue
 
 
 def default_settings(algorithm: type) -> dict[str, Any]:
@@ -39,6 +136,7 @@ def default_settings(algorithm: type) -> dict[str, Any]:
 
 _KNOWN = ("torch.nn.", "torch.optim.", "stable_baselines3.common.")
 """Where classes may come from that only a checkpoint names."""
+_PATH = re.compile(r"\s*[^\W\d]\w*([.:]\w+)+\s*")
 
 
 def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> None:
@@ -64,11 +162,10 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
         raise ConfigError(f"the checkpoint names the policy class '{policy}'; pass policy='{policy}' to import it.")
     if "policy_kwargs" in given:
         return
-    for key, value in (stored.get("policy_kwargs") or {}).items():
-        if names_class(key) and isinstance(value, str) and "." in value and not value.startswith(_KNOWN):
+    for key, value in _import_paths(stored.get("policy_kwargs") or {}, "policy_kwargs"):
+        if not value.startswith(_KNOWN):
             raise ConfigError(
-                f"the checkpoint names the class '{value}' in policy_kwargs.{key}; pass policy_kwargs "
-                "yourself to import it."
+                f"the checkpoint names the class '{value}' in {key}; pass policy_kwargs yourself to import it."
             )
 
 
@@ -88,3 +185,15 @@ def foreign_environment(stored: dict[str, Any]) -> str | None:
         if package != "gymnasium.wrappers" or not isinstance(getattr(gym.wrappers, name, None), type):
             return f"the wrapper '{path}'"
     return None
+
+
+def _import_paths(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Every text at any depth that could be taken for the import path of a class, with its key."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _import_paths(item, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _import_paths(item, f"{key}[{i}]")
+    elif isinstance(value, str) and _PATH.fullmatch(value):
+        yield key, value

@@ -92,7 +92,7 @@ def test_what_gymnasium_says_is_missing_names_its_extra(monkeypatch, text, extra
         (EnvConfig(), r"env\.id is missing"),
         (EnvConfig(id="CartPole-v1", kwargs={"gravity": 1}), r"env\.kwargs: .*'gravity'"),
         (EnvConfig(class_path=OURS + "Walk", kwargs={"size": 1}), r"env\.kwargs: .*'size'"),
-        (EnvConfig(class_path="Walk"), r"env\.class_path: cannot import 'Walk'"),
+        (EnvConfig(class_path="Walk"), r"env\.class_path: 'Walk' is no import path; write module\.Class"),
         (EnvConfig(class_path="tests.helpers.nothing.Walk"), r"env\.class_path: cannot import"),
         (EnvConfig(class_path=OURS + "Wolk"), r"env\.class_path: .*no 'Wolk'\. Did you mean 'Walk'\?"),
         (

@@ -17,7 +17,7 @@ from lit_rl.algorithms.a2c import A2C
 from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.envs.config import EnvConfig
-from lit_rl.networks.policies import resolve_policy_kwargs
+from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.ops.streams import generator
 from lit_rl.training.module import RLModule
 
@@ -78,7 +78,8 @@ def sb3_twin(ours: OnPolicy, policy: str = "MlpPolicy", **changes: Any) -> Any:
     names = inspect.signature(cls.__init__).parameters.keys() & ours.hparams.keys()
     settings = {name: getattr(ours, name, ours.hparams[name]) for name in names}
     del settings["env"], settings["policy"], settings["seed"]
-    settings["policy_kwargs"] = resolve_policy_kwargs(ours.hparams["policy_kwargs"])  # as given: theirs adds its own
+    given = ours.hparams["policy_kwargs"]  # theirs adds its own
+    settings["policy_kwargs"] = resolve_policy_kwargs(given, ours.policy_class)
     warnings.filterwarnings("ignore", "You have specified a mini-batch size")
     twin = cls(
         policy, DummyVecEnv([lambda: _Spaces(ours)] * ours.env_config.n_envs), device="cpu", **{**settings, **changes}

@@ -9,10 +9,12 @@ import torch
 import yaml
 from stable_baselines3 import PPO, SAC
 
+from lit_rl.cli.dispatch import run_command
 from lit_rl.errors import ConfigError
 from lit_rl.interop.run_yaml import draft_run, find_zoo_config, read_zoo_beside
 from lit_rl.interop.sb3 import read_agent
 from lit_rl.interop.vecnormalize import find_vecnormalize, read_vecnormalize
+from lit_rl.interop.wrappers import translate
 from lit_rl.interop.zoo import read_zoo
 
 
@@ -179,3 +181,55 @@ def test_comments_stay_comments(tmp_path: Path) -> None:
     path.write_text('A-v0:\n  policy: MlpPolicy\n  "x\\nmode: resume\\u2028": 1\n')
     draft = draft_run(zoo=read_zoo(path, "A-v0"))
     assert yaml.safe_load(draft.to_yaml()) == draft.config
+
+
+ZOO_OF_OWN_CLASSES = """
+CartPole-v1:
+  env_wrapper:
+    - rl_zoo3.wrappers.FrameSkip:
+        skip: 2
+    - gymnasium.wrappers.transform_observation.FlattenObservation
+  vec_env_wrapper:
+    stable_baselines3.common.vec_env.VecFrameStack: {n_stack: 3}
+  callback: rl_zoo3.callbacks.ParallelTrainCallback
+  policy: MlpPolicy
+  n_steps: 16
+  batch_size: 16
+  n_timesteps: 32
+  policy_kwargs: "dict(features_extractor_class=mine.Small, features_extractor_kwargs=dict(width=16), net_arch=[8],
+    optimizer_class=th.optim.SGD, optimizer_kwargs=dict(momentum=0.5))"
+"""
+
+
+def test_what_is_left_out_takes_its_arguments_along_and_the_file_trains(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo.yml").write_text(ZOO_OF_OWN_CLASSES)
+    assert run_command(["import-zoo", "zoo.yml", "--env", "CartPole-v1", "--out", "run.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "policy_kwargs.features_extractor_class: 'mine.Small' is no class of PyTorch" in said
+    assert "policy_kwargs.features_extractor_kwargs: {'width': 16} are arguments of the class that is left out" in said
+    assert "rl_zoo3.wrappers.FrameSkip is the RL Zoo's own; use gymnasium.wrappers.RepeatAction" in said
+    assert "callback: callbacks here are Lightning's, in trainer.callbacks" in said
+    written = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    assert written["env"]["wrappers"] == [{"class_path": "gymnasium.wrappers.FlattenObservation"}]
+    assert written["env"]["frame_stack"] == 3
+    kwargs = {"net_arch": [8], "optimizer_class": "torch.optim.SGD", "optimizer_kwargs": {"momentum": 0.5}}
+    assert written["model"]["init_args"]["policy_kwargs"] == kwargs
+    assert run_command(["fit", "--config", "run.yaml"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "here", "reason"),
+    [
+        ("rl_zoo3.wrappers.MaskVelocityWrapper", None, "gymnasium.Wrapper of your own"),
+        ("rl_zoo3.wrappers.HistoryWrapper", None, "env.frame_stack"),
+        ("utils.wrappers.TimeFeatureWrapper", None, "sb3_contrib.common.wrappers.TimeFeatureWrapper"),
+        ("gym.wrappers.gray_scale_observation.GrayScaleObservation", "gymnasium.wrappers.GrayscaleObservation", ""),
+        ("gym.wrappers.TimeAwareObservatoin", None, "Did you mean 'TimeAwareObservation'?"),
+        ("mine.Wrapper", "mine.Wrapper", ""),
+    ],
+)
+def test_the_zoos_wrappers(path, here, reason):
+    found, why = translate(path)
+    assert found == here
+    assert reason in why

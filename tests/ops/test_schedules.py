@@ -62,8 +62,8 @@ def test_bad_text_names_key_and_forms(text):
     ("setting", "message"),
     [
         ({"start": 1.0, "shape": "liner"}, "'liner' is not one of .*Did you mean 'linear'"),
-        ({"start": 1.0, "fraction": 0.0}, r"fraction 0\.0"),
-        ({"start": 1.0, "fraction": 1.5}, r"fraction 1\.5"),
+        ({"start": 1.0, "fraction": 0.0}, r"fraction is 0.0; it must be above 0"),
+        ({"start": 1.0, "fraction": 1.5}, r"fraction is 1.5; it must be above 0 and at most 1"),
         ({"start": 1.0, "shape": "exponential"}, "above 0"),
         ({"start": 1.0, "end": -1.0, "shape": "exponential"}, "above 0"),
         ({"start": 1.0, "stop": 0.1}, r"model\.learning_rate: .*stop"),

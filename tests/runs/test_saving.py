@@ -257,13 +257,15 @@ def test_a_state_that_is_not_finite_stops_the_run_and_is_not_saved(cli: Cli, mon
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_standard_output_on_a_full_disk_is_one_line_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("buffered", [True, False])
+def test_standard_output_on_a_full_disk_is_one_line_too(tmp_path: Path, buffered: bool) -> None:
     config = write_config(tmp_path)
     command = [sys.executable, "-m", "lit_rl", "fit", "--config", str(config)]
+    env = {**environment(), "PYTHONUNBUFFERED": "" if buffered else "1"}
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, env=env, check=False
         )
     assert done.returncode == EXIT_IO, done.stderr
-    assert "No space left on device" in done.stderr
+    assert done.stderr.count("No space left on device") == 1
     assert "Traceback" not in done.stderr

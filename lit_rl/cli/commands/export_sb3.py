@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.algorithms import algorithms
-from lit_rl.cli.check import read_yaml
 from lit_rl.cli.quiet import quiet
+from lit_rl.cli.text import read_yaml
 from lit_rl.envs.normalize import Moments as RunningMoments
 from lit_rl.errors import EXIT_OK, ConfigError
 from lit_rl.interop.settings import kinds

@@ -20,8 +20,8 @@ import numpy as np
 from lit_rl.checkpoint.manifest import Checkpoint, read_checkpoint
 from lit_rl.checkpoint.reader import load_lightning, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.cli.check import read_yaml
 from lit_rl.cli.processes import run_apart, run_forked
+from lit_rl.cli.text import read_yaml
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, LitRLError
 from lit_rl.run.begin import DEFAULT_ROOT
 from lit_rl.run.directory import CHECKPOINTS

@@ -37,4 +37,6 @@ def whole_number(name: str, value: Any) -> int:
     """`value` as an int of at least 1; 1e6 counts as whole, True does not."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 1:
         raise ConfigError(f"{name}: must be a whole number of at least 1, is {value!r}.")
+    if value > 2**53:
+        raise ConfigError(f"{name}: is {value!r}; it must be below {2**53:,}.")
     return int(value)
