@@ -30,7 +30,7 @@ class Progress(Callback):
         self._summary = ""
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._shown = True
+        self._shown, self._terminal, self._initial = True, False, 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the place of Lightning's bar; without one (`enable_progress_bar: false`), show none."""
@@ -43,17 +43,17 @@ class Progress(Callback):
         assert isinstance(pl_module, RLModule)
         if not (trainer.is_global_zero and self._shown):
             return
-        terminal = sys.stderr is not None and sys.stderr.isatty()
+        terminal = self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._initial = pl_module.counters.timesteps
         self._thread = threading.Thread(target=self._watch, args=(pl_module, terminal), daemon=True, name="progress")
         self._over.clear()
         self._thread.start()
 
     def _watch(self, module: RLModule, terminal: bool) -> None:
-        initial = module.counters.timesteps
         while not self._over.wait(_LOOK_EVERY_S):
             with contextlib.suppress(OSError, ValueError):  # who reads may be gone; that ends no run
                 if terminal:
-                    self._bar = self._bar or _new_bar(module, initial)
+                    self._bar = self._bar or _new_bar(module, self._initial)
                     doing = _doing(module)
                     self._bar.set_postfix_str(", ".join(filter(None, (self._summary, doing))), refresh=False)
                     self._bar.update(module.play.timesteps - self._bar.n)
@@ -86,6 +86,8 @@ class Progress(Callback):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if module is not None and self._terminal and self._bar is None:
+            self._bar = _new_bar(module, self._initial)  # it was over before the thread had a look
         if self._bar is not None:
             if module is not None:  # where it has ended
                 self._bar.set_postfix_str(self._summary, refresh=False)

@@ -65,7 +65,8 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
         made = call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
-        env = _environment(made, "env.class_path", config.class_path)
+        check_environment(made, "env.class_path", config.class_path)
+        env: gym.Env[Any, Any] = made
         if config.max_episode_steps is not None:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
@@ -99,12 +100,6 @@ def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
         if name in RENAMED:
             raise ConfigError(f"env.id: {name} cannot be made any more.{successor(name)}") from cause
         raise
-
-
-def _environment(made: Any, key: str, path: str) -> gym.Env[Any, Any]:
-    if not isinstance(made, gym.Env):
-        raise ConfigError(f"{key}: {path} makes a {type(made).__name__}, which is no gymnasium.Env.")
-    return made
 
 
 def _lacks(error: Exception) -> str:

@@ -119,7 +119,7 @@ def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: b
     except EnvironmentLost:
         if config.on_env_crash != "restart" and not resuming:
             raise
-        seconds, exact = 0.0, exact is not False and not resuming
+        seconds, exact = 0.0, exact is not False and config.on_env_crash == "restart"
     finally:
         played.close()
     return Probe(

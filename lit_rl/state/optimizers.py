@@ -37,14 +37,14 @@ def carried(state: dict[str, Any], was: str | None, optimizer: Optimizer) -> tup
         before = "another" if was is None else was.rpartition(".")[2]
         return (
             own,
-            f"optimizer: {type(optimizer).__name__} in the place of {before}, its moments begin anew",
+            f"optimizer: {type(optimizer).__name__} in the place of {before}; its moments begin anew",
         )
     changed = sorted({key for a, b in zip(old, new, strict=True) for key in b if _differs(a.get(key), b[key], key)})
     if not changed:
         return state, None
     held = {key for each in state["state"].values() for key in each}
     if state["state"] and not _needs(optimizer) <= held:
-        return own, f"optimizer: with another {', '.join(changed)} it needs moments that are not there: anew"
+        return own, f"optimizer: another {', '.join(changed)}, which needs moments that are not there; they begin anew"
     return {**own, "state": state["state"]}, f"optimizer: another {', '.join(changed)}; its moments are carried"
 
 

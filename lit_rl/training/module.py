@@ -280,7 +280,7 @@ class RLModule(Algorithm):
             self.play.begin()
         else:
             restore(self.rank_parts(), self._resumed_rank)
-            self._resumed_rank = None
+            self._resumed_rank, self._loaded = None, {}
         self.loop.begin_segment()
         self._watch.begin()
         if self.on_ready is not None:

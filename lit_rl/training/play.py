@@ -255,4 +255,5 @@ class Play:
             self.obs, self.restarted = self.build().restore(with_arrays(state["slots"]))
         self.normalizer.returns = with_arrays(state["returns"])
         self.normalizer.returns[self.restarted] = 0.0
+        self.resuming = False
         self.show()

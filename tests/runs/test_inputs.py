@@ -300,7 +300,7 @@ def test_classes_by_name_at_any_depth_train_and_resume(cli: Cli) -> None:
         ({"class_path": f"{MAKINGS}.Asserts"}, "raised AssertionError: assert limit > 9 ("),
         (
             {"class_path": f"{MAKINGS}.seven"},
-            "env.class_path: tests.helpers.makings.seven makes a int, which is no gymnasium.Env.",
+            "env.class_path: tests.helpers.makings.seven gives a int, which is no gymnasium.Env",
         ),
         ({"class_path": f"{MAKINGS}.Nosever"}, "has no 'Nosever'. Did you mean 'NoServer'?"),
         ({"class_path": "NoDots"}, "env.class_path: 'NoDots' is no import path; write module.Class."),

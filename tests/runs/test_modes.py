@@ -274,7 +274,9 @@ def test_lineage_records_segments_with_causes(cli: Cli) -> None:
         (("--env.max_episode_steps", 9), 2, "env.max_episode_steps"),
         (("--model.gamma", 0.5, "--resume.on_config_change", "accept"), 75, "model.gamma"),
         (("--model.gamma", 0.5, "--resume.on_config_change", "warn"), 75, "WARNING"),
-        (("--env.n_envs", 8, "--resume.on_config_change", "accept"), 2, "env.n_envs"),
+        (("--env.n_envs", 8), 2, "env.n_envs"),
+        (("--env.n_envs", 8, "--resume.on_config_change", "accept"), 75, "environments 4 to 7 are begun anew"),
+        (("--env.n_envs", 2, "--resume.on_config_change", "accept"), 75, "environments 2 to 3 are given up"),
     ],
 )
 def test_config_drift(cli: Cli, words: tuple[Any, ...], code: int, text: str) -> None:
