@@ -385,3 +385,11 @@ class Sampled(gym.Env):
         self.steps += 1
         reward = float(np.sum(np.asarray(action, dtype=np.float64) % 7))
         return self.observation_space.sample(), reward, False, self.steps >= self.length, {}
+
+
+class Endless(Walk):
+    """Goes on for ever."""
+
+    def step(self, action):
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, False, False, info
