@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,14 +48,19 @@ def check_shapes(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str) 
     """
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in theirs:
-            raise ConfigError(f"{what} has no tensor '{name}' {tuple(ours[name].shape)}, which this model has.")
+            raise ConfigError(f"{what} has no tensor '{name}' {_shape(ours[name])}, which this model has.")
         if name not in ours:
-            raise ConfigError(f"{what} has a tensor '{name}' {tuple(theirs[name].shape)}, which this model has not.")
-        if ours[name].shape != theirs[name].shape:
+            raise ConfigError(f"{what} has a tensor '{name}' {_shape(theirs[name])}, which this model has not.")
+        if _shape(ours[name]) != _shape(theirs[name]):
             raise ConfigError(
-                f"{what}: tensor '{name}' has shape {tuple(theirs[name].shape)}, this model needs "
-                f"{tuple(ours[name].shape)}; check model.policy_kwargs and the environment."
+                f"{what}: tensor '{name}' has shape {_shape(theirs[name])}, this model needs "
+                f"{_shape(ours[name])}; check model.policy_kwargs and the environment."
             )
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of a tensor; that of a module's extra state, which may be anything, is no shape."""
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
 def warmstart(module: RLModule, theirs: dict[str, Tensor], config: WarmstartConfig, what: str) -> Report:
@@ -81,9 +87,9 @@ class _Takeover:
 
     def __init__(self, module: RLModule, theirs: dict[str, Tensor], config: WarmstartConfig, what: str) -> None:
         check_load(module, config)
-        self._config, self._what, self._whose = config, what, owned_by(module)
-        self.mine: dict[str, dict[str, Tensor]] = {}
-        self.given: dict[str, dict[str, Tensor]] = {}
+        self._module, self._config, self._what, self._whose = module, config, what, owned_by(module)
+        self.mine: dict[str, dict[str, Any]] = {}
+        self.given: dict[str, dict[str, Any]] = {}
         table = union(type(module), "TENSORS")
         for name, tensor in module.state_dict().items():
             self.mine.setdefault(self._whose[name].part, {})[name] = tensor
@@ -126,11 +132,13 @@ class _Takeover:
         return report
 
     @torch.no_grad()
-    def _copy(self, mine: dict[str, Tensor], given: dict[str, Tensor]) -> str:
+    def _copy(self, mine: dict[str, Any], given: dict[str, Any]) -> str:
         skipped = []
         for name, tensor in mine.items():
-            if name not in given or given[name].shape != tensor.shape:
+            if name not in given or _shape(given[name]) != _shape(tensor):
                 skipped.append(name)
+            elif not isinstance(tensor, Tensor):
+                self._module.load_state_dict({name: given[name]}, strict=False)
             elif self._whose[name].twin is None:
                 tensor.copy_(given[name])
         loaded = f"{len(mine) - len(skipped)} tensors loaded"
