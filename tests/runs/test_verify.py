@@ -115,7 +115,11 @@ def test_a2c(tmp_path: Path, env: dict[str, Any], init_args: dict[str, Any]) -> 
 def test_three_stops_change_nothing(tmp_path: Path, env: dict[str, Any], init_args: dict[str, Any]) -> None:
     config = write_config(
         tmp_path,
-        {"env": {"id": None, **env}, "model": {"init_args": {"learning_rate": "lin_0.001", **init_args}}},
+        {
+            "env": {"id": None, **env},
+            "model": {"init_args": {"learning_rate": "lin_0.001", **init_args}},
+            "total_timesteps": 4096,
+        },
     )
     done = lit_rl("verify", "--config", config, "--stops", 3, "--iterations", 6, cwd=tmp_path)
     assert "boundary" not in done.stdout
@@ -137,3 +141,9 @@ def test_an_environment_that_carries_state_is_found_out(tmp_path: Path) -> None:
         {"env": {"id": None, "class_path": f"{ENVS}.CarriesState", "max_episode_steps": 25, "fresh_instance": True}},
     )
     lit_rl("verify", "--config", fresh, cwd=tmp_path)
+
+
+def test_a_run_that_is_over_at_once_has_nothing_to_resume(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"total_timesteps": 128})
+    done = lit_rl("verify", "--config", config, cwd=tmp_path, expect=2)
+    assert "nothing can be resumed: the run is at its target, 128, within one iteration" in done.stderr
