@@ -117,7 +117,11 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 def _without_empty_blocks(tree: dict[str, Any]) -> dict[str, Any]:
     """A block with nothing in it says nothing."""
-    return {key: value for key, value in tree.items() if value is not None or key not in (*BLOCKS, "trainer")}
+    given = {key: value for key, value in tree.items() if value is not None or key not in (*BLOCKS, "trainer")}
+    model = given.get("model")
+    if isinstance(model, dict) and model.get("init_args", 0) is None:
+        given["model"] = {key: value for key, value in model.items() if key != "init_args"}
+    return given
 
 
 def model_name(given: Iterable[Given]) -> str | None:
@@ -151,6 +155,11 @@ def parser_arguments(given: list[Given]) -> list[str]:
             if path[1] in (tree.get("trainer") or {}):
                 tree = _without(tree, path)
         if each.is_file:
+            env = tree.get("env")
+            if isinstance(env, dict) and [*env] == ["class_path"]:  # which the parser would take for a class of records
+                tree = {key: value for key, value in tree.items() if key != "env"}
+                argv += [f"--config={write_value(tree)}", f"--env.class_path={write_value(env['class_path'])}"]
+                continue
             argv.append(f"--config={write_value(tree)}")
         elif each.tree == tree or _leaves(tree):
             text = each.text if each.tree == tree else write_value(_at(tree, each.name))

@@ -31,6 +31,8 @@ _PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)
 _PROFILERS = ("simple", "advanced", "pytorch", "xla")
 _TIME = re.compile(r"\d+:\d\d?:\d\d?:\d\d?")
 _PATHS = (Path, os.PathLike)
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+_MOST = 2**16
 _DEVICES = re.compile(r"auto|-?\d+(\s*,\s*-?\d+)*,?")
 
 
@@ -75,6 +77,11 @@ def check_trainer_block(values: dict[str, Any], is_option: bool) -> None:
             _check_devices(value)
         elif key == "max_time" and isinstance(value, str) and not _TIME.fullmatch(value):
             raise ConfigError(f"{name}: {shown(value)} is no time; write days:hours:minutes:seconds, 00:12:00:00.")
+        elif key == "max_time" and isinstance(value, dict) and not is_option:
+            for unit, count in value.items():
+                if unit not in _UNITS:
+                    raise ConfigError(f"{name}: unknown key '{unit}'; it takes {', '.join(_UNITS)}.")
+                check_value(count, float, f"{name}.{unit}", at_least(0))
         else:
             if key == "default_root_dir":
                 _check_path(value, name)
@@ -92,7 +99,7 @@ def _union(members: list[Any]) -> Any:
 def _check_devices(value: Any) -> None:
     listed = isinstance(value, list) and value and all(type(each) is int for each in value)
     text = isinstance(value, str) and _DEVICES.fullmatch(value)
-    if not (listed or text or (type(value) is int and (value >= 1 or value == -1))):
+    if not (listed or text or (type(value) is int and (1 <= value <= _MOST or value == -1))):
         raise ConfigError(
             f"trainer.devices: {shown(value)} is neither a number of devices, nor a list of their indices, nor auto."
         )

@@ -51,8 +51,8 @@ def resolve_policy_kwargs(kwargs: Mapping[str, Any] | None, policy: type[BasePol
 class _Constructor:
     """The keywords that a class takes."""
 
-    def __init__(self, cls: type) -> None:
-        self.name = cls.__name__
+    def __init__(self, cls: type, otherwise: str = "") -> None:
+        self.name, self._otherwise = cls.__name__, otherwise
         self.parameters: dict[str, inspect.Parameter] = {}
         self.hints: dict[str, Any] = {}
         self.open = False
@@ -82,7 +82,7 @@ class _Constructor:
             if name not in self.known and not self.open:
                 near = did_you_mean(name, self.known)
                 known = "" if near else f" {self.name} takes {', '.join(self.known) or 'none'}."
-                raise ConfigError(f"{key}: unknown key '{name}'.{near}{known}")
+                raise ConfigError(f"{key}: unknown key '{name}'.{near}{known}{self._otherwise}")
         for name, parameter in self.known.items():
             if parameter.default is parameter.empty and name not in given and key != KEY:
                 raise ConfigError(f"{key}.{name} is missing; {self.name} needs it.")
@@ -130,7 +130,8 @@ def _constructor_of(name: str, found: Mapping[str, Any], constructor: _Construct
         return None
     name = f"{name.removesuffix('_kwargs')}_class"
     cls = found.get(name, constructor.default(name))
-    return _Constructor(cls) if isinstance(cls, type) else None
+    otherwise = "" if name in found else f" {name} names another class."
+    return _Constructor(cls, otherwise) if isinstance(cls, type) else None
 
 
 def names_class(key: str) -> bool:

@@ -106,6 +106,7 @@ def test_options_of_the_trainer_that_mean_nothing_here(cli: Cli, option: str, va
         ("devices", "many", "trainer.devices: 'many' is neither a number of devices"),
         ("devices", 0, "trainer.devices: 0 is neither"),
         ("max_time", "soon", "trainer.max_time: 'soon' is no time"),
+        ("max_time", {"hour": 1}, "trainer.max_time: unknown key 'hour'; it takes weeks, days, hours"),
         ("precision", "32-ture", "Did you mean '32-true'?"),
         ("profiler", "simpel", "trainer.profiler: 'simpel' is not one of simple, advanced"),
         ("strategy", "dpp", "trainer.strategy: "),
@@ -215,6 +216,14 @@ def test_the_kept_configuration_says_the_same_again(cli: Cli) -> None:
     kept = cli.run() / "config.yaml"
     done = cli("fit", "--config", kept, "--mode", "resume", "--pause_at", "null")
     assert "differ" not in done.out
+
+
+def test_an_environment_by_its_class_alone(cli: Cli) -> None:
+    second = cli.cwd / "second.yaml"
+    second.write_text(f"env: {{class_path: {MAKINGS}.Taker, kwargs: {{a: 1}}}}\n")
+    cli("fit", "--config", cli.config({"env": {"id": None}}), "--config", second, "--pause_at", 1, expect=75)
+    env = written(cli)["env"]
+    assert (env["class_path"], env["kwargs"], env["n_envs"]) == (f"{MAKINGS}.Taker", {"a": 1}, 4)
 
 
 # -- values that no checkpoint can hold ----------------------------------------------------------------------------
