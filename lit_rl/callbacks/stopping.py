@@ -20,8 +20,6 @@ from lit_rl.training.module import RLModule
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
 )
-
-
 _PATIENCE_S = 3.0
 """So long may an evaluation go on after a signal; it is given up then."""
 
@@ -55,9 +53,11 @@ class StopRequest:
         with contextlib.suppress(OSError):
             os.write(2, text.encode())  # print() may not be entered twice
 
-    def waits_since(self, seconds: float) -> bool:
-        """Whether it came so long ago, and has not been heard."""
-        return self.signal is not None and time.monotonic() - self._since >= seconds
+    def overdue(self) -> str | None:
+        """The signal, once it has waited for as long as an evaluation may go on."""
+        if self.signal is None or time.monotonic() - self._since < _PATIENCE_S:
+            return None
+        return self.signal.name
 
     def install(self) -> dict[signal.Signals, Any]:
         """Take the stop signals over; returns the handlers that were there."""
@@ -97,13 +97,9 @@ class Stopper(Callback):
         assert isinstance(pl_module, RLModule)
         module = pl_module
         self._request.doing = lambda: f"{module.loop.phase}, timestep {module.play.timesteps:,}"
-        pl_module.asked_to_stop = self._asked_to_stop
+        pl_module.asked_to_stop = self._request.overdue
         self._request.install()  # Lightning has put its own handlers in by now
         self.look(trainer, pl_module)
-
-    def _asked_to_stop(self) -> str | None:
-        request = self._request
-        return request.signal.name if request.signal is not None and request.waits_since(_PATIENCE_S) else None
 
     def look(self, trainer: Trainer, module: RLModule) -> None:
         """Decide whether training ends here. All ranks look together, at the end of an iteration."""

@@ -48,7 +48,8 @@ LIMITS: dict[str, Limit] = {
     "episodes": at_least(1),
 }
 
-MODEL_KEYS = ("class_path", "init_args", "dict_kwargs")
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+"""What names a class with its arguments: the model, and what the Trainer is given."""
 
 
 def model_class(path: str) -> type[RLModule]:

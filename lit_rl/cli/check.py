@@ -14,8 +14,8 @@ from typing import Any
 from lit_rl.algorithms import algorithms
 from lit_rl.cli.blocks import (
     BLOCKS,
+    CLASS_KEYS,
     LIMITS,
-    MODEL_KEYS,
     SCALARS,
     model_class,
     model_parameters,
@@ -71,7 +71,7 @@ class _Check:
     def _check_model(self, model: Any) -> None:
         if isinstance(model, str):
             return
-        self._known(self._block(model, "model"), MODEL_KEYS, "model")
+        self._known(self._block(model, "model"), CLASS_KEYS, "model")
         if "class_path" in model:
             self._value(model["class_path"], str, "model.class_path")
         arguments = model.get("init_args")

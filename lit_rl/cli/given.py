@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_rl.cli.blocks import BLOCKS, MODEL_KEYS, model_class, model_parameters
+from lit_rl.cli.blocks import BLOCKS, CLASS_KEYS, model_class, model_parameters
 from lit_rl.cli.text import read_value, read_yaml, write_value
 from lit_rl.cli.trainer_block import KINDS, checked_classes
 from lit_rl.errors import ConfigError
@@ -107,7 +107,7 @@ def own_config(path: str) -> Path | None:
 def _nested(name: str, value: Any) -> dict[str, Any]:
     """`env.kwargs.x` as nested dictionaries; `model.n_steps` means the same as `model.init_args.n_steps`."""
     keys = name.split(".")
-    if keys[0] == "model" and len(keys) > 1 and keys[1] not in MODEL_KEYS:
+    if keys[0] == "model" and len(keys) > 1 and keys[1] not in CLASS_KEYS:
         keys.insert(1, "init_args")
     for key in reversed(keys):
         value = {key: value}

@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 
 from lit_rl.errors import did_you_mean
+from lit_rl.ops.limits import TYPE_NAMES
 
-_TYPES = {
-    "<class 'int'>": "a whole number",
-    "<class 'float'>": "a number",
-    "<class 'bool'>": "true or false",
-    "<class 'str'>": "text",
-    "<class 'dict'>": "keys and values",
-}
+_TYPES = {str(kind): name for kind, name in TYPE_NAMES.items()}
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
 _CAUSE = re.compile(r"^ *- (.+)$", re.MULTILINE)

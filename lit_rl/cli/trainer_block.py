@@ -20,10 +20,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync, Precision
 from lightning.pytorch.profilers import Profiler
 
-from lit_rl.cli.blocks import trainer_arguments
+from lit_rl.cli.blocks import CLASS_KEYS, trainer_arguments
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, LitRLError, did_you_mean, raised
-from lit_rl.ops.limits import Limit, at_least, check_value, shown, union_members
+from lit_rl.ops.limits import Limit, at_least, check_value, hints_of, refuse_unknown, shown, union_members
 from lit_rl.training.trainer import REFUSED, check_callback, check_option
 
 _LIMITS = {"num_nodes": at_least(1)}
@@ -150,10 +150,7 @@ def _checked(value: Any, key: str, name: str) -> Any:
 
 
 def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
-    known = ["class_path", "init_args", "dict_kwargs"]
-    for name in spec:
-        if name not in known:
-            raise ConfigError(f"{key}: unknown key '{name}'.{did_you_mean(name, known)}")
+    refuse_unknown(spec, CLASS_KEYS, key)
     if not isinstance(spec.get("class_path"), str):
         raise ConfigError(f"{key}.class_path is missing: name {kind.called}'s class.")
     cls = _find(spec["class_path"], kind, f"{key}.class_path")
@@ -171,10 +168,7 @@ def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in given:
             raise ConfigError(f"{key}.init_args.{name} is missing; {cls.__name__} needs it.")
-    try:
-        hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
-    except Exception:  # whatever annotations somebody has written
-        hints = {}
+    hints = hints_of(cls.__init__)  # type: ignore[misc]
     for name, value in given.items():
         if name.endswith(("dir", "path", "name", "version")):
             _check_path(value, f"{key}.init_args.{name}")

@@ -45,7 +45,6 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
         ConfigError: the environment, a wrapper or an argument does not exist, or a space is not supported.
     """
     base = _make_base(config)
-    check_environment(base, "env.id" if config.class_path is None else "env.class_path", config.name)
     check_layers(base, config)
     monitor = EpisodeMonitor(base, env_index, AleStart() if is_atari(base) else None)
     env: gym.Env[Any, Any] = monitor
@@ -64,9 +63,8 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
 
 def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     if config.class_path is not None:
-        made = call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
-        check_environment(made, "env.class_path", config.class_path)
-        env: gym.Env[Any, Any] = made
+        env: gym.Env[Any, Any] = call(import_class(config.class_path, "env.class_path"), "env.kwargs", **config.kwargs)
+        check_environment(env, "env.class_path", config.class_path)
         if config.max_episode_steps is not None:
             env = gym.wrappers.TimeLimit(env, config.max_episode_steps)
         return env
@@ -79,7 +77,9 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
         options["max_episode_steps"] = config.max_episode_steps
     if config.atari and config.id.startswith("ALE/"):
         options.setdefault("frameskip", 1)  # the preset skips frames itself
-    return _made_by_id(config.id, options)
+    env = _made_by_id(config.id, options)
+    check_environment(env, "env.id", config.id)
+    return env
 
 
 def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:

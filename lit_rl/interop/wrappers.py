@@ -28,7 +28,6 @@ _RENAMED = {
     "GrayScaleObservation": "GrayscaleObservation",
     "FrameStack": "FrameStackObservation",
     "AutoResetWrapper": "Autoreset",
-    "TransformReward": "TransformReward",
     "PixelObservationWrapper": "AddRenderObservation",
 }
 """Gymnasium's wrappers that have other names today."""

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.networks.policies import KEY
-from lit_rl.ops.limits import Limit, at_least, check_value, shown
+from lit_rl.ops.limits import Limit, at_least, check_value, hints_of, shown
 
 _KINDS: dict[str, tuple[type, str]] = {
     "activation_fn": (nn.Module, "torch.nn.Module"),
@@ -60,8 +60,7 @@ class _Constructor:
         for each in own:
             found = inspect.signature(vars(each)["__init__"]).parameters
             self.parameters = dict(found) | self.parameters
-            with_hints = _hints(vars(each)["__init__"])
-            self.hints = with_hints | self.hints
+            self.hints = hints_of(vars(each)["__init__"]) | self.hints
             self.open = any(p.kind is p.VAR_KEYWORD for p in found.values())
             if not self.open:  # else what is left over goes to the class below
                 break
@@ -89,13 +88,6 @@ class _Constructor:
 
     def default(self, name: str) -> Any:
         return self.known[name].default if name in self.known else None
-
-
-def _hints(function: Any) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except Exception:  # whatever annotations somebody has written
-        return {}
 
 
 def _resolve(given: Mapping[str, Any], key: str, constructor: _Constructor | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -148,11 +148,23 @@ def known_only(values: Mapping[str, Any], record: type[Any], key: str) -> dict[s
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{key}: expected keys and values, got {shown(values)}.")
-    known = [field.name for field in dataclasses.fields(record)]
-    for name in values:
+    refuse_unknown(values, [field.name for field in dataclasses.fields(record)], key)
+    return dict(values)
+
+
+def refuse_unknown(names: Iterable[Any], known: Collection[str], key: str) -> None:
+    """Refuse a name that is none of `known`, and say which is the nearest; `key` is the block's name."""
+    for name in names:
         if name not in known:
             raise ConfigError(f"{key}: unknown key '{name}'.{did_you_mean(name, known)}")
-    return dict(values)
+
+
+def hints_of(function: Any) -> dict[str, Any]:
+    """The types of a function's arguments; none where they cannot be read."""
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # whatever annotations somebody has written
+        return {}
 
 
 def shown(value: Any) -> str:
@@ -202,14 +214,14 @@ def _fits(value: Any, option: Any) -> bool:
     return isinstance(value, str) if origin is str else True
 
 
-_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys and values"}
+TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "keys and values"}
 
 
 def _wrong(value: Any, options: Iterable[Any]) -> str:
     """What is expected in place of a value, and what was probably meant."""
     choices = [str(c) for option in options if typing.get_origin(option) is Literal for c in typing.get_args(option)]
     origins = [typing.get_origin(option) or option for option in options]
-    kinds = [_NAMES.get(origin, "a list") for origin in origins if origin in _NAMES or origin is list]
+    kinds = [TYPE_NAMES.get(origin, "a list") for origin in origins if origin in TYPE_NAMES or origin is list]
     null = ", or null" if type(None) in origins else ""
     if choices and not kinds and isinstance(value, str):
         return f"{shown(value)} is not one of {', '.join(choices)}{null}.{did_you_mean(value, choices)}"

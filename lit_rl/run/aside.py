@@ -13,22 +13,21 @@ import re
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lit_rl.checkpoint.files import named, sync_directory
 from lit_rl.checkpoint.manifest import place_of
 from lit_rl.errors import StorageError
-from lit_rl.run.directory import CHECKPOINTS, CONFIG
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, MOVED_AWAY, event_files
+from lit_rl.training.iteration import Log
 
 _NAME = re.compile(r"\.aside-s(\d+)\.tar")
 _LOGS = ("metrics.csv", "monitor.csv", "evaluations.npz", CONFIG)
-_EVENTS = "events.out.tfevents.*"
 
 
 def log_files(run: Path) -> list[Path]:
     """The files that a resume may cut, as they lie in a run directory."""
-    events = [path for path in sorted(run.glob(_EVENTS)) if ".damaged-" not in path.name]
-    found = [*(run / name for name in _LOGS), *events]
+    found = [*(run / name for name in _LOGS), *event_files(run)]
     return [path for path in found if path.is_file() and not path.is_symlink()]
 
 
@@ -106,19 +105,6 @@ def settle(run: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-class Log(Protocol):
-    """A file, or several, that a run writes."""
-
-    def cut_to(self, position: dict[str, Any]) -> str | None:
-        """Go back to a position. Returns what is missing, if something is."""
-
-    def files(self) -> list[Path]:
-        """Those it writes."""
-
-    def begin_anew(self) -> None:
-        """Its files are gone."""
-
-
 def cut(log: Log, position: dict[str, Any]) -> list[str]:
     """Let a log go back to a position; what cannot be read is moved away, and a new file begins.
 
@@ -139,7 +125,7 @@ def cut(log: Log, position: dict[str, Any]) -> list[str]:
 
 def _move_away(path: Path) -> tuple[str, str]:
     number = 1
-    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while (target := path.with_name(f"{path.name}{MOVED_AWAY}{number}")).exists():
         number += 1
     with named(path):
         path.rename(target)

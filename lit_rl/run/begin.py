@@ -119,12 +119,11 @@ class Run:
         if in_place:
             settle(directory)
             lineage = Lineage.read(directory)
-            self._aside = Aside(directory, lineage.next_segment)
-            if not lineage.ended_at(plan.timesteps):
-                self._aside.put()
         else:
             lineage = Lineage.new(name, "fork" if plan.fork else plan.mode, plan.parents)
-            self._aside = Aside(directory, lineage.next_segment)
+        self._aside = Aside(directory, lineage.next_segment)
+        if in_place and not lineage.ended_at(plan.timesteps):
+            self._aside.put()
         if plan.fork:
             copy_to_fork(plan, directory)
         lineage.begin_segment(
@@ -180,14 +179,13 @@ class Run:
                 raise  # else the first error is the one to show
         finally:
             self._until_exit.close()
+        by_signal = self._stopper.by_signal if error is None else isinstance(error, EvaluationGivenUp)
+        if by_signal and self.ranks.is_first and self.plan.requeued is not None:
+            ask_for_requeue()
         if error is None:
-            if self.ranks.is_first and self.plan.requeued is not None and self._stopper.by_signal:
-                ask_for_requeue()
             self.ranks.barrier()  # nobody leaves before all has been written
             self.ranks.close()
         else:
-            if isinstance(error, EvaluationGivenUp) and self.ranks.is_first and self.plan.requeued is not None:
-                ask_for_requeue()
             self.ranks.explain(error)
 
     def _write_end(self, cause: str, mistaken: bool) -> None:

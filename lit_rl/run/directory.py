@@ -18,6 +18,8 @@ from lit_rl.ops.limits import shown
 
 LINEAGE = "lineage.json"
 CONFIG = "config.yaml"
+MOVED_AWAY = ".damaged-"
+"""In the name of a log that could not be gone on with."""
 _LONGEST = 200
 _VERSION = re.compile(r"version_(\d+)")
 
@@ -52,6 +54,11 @@ def versions_of(root: Path, name: str) -> list[Path]:
         return []
     found = [(int(m[1]), p) for p in parent.iterdir() if (m := _VERSION.fullmatch(p.name)) and p.is_dir()]
     return [path for _, path in sorted(found, reverse=True)]
+
+
+def event_files(run: Path) -> list[Path]:
+    """TensorBoard's files of a run, in order."""
+    return sorted(path for path in run.glob("events.out.tfevents.*") if MOVED_AWAY not in path.name)
 
 
 def new_directory(root: Path, name: str) -> Path:

@@ -21,6 +21,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from lit_rl.checkpoint.files import append, named
 from lit_rl.errors import StorageError
+from lit_rl.run.directory import event_files
 
 
 @contextlib.contextmanager
@@ -159,9 +160,7 @@ class RunTensorBoard(TensorBoardLogger):
                 self.experiment.close()
 
     def files(self) -> list[Path]:
-        return sorted(
-            path for path in self._run_directory.glob("events.out.tfevents.*") if ".damaged-" not in path.name
-        )
+        return event_files(self._run_directory)
 
     def begin_anew(self) -> None:
         """There are no files any more."""

@@ -70,9 +70,7 @@ class _Kept:
         self._whole = copy.deepcopy(optimizer.state_dict()) if own else None
         self._groups = [{key: value for key, value in group.items() if key != "params"} for group in _groups(optimizer)]
         self._state = {
-            parameter: {
-                key: value if isinstance(value, Tensor) else copy.deepcopy(value) for key, value in state.items()
-            }
+            parameter: {key: _held(value) for key, value in state.items()}
             for parameter, state in optimizer.state.items()
         }
 

@@ -38,11 +38,8 @@ class Iteration:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-class Journal(Protocol):
-    """A file of the run, beside the loggers."""
-
-    def write(self, iteration: Iteration) -> None:
-        """Take in the iteration that has ended."""
+class Log(Protocol):
+    """A file, or several, that a run writes and a resumed one goes on with."""
 
     def position(self) -> dict[str, Any]:
         """Where it stands, kept in the checkpoint."""
@@ -55,3 +52,10 @@ class Journal(Protocol):
 
     def begin_anew(self) -> None:
         """Its files cannot be gone on with and have been moved away."""
+
+
+class Journal(Log, Protocol):
+    """A log beside the loggers."""
+
+    def write(self, iteration: Iteration) -> None:
+        """Take in the iteration that has ended."""

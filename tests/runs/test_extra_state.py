@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_rl.state.plain import first_difference
 from lit_rl.state.snapshot import Snapshot
 from tests.helpers.cli import final_state
+from tests.helpers.extractors import Counting
 from tests.runs.conftest import Cli
 
 
-class Counts(BaseFeaturesExtractor):
+class Counts(Counting):
     """Counts its passes in training, and what it gives depends on the count."""
 
-    def __init__(self, space: spaces.Box, features_dim: int = 8) -> None:
-        super().__init__(space, features_dim)
-        self.net, self.passes = nn.Linear(space.shape[0], features_dim), 0
-
     def forward(self, x: Tensor) -> Tensor:
-        self.passes += self.training
-        out: Tensor = self.net(x) * (1 + 0.001 * self.passes)
-        return out
-
-    def get_extra_state(self) -> dict[str, Any]:
-        return {"passes": self.passes}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.passes = state["passes"]
+        self.calls += self.training
+        return super().forward(x) * (1 + 0.001 * self.calls)
 
 
 def test_it_comes_back(cli: Cli) -> None:
@@ -43,7 +30,7 @@ def test_it_comes_back(cli: Cli) -> None:
     ours, theirs = final_state(cli.run("straight")), final_state(cli.run("stopped"))
     for name in ours:
         assert first_difference(ours[name], theirs[name], name) is None
-    assert ours["policy"]["policy.features_extractor._extra_state"]["passes"] == 16
+    assert ours["policy"]["policy.features_extractor._extra_state"]["calls"] == 16
     cli("fit", "--config", config, "--mode", "warmstart", "--warmstart.checkpoint", cli.run("straight"))
 
 
@@ -54,4 +41,4 @@ def test_a_rescue_puts_it_back() -> None:
     snapshot.take({})
     network(torch.zeros(1, 3))
     snapshot.put_back()
-    assert network.passes == 1
+    assert network.calls == 1
