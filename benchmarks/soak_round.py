@@ -19,15 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import soak_history
 import torch
 import yaml
+from soak_history import Lost
 
 import lit_rl.cli.fit  # the imports that every attempt needs
 from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import load_lightning, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.cli.dispatch import run_command
-from lit_rl.errors import EXIT_IO, EXIT_OK, EXIT_STOPPED
+from lit_rl.errors import EXIT_CONFIG, EXIT_IO, EXIT_OK, EXIT_STOPPED
+from lit_rl.run.directory import has_checkpoint, versions_of
 from lit_rl.run.lineage import Lineage
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest
@@ -35,16 +38,20 @@ from lit_rl.state.plain import digest
 assert lit_rl.cli.fit
 torch.set_num_threads(1)
 
-ITERATIONS, STEPS = 20, 128
+FIRST, ITERATIONS, STEPS = 10, 20, 128
+"""Iterations to the target that a run begins with, and to the one that it is given there; timesteps of one."""
 CONFIG: dict[str, Any] = {
     "name": "soak",
-    "total_timesteps": ITERATIONS * STEPS,
+    "total_timesteps": FIRST * STEPS,
     "env": {
         "id": "CartPole-v1", "n_envs": 4, "backend": "sync", "normalize": {"obs": True, "reward": True},
     },
     "model": {
         "class_path": "PPO",
-        "init_args": {"n_steps": 32, "batch_size": 64, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}},
+        "init_args": {
+            "n_steps": 32, "batch_size": 64, "n_epochs": 2, "learning_rate": "lin_1e-3",
+            "policy_kwargs": {"net_arch": [8]},
+        },
     },
     "checkpoint": {"every_timesteps": STEPS, "keep_last": 3},
     "eval": {"every": 5 * STEPS, "episodes": 2},
@@ -76,10 +83,6 @@ class Tally:
     codes: collections.Counter[int] = field(default_factory=collections.Counter)
 
 
-class Lost(Exception):
-    """Something that should have survived did not."""
-
-
 class Round:
     """One run in a directory of its own, disturbed until it has had its faults and then left to finish.
 
@@ -93,6 +96,10 @@ class Round:
 
     def __init__(self, root: Path, seed: int, chance: random.Random, duration: float, calls: dict[str, int]) -> None:
         self.root, self.chance, self._duration, self._calls = root, chance, duration, calls
+        self.place = root
+        """Where its runs lie: below here, until they are copied to elsewhere."""
+        self.parents: dict[Path, str] = {}
+        """What was forked from, by its content then."""
         root.mkdir(parents=True)
         self.config = root / "run.yaml"
         self.config.write_text(yaml.safe_dump({**CONFIG, "seed_everything": seed}))
@@ -102,30 +109,64 @@ class Round:
 
     @property
     def directory(self) -> Path | None:
-        """The newest run directory."""
-        runs = sorted(self.root.glob("soak/version_*"), key=lambda path: int(path.name.removeprefix("version_")))
-        return runs[-1] if runs else None
+        """The newest run directory that has a checkpoint, as `resume` takes it."""
+        runs = [run for run in versions_of(self.place, "soak") if has_checkpoint(run)]
+        return runs[0] if runs else None
 
     @property
     def store(self) -> CheckpointStore:
-        return CheckpointStore((self.directory or self.root) / "checkpoints")
+        return CheckpointStore((self.directory or self.place) / "checkpoints")
 
     def newest(self) -> int:
         """Timestep of the newest good checkpoint; 0 before there is one."""
         found, _ = self.store.newest_good()
         return 0 if found is None else found.manifest.timesteps
 
-    def start(self, limit_bytes: int | None = None, wait_for_tracer: bool = False) -> tuple[int, int, Path]:
+    first_target = FIRST * STEPS
+
+    @property
+    def has_new_target(self) -> bool:
+        """Whether its lineage says that it goes on to the end."""
+        return self.directory is not None and Lineage.read(self.directory).segments[-1].target == ITERATIONS * STEPS
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to the end."""
+        return self.newest() == ITERATIONS * STEPS
+
+    @property
+    def last_iteration(self) -> int:
+        """Where the next attempt ends if nothing happens."""
+        return ITERATIONS if self.newest() >= FIRST * STEPS or self.has_new_target else FIRST
+
+    def words(self) -> list[str]:
+        """How the next attempt begins: at its first target a run is given the next, once."""
+        if not self.newest():
+            return ["--mode", "fresh"]
+        asked = self.newest() == FIRST * STEPS and not self.has_new_target
+        return ["--mode", "resume", *(self.next_target() if asked else [])]
+
+    def next_target(self) -> list[str]:
+        """The next target, in one of the two ways to say it."""
+        more = f"--resume.additional_timesteps={(ITERATIONS - FIRST) * STEPS}"
+        return [
+            self.chance.choice([more, f"--resume.total_timesteps={ITERATIONS * STEPS}"]),
+            "--resume.schedule=stretch",
+        ]
+
+    def start(
+        self, limit_bytes: int | None = None, wait_for_tracer: bool = False, words: list[str] | None = None
+    ) -> tuple[int, int, Path]:
         """Fork a process that runs `lit-rl fit`; returns its id, a pipe that lets it go, and where it writes."""
-        mode = "resume" if self.newest() else "fresh"
-        words = ["fit", "--config", str(self.config), "--mode", mode, "--trainer.default_root_dir", str(self.root)]
+        words = self.words() if words is None else words
+        words = ["fit", "--config", str(self.config), "--trainer.default_root_dir", str(self.place), *words]
         said = self.root / f"said-{len(self.log):03d}"
         hold, go = os.pipe()
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                descriptor = os.open(said, os.O_WRONLY | os.O_CREAT)
+                descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 os.dup2(descriptor, 1)
                 os.dup2(descriptor, 2)
                 os.close(go)
@@ -164,17 +205,35 @@ class Round:
         text = said.read_text(errors="replace") if said.exists() else ""  # killed before it could say anything
         return Attempt(os.waitstatus_to_exitcode(status), text)
 
-    def run(self) -> Attempt:
+    def run(self, words: list[str] | None = None) -> Attempt:
         """One undisturbed attempt."""
-        return self.wait(*self.start())
+        return self.wait(*self.start(words=words))
+
+    def finish(self) -> int:
+        """Undisturbed attempts until it has come to the end. Returns how many.
+
+        Raises:
+            Lost: it does not go on.
+        """
+        for count in range(1, 6):
+            held, words = self.has_new_target, self.words()
+            attempt = self.run(words)
+            if attempt.code not in (EXIT_OK, EXIT_CONFIG) or (attempt.code == EXIT_CONFIG and self.newest()):
+                raise Lost(f"an undisturbed resume left with {attempt.code}: {attempt.text[-1500:]}")
+            if self.finished:
+                return count
+            if attempt.code == EXIT_OK and (held or self.newest() != FIRST * STEPS):
+                raise Lost(f"{words} ended at {self.newest()}, and its target is another: {attempt.text[-1500:]}")
+        raise Lost("it never comes to the end")
 
     # -- the faults -------------------------------------------------------------------------------------------------
 
-    def signalled(self, number: signal.Signals) -> Attempt:
-        iteration = self.chance.randint(min(self.newest() // STEPS, ITERATIONS - 1), ITERATIONS - 1)
-        child, go, said = self.start()
-        if self.chance.random() < 0.2 or iteration == 0:
-            time.sleep(self.chance.uniform(0.0, self._remaining()))
+    def signalled(self, number: signal.Signals, words: list[str] | None = None) -> Attempt:
+        last = self.last_iteration
+        iteration = self.chance.randint(min(self.newest() // STEPS, last - 1), last - 1)
+        child, go, said = self.start(words=words)
+        if words is not None or iteration == 0 or self.chance.random() < 0.2:
+            time.sleep(self.chance.uniform(0.0, self._remaining() if words is None else 1.3 * self._duration))
         else:
             end = time.monotonic() + LIMIT_S
             while self._alive(child) and not self._reached(iteration) and time.monotonic() < end:
@@ -196,15 +255,16 @@ class Round:
         share = 1.0 - self.newest() / (ITERATIONS * STEPS)
         return self._duration * (0.35 + 0.65 * share)
 
-    def traced(self, fault: str, call: str, when: str) -> tuple[Attempt, bool]:
+    def traced(self, fault: str, call: str, when: str, soon: bool = False) -> tuple[Attempt, bool]:
         """An attempt with a fault at a system call of one of its saves; says whether it struck."""
         lineage = Lineage.read(self.directory) if self.newest() and self.directory else None
         segment = 1 if lineage is None else len(lineage.segments) + 1
-        iteration = self.chance.randint(min(self.newest() // STEPS + 1, ITERATIONS), ITERATIONS)
-        child, go, said = self.start(wait_for_tracer=True)
+        first, last = min(self.newest() // STEPS + 1, self.last_iteration), self.last_iteration
+        iteration = first if soon else self.chance.randint(first, last)
         # A fresh run makes the next version.
-        versions = len(list(self.root.glob("soak/version_*")))
-        run = self.directory if lineage is not None else self.root / "soak" / f"version_{versions}"
+        versions = len(list(self.place.glob("soak/version_*")))
+        run = self.directory if lineage is not None else self.place / "soak" / f"version_{versions}"
+        child, go, said = self.start(wait_for_tracer=True)
         assert run is not None
         store = CheckpointStore(run / "checkpoints")
         final = store.place(iteration * STEPS, segment)
@@ -254,10 +314,17 @@ class Round:
 
     def next_kind(self) -> str:
         """What comes next: damage only where an older checkpoint is there to go back to."""
+        at_first = self.newest() == FIRST * STEPS and not self.has_new_target
+        if at_first and self.chance.random() < 0.7:
+            return "target"
+        older = len(self.store.inventory().checkpoints) > 1
         while True:
             kind = self.chance.choices(list(KINDS), list(KINDS.values()))[0]
-            if kind not in ("truncated", "bit flipped") or len(self.store.inventory().checkpoints) > 1:
-                return kind
+            if kind in ("truncated", "bit flipped", "going back") and not older:
+                continue
+            if (kind == "target" and not at_first) or (kind in ("fork", "copy") and not self.newest()):
+                continue
+            return kind
 
     def disturb(self, kind: str, tally: Tally) -> bool:
         """One fault and what follows; returns whether the run finished all the same."""
@@ -266,7 +333,9 @@ class Round:
         struck = True
         expected = {EXIT_OK, EXIT_STOPPED, -signal.SIGKILL}
         floor = before
-        if kind in SIGNALS:
+        if kind in soak_history.KINDS:
+            attempt, struck, floor = getattr(soak_history, kind.replace(" ", "_"))(self)
+        elif kind in SIGNALS:
             number = getattr(signal, kind)
             attempt = self.signalled(number)
             # Before the run takes signals over they end the process as they always do.
@@ -315,7 +384,7 @@ class Round:
             raise Lost(f"code {attempt.code} after {kind}: {attempt.text[-1000:]}")
         if self.newest() < floor:
             raise Lost(f"{kind}: the newest good checkpoint was at {before}, now at {self.newest()}")
-        return attempt.code == EXIT_OK
+        return self.finished
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -326,9 +395,12 @@ class Round:
         assert found is not None
         if found.manifest.timesteps != ITERATIONS * STEPS:
             raise Lost(f"finished at {found.manifest.timesteps}")
-        left = [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]
+        left = [path.name for place in (run, run / "checkpoints") for path in place.glob(".*") if path.name != ".lock"]
         if left:
             raise Lost(f"debris is left: {left}")
+        for parent, before in self.parents.items():
+            if soak_history.content(parent) != before:
+                raise Lost(f"{parent} was forked from, and has changed")
         return {name: digest(part) for name, part in _parts(found).items()} | {
             "metrics.csv": digest(_rows(run / "metrics.csv", 0, ("time/fps", "time/time_elapsed"))),
             "monitor.csv": digest(_rows(run / "monitor.csv", 1, ("t",))),
@@ -354,6 +426,7 @@ KINDS = {
     "disk full": 3,
     "truncated": 3,
     "bit flipped": 3,
+    **dict.fromkeys(soak_history.KINDS, 7),
 }
 """Each kind of fault, and how often it comes."""
 

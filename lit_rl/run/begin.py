@@ -23,7 +23,7 @@ from lit_rl.ranks.launch import launch
 from lit_rl.run.aside import Aside, cut, settle
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, new_directory, tidy
-from lit_rl.run.fork import copy_to_fork
+from lit_rl.run.fork import fork_into
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
@@ -124,23 +124,24 @@ class Run:
         self._aside = Aside(directory, lineage.next_segment)
         if in_place and not lineage.ended_at(plan.timesteps):
             self._aside.put()
-        if plan.fork:
-            copy_to_fork(plan, directory)
-        lineage.begin_segment(
-            plan.mode,
-            plan.timesteps,
-            plan.target,
-            plan.checkpoint.name if plan.checkpoint else None,
-            [str(change) for change in plan.changed],
-            None if plan.requeued is None else plan.requeued.order,
-            schedule=plan.schedule if plan.moved else None,
-            additional=plan.additional,
-            counted_from=plan.counted_from,
-        )
-        lineage.write(directory)
-        self._config_before = (directory / CONFIG).read_bytes() if in_place and (directory / CONFIG).is_file() else None
-        if config_text is not None:
-            replace_durably(directory / CONFIG, config_text.encode())
+        with fork_into(plan, directory) if plan.fork else contextlib.nullcontext():
+            lineage.begin_segment(
+                plan.mode,
+                plan.timesteps,
+                plan.target,
+                plan.checkpoint.name if plan.checkpoint else None,
+                [str(change) for change in plan.changed],
+                None if plan.requeued is None else plan.requeued.order,
+                schedule=plan.schedule if plan.moved else None,
+                additional=plan.additional,
+                counted_from=plan.counted_from,
+            )
+            lineage.write(directory)
+            self._config_before = (
+                (directory / CONFIG).read_bytes() if in_place and (directory / CONFIG).is_file() else None
+            )
+            if config_text is not None:
+                replace_durably(directory / CONFIG, config_text.encode())
         return directory, lineage
 
     @property

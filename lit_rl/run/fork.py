@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from lit_rl.checkpoint.commit import staging_path
@@ -15,8 +17,12 @@ from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.plan import Plan
 
 
-def copy_to_fork(plan: Plan, directory: Path) -> None:
-    """Give a new run the checkpoint it goes on from, and the logs that lead there: it needs nothing of the other run.
+@contextlib.contextmanager
+def fork_into(plan: Plan, directory: Path) -> Iterator[None]:
+    """Give a new run the logs that lead to its checkpoint, and the checkpoint: it needs nothing of the other run.
+
+    The checkpoint comes last, after what is written in the context: a directory that has one is a whole run, so a kill
+    in between leaves nothing that could be taken for one.
 
     Raises:
         LitRLError: the disk said no, or the copy is not right; the new directory is gone.
@@ -27,6 +33,7 @@ def copy_to_fork(plan: Plan, directory: Path) -> None:
         for file in log_files(plan.directory):
             with named(directory / file.name):
                 shutil.copy(file, directory / file.name)
+        yield
         final = directory / CHECKPOINTS / plan.checkpoint.name
         make_directory(final.parent)
         staging = staging_path(final)

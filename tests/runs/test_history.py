@@ -13,9 +13,11 @@ import pytest
 
 from lit_rl.checkpoint.history import belonging
 from lit_rl.checkpoint.manifest import Checkpoint, Manifest
+from lit_rl.cli.dispatch import run_command
 from lit_rl.run.aside import Aside, settle
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import checkpoints, final_state, lineage, metrics, start, wait_for
+from tests.helpers.strace import needs_strace, traced
 from tests.runs.conftest import Cli
 
 EVAL = {"eval": {"every": 128, "episodes": 2}}
@@ -184,6 +186,34 @@ def test_a_fork_killed_before_its_first_save_goes_on(cli: Cli, finished: Path) -
     done = cli("fit", "--config", cli.config(EVAL), "--mode", "resume", "--resume.total_timesteps", 512)
     assert f"run: {Path('lightning_logs/run/version_1')}" in done.out
     same(own, cli.run("straight"))
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["mkdir", "rename", "openat"])
+def test_a_fork_killed_while_it_is_made_is_no_run(cli: Cli, finished: Path, call: str) -> None:
+    """Wherever the kill strikes, `resume` finds a whole run: the fork or the one it comes from."""
+    config = cli.config(EVAL)
+    words = ["fit", "--config", str(config), "--ckpt_path", str(at(finished, 256)), "--resume.fork", "true"]
+    words += ["--trainer.default_root_dir", str(cli.cwd / "lightning_logs")]  # strace knows paths as they are given
+    own = cli.run(version=1)
+    staging = own / "checkpoints" / f".staging-{at(finished, 256).name}"
+    paths = [own, own / "lineage.json", own / ".lineage.json", own / "checkpoints", staging, staging / "manifest.json"]
+
+    def fork() -> None:
+        os.chdir(cli.cwd)
+        raise SystemExit(run_command(words))
+
+    struck = 0
+    for number in range(1, 20):
+        outcome = traced(fork, cli.cwd / f"traced-{number}", f"{call}:signal=KILL:when={number}", paths=paths)
+        if outcome.code != -signal.SIGKILL:
+            break
+        struck += 1
+        cli("fit", "--config", config, "--mode", "resume")
+        assert names(finished), "the run that it comes from is as it was"
+        shutil.rmtree(own, ignore_errors=True)
+    assert struck > 0
 
 
 def test_a_fork_of_a_requeued_command_is_made_once(cli: Cli, finished: Path) -> None:
