@@ -384,7 +384,7 @@ class Round:
             raise Lost(f"code {attempt.code} after {kind}: {attempt.text[-1000:]}")
         if self.newest() < floor:
             raise Lost(f"{kind}: the newest good checkpoint was at {before}, now at {self.newest()}")
-        return self.finished
+        return attempt.code == EXIT_OK and self.finished
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

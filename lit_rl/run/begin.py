@@ -20,9 +20,9 @@ from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ops.limits import at_least, check_value
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
-from lit_rl.run.aside import Aside, cut, settle
+from lit_rl.run.aside import Aside, cut, settle, tidy
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, new_directory, tidy
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, new_directory
 from lit_rl.run.fork import fork_into
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage

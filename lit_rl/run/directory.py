@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -130,13 +129,3 @@ class RunLock:
     def release(self) -> None:
         """Let the run go."""
         self._file.close()
-
-
-def tidy(directory: Path) -> None:
-    """Put right what a kill left behind in a finished run, unless another process has it or it is not ours to write."""
-    with contextlib.suppress(ConfigError, StorageError):
-        lock = RunLock(directory)
-        try:
-            CheckpointStore(directory / CHECKPOINTS).tidy()
-        finally:
-            lock.release()
