@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lit_rl.callbacks.rows import Rows
 from lit_rl.checkpoint.commit import commit, dumps, staging_path
 from lit_rl.checkpoint.files import memory_named, named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
@@ -152,6 +153,7 @@ class Checkpointer(Callback):
         self._io = PlainCheckpointIO()
         self._io.opened = opened
         self._before = Moment(0, 0.0)
+        self.rows = Rows()
         self.on_boundary: list[Callable[[Trainer, RLModule], None]] = []
         """Called at the end of every iteration, after every hook of everybody else and before a save."""
         self.on_saved: Callable[[], None] | None = None
@@ -172,6 +174,7 @@ class Checkpointer(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RLModule)
+        self.rows.settle(trainer, pl_module)
         for look in self.on_boundary:
             look(trainer, pl_module)
         reason = self._reason(trainer, pl_module)
@@ -245,11 +248,7 @@ class Checkpointer(Callback):
         with named(self._store.directory.parent):
             for logger in trainer.loggers:
                 logger.save()
-        module.log_book.marks = {
-            type(log).__name__: log.position()
-            for log in [*trainer.loggers, *module.loop.journals]
-            if hasattr(log, "position")
-        }
+        module.log_book.marks = self.rows.positions(trainer, module)
         self._store.stage(module.counters.timesteps, self._segment)
 
     def _write_rank(self, staging: Path, module: RLModule) -> None:

@@ -110,7 +110,7 @@ def _new_bar(module: RLModule, initial: int) -> Any:
 def _doing(module: RLModule) -> str:
     """What goes on within the iteration."""
     phase = module.loop.phase
-    return f"{phase} (gradient step {module.counters.gradient_steps:,})" if phase == "updating" else phase
+    return f"update {module.counters.gradient_steps:,}" if phase == "updating" else phase
 
 
 def _events(module: RLModule) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 
 from lit_rl.curriculum.assignment import level_for
 from lit_rl.curriculum.delivery import deliver
@@ -156,7 +157,8 @@ class Slot:
             raise mistake.__cause__ from None  # it could be made before: no mistake of the configuration
         self._monitor.finished, self._monitor.longest = finished, self._longest
         self._action_spaces = _action_spaces(self.env)
-        self._space = self.env.observation_space
+        self._space = space = self.env.observation_space
+        self._plain = (space.dtype, space.shape) if isinstance(space, spaces.Box) else (None, None)
         self._made_with, self._is_new = own, True
 
     def _next_level(self) -> int:
@@ -237,9 +239,11 @@ class Slot:
             obs, reward, terminated, truncated, _ = self.env.step(action)
         except (ValueError, TypeError) as error:
             raise step_error(error)  # noqa: B904  often the same one
-        wrong = wrong_observation(obs, self._space)
-        if wrong is not None:
-            raise InvalidOutput(wrong)
+        dtype, shape = self._plain  # of a Box; looked at here, for a call at every step would take longer
+        if type(obs) is not np.ndarray or obs.dtype is not dtype or obs.shape != shape:
+            wrong = wrong_observation(obs, self._space)
+            if wrong is not None:
+                raise InvalidOutput(wrong)
         value = reward if type(reward) is float else as_number(reward)
         if terminated is not False or truncated is not False:
             check_flags(terminated, truncated)

@@ -48,6 +48,7 @@ class MetricsCsv(Logger):
         self._columns: list[str] = []
         self._rows = 0
         self._pending: list[dict[str, Any]] = []
+        self._settled = 0
 
     @property
     def name(self) -> str:
@@ -67,23 +68,28 @@ class MetricsCsv(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self._pending.append({"step": step, **metrics})
-        if len(self._pending) >= 50:
+
+    def settle(self) -> None:
+        """The iteration that rows were logged in has ended: they are lines of the run."""
+        self._settled = len(self._pending)
+        if self._settled >= 50:
             self.save()
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what is pending. A new metric becomes a new column, empty in the lines before."""
-        if not self._pending:
+        """Write rows of iterations that have ended. A new metric becomes a new column, empty in the lines before."""
+        rows = self._pending[: self._settled]
+        if not rows:
             return
-        new = [key for row in self._pending for key in row if key not in self._columns]
+        new = [key for row in rows for key in row if key not in self._columns]
         if new:
             self._columns += list(dict.fromkeys(new))
             self._rewrite(self._read())
         text = io.StringIO()
-        csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(self._pending)
+        csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(rows)
         append(self._file, text.getvalue())
-        self._rows += len(self._pending)
-        self._pending = []
+        self._rows += len(rows)
+        self._pending, self._settled = self._pending[self._settled :], 0
 
     def position(self) -> dict[str, Any]:
         """Lines and columns written so far."""
@@ -109,6 +115,8 @@ class MetricsCsv(Logger):
         self._columns, self._rows = [], 0
 
     def finalize(self, status: str) -> None:
+        if status != "failed":  # else its iteration is none of the run's
+            self._settled = len(self._pending)
         with _first_error_only(status):
             self.save()
 
@@ -137,13 +145,20 @@ class RunTensorBoard(TensorBoardLogger):
     def __init__(self, directory: Path) -> None:
         super().__init__(save_dir=directory.parent.parent, name=directory.parent.name, version=directory.name)
         self._run_directory = directory
+        self._pending: list[tuple[Summary, int | None]] = []
 
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """All of them in one event: an event each would fill the writer's queue and wait for its thread."""
         values = [Summary.Value(tag=key, simple_value=float(value)) for key, value in metrics.items()]
+        self._pending.append((Summary(value=values), step))
+
+    def settle(self) -> None:
+        """The iteration that rows were logged in has ended: they are events of the run."""
         with named(self._run_directory):
-            self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+            for summary, step in self._pending:
+                self.experiment._get_file_writer().add_summary(summary, step)
+        self._pending = []
 
     def save(self) -> None:
         """Flush; hyperparameters stand in config.yaml, not in a file of their own."""
@@ -155,6 +170,8 @@ class RunTensorBoard(TensorBoardLogger):
 
     def finalize(self, status: str) -> None:
         with _first_error_only(status):
+            if status != "failed":
+                self.settle()
             if self._experiment is not None:
                 self.experiment.flush()
                 self.experiment.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lightning.pytorch import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_rl import PPO
 from lit_rl.state.plain import first_difference
@@ -60,6 +62,29 @@ class Stops(Callback):
         trainer.should_stop = module.counters.timesteps == self.at
 
 
+class SelfLogs(Callback):
+    """Logs by Lightning's `log`, in every second iteration."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        if module.counters.iterations % 2 == 0:
+            module.log("mine/self", float(module.counters.timesteps))
+
+
+class FailsLate(Callback):
+    """Raises at the end of the third iteration, when everything of it has been logged; once."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = Path(marker)
+
+    def on_train_batch_start(self, trainer: Any, module: Any, *args: Any) -> None:
+        trainer.logger.log_metrics({"mine/start": 1.0}, step=module.counters.timesteps)
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        if module.counters.timesteps == 384 and not self.marker.exists():
+            self.marker.touch()
+            raise RuntimeError("once")
+
+
 class Cannot(Callback):
     """Keeps what no checkpoint can hold."""
 
@@ -110,6 +135,43 @@ def test_an_error_saves_their_state_before_the_iteration(cli: Cli) -> None:
     assert "The state before this iteration, at timestep 256, is saved" in done.stderr
     cli("fit", "--config", config, "--name", "stopped", "--mode", "resume")
     same(cli, "straight", "stopped")
+
+
+@pytest.mark.parametrize("pause", [128, 256, 384])
+def test_what_is_logged_by_lightning_is_of_its_iteration(cli: Cli, pause: int) -> None:
+    config = cli.config({"trainer": {"callbacks": [callback("SelfLogs")]}})
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--name", "stopped", "--pause_at", pause, expect=75)
+    cli("fit", "--config", config, "--name", "stopped", "--mode", "resume")
+    assert metrics(cli.run("straight")) == metrics(cli.run("stopped"))
+    rows = [row["mine/self"] for row in metrics(cli.run("straight")) if row.get("mine/self")]
+    assert rows == ["256.0", "512.0"]
+
+
+def test_what_an_unfinished_iteration_has_logged_is_no_row_of_the_run(cli: Cli) -> None:
+    fails = callback("FailsLate", marker=str(cli.cwd / "failed"))
+    config = cli.config({"trainer": {"callbacks": [fails]}, "checkpoint": {"every_timesteps": None}})
+    (cli.cwd / "failed").touch()
+    cli("fit", "--config", config, "--name", "straight")
+    (cli.cwd / "failed").unlink()
+    lit_rl("fit", "--config", config, "--name", "stopped", cwd=cli.cwd, expect=1)
+    cli("fit", "--config", config, "--name", "stopped", "--mode", "resume")
+    assert metrics(cli.run("straight")) == metrics(cli.run("stopped"))
+    episodes = [[line.split(",")[:2] for line in (cli.run(name) / "monitor.csv").read_text().splitlines()[1:]]
+                for name in ("straight", "stopped")]  # fmt: skip
+    assert episodes[0] == episodes[1]
+    assert events(cli.run("straight")) == events(cli.run("stopped"))
+
+
+def events(run: Path) -> Counter[tuple[str, int]]:
+    """How often each timestep of each metric stands in TensorBoard's files."""
+    found: Counter[tuple[str, int]] = Counter()
+    for file in run.glob("events.out.tfevents.*"):
+        read = EventAccumulator(str(file))
+        read.Reload()
+        for tag in read.Tags()["scalars"]:
+            found.update((tag, event.step) for event in read.Scalars(tag))
+    return found
 
 
 def test_a_callback_that_stops_is_no_end(cli: Cli) -> None:
