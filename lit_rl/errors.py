@@ -47,6 +47,12 @@ class DataError(LitRLError):
     exit_code = EXIT_DATA
 
 
+class Held(LitRLError):
+    """Another process works on the run. The same command succeeds once that one has ended: it can be tried again."""
+
+    exit_code = EXIT_STOPPED
+
+
 class Diverged(LitRLError):
     """The loss or its gradient was not finite too many times in a row."""
 

@@ -18,8 +18,8 @@ from typing import Any
 from lit_rl.checkpoint.files import named, sync_directory
 from lit_rl.checkpoint.manifest import place_of
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, StorageError
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, MOVED_AWAY, RunLock, event_files
+from lit_rl.errors import StorageError
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, MOVED_AWAY, event_files
 from lit_rl.training.iteration import Log
 
 _NAME = re.compile(r"\.aside-s(\d+)\.tar")
@@ -107,14 +107,10 @@ def settle(run: Path) -> None:
 
 
 def tidy(directory: Path) -> None:
-    """Put right what a kill left behind in a finished run, unless another process has it or it is not ours to write."""
-    with contextlib.suppress(ConfigError, StorageError):
-        lock = RunLock(directory)
-        try:
-            settle(directory)
-            CheckpointStore(directory / CHECKPOINTS).tidy()
-        finally:
-            lock.release()
+    """Put right what a kill left behind in a finished run that is held, unless it is not ours to write."""
+    with contextlib.suppress(StorageError):
+        settle(directory)
+        CheckpointStore(directory / CHECKPOINTS).tidy()
 
 
 def cut(log: Log, position: dict[str, Any]) -> list[str]:

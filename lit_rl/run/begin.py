@@ -22,8 +22,9 @@ from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
 from lit_rl.run.aside import Aside, cut, settle, tidy
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, new_directory
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, check_name, new_directory
 from lit_rl.run.fork import fork_into
+from lit_rl.run.hold import Hold
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
@@ -66,13 +67,14 @@ class Run:
         config_text: str | None,
         pause_at: int | None,
         request: StopRequest,
+        hold: Hold,
         stack: contextlib.ExitStack,
     ) -> None:
         self.module, self.plan, self._resume, self.ranks = module, plan, resume, module.ranks
         self.request = request
         self.restarted: list[int] = []
         """Environments whose episode in flight could not be brought back, on all ranks."""
-        self._prepare(name, root, checkpoint, config_text, pause_at, stack)
+        self._prepare(name, root, checkpoint, config_text, pause_at, hold, stack)
         self._until_exit = stack.pop_all()
 
     def _prepare(
@@ -82,10 +84,11 @@ class Run:
         checkpoint: CheckpointConfig,
         config_text: str | None,
         pause_at: int | None,
+        hold: Hold,
         stack: contextlib.ExitStack,
     ) -> None:
         plan = self.plan
-        self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, stack))
+        self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, hold, stack))
         store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
         debris = store.tidy(plan.checkpoint) if self.ranks.is_first else []
         if debris:
@@ -107,7 +110,7 @@ class Run:
         self.loggers: list[Logger] = [MetricsCsv(self.directory), RunTensorBoard(self.directory)]
 
     def _write(
-        self, name: str, root: Path, config_text: str | None, stack: contextlib.ExitStack
+        self, name: str, root: Path, config_text: str | None, hold: Hold, stack: contextlib.ExitStack
     ) -> tuple[Path, Lineage]:
         """Make or take the run directory, and write down that a segment begins; rank 0 alone does so."""
         plan = self.plan
@@ -115,7 +118,7 @@ class Run:
             stack.callback(claim_name(root, name, plan.requeued.newest).release)
         in_place = plan.directory is not None and not plan.fork
         directory = plan.directory if plan.directory is not None and in_place else new_directory(root, name)
-        stack.callback(RunLock(directory).release)
+        hold.take(directory)
         if in_place:
             settle(directory)
             lineage = Lineage.read(directory)
@@ -311,6 +314,7 @@ def begin(
 
     Raises:
         ConfigError: the mode cannot be carried out; nothing has been written.
+        Held: another process works on the run that is to go on.
     """
     check_value(mode, Mode, "mode")
     check_name(name)
@@ -319,6 +323,8 @@ def begin(
     resume, root = resume or ResumeConfig(), Path(root)
     request, several = StopRequest(), trainer is not None and trainer.world_size > 1
     with contextlib.ExitStack() as stack:
+        hold = Hold()
+        stack.callback(hold.release)
         # From the first thing written on, a signal waits for the end of an iteration; where others would wait for this
         # process in vain, from the start.
         if several:
@@ -329,7 +335,7 @@ def begin(
 
             def make() -> Plan:
                 start = warmstart or WarmstartConfig()
-                made.append(make_plan(module, mode, name, root, resume, start, requeue))
+                made.append(make_plan(module, mode, name, root, resume, start, hold, requeue))
                 if not made[0].nothing_to_do:
                     check_load(module, start)  # also where the block is not read: a misspelled part is a mistake
                 return made[0]
@@ -350,7 +356,7 @@ def begin(
             if not several:
                 stack.enter_context(request.listening())
             _check_holdable(module, trainer)
-            run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, stack)
+            run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, hold, stack)
         except BaseException as error:
             ranks.fail(error)
             module.teardown("fit")

@@ -12,7 +12,7 @@ from pathlib import Path
 from lit_rl.checkpoint.files import make_directory, named, sync_directory
 from lit_rl.checkpoint.store import CHECKPOINTS as CHECKPOINTS
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, StorageError
+from lit_rl.errors import ConfigError, Held, StorageError
 from lit_rl.ops.limits import shown
 
 LINEAGE = "lineage.json"
@@ -97,7 +97,7 @@ class RunLock:
         directory: the run directory.
 
     Raises:
-        ConfigError: another process holds it; names the process.
+        Held: another process holds it; names the process.
         StorageError: the directory cannot be written to.
     """
 
@@ -110,7 +110,7 @@ class RunLock:
             self._file.seek(0)
             holder = self._holder(self._file.read())
             self._file.close()
-            raise ConfigError(
+            raise Held(
                 f"the run {directory} is being trained by {holder}; wait for it, stop it, or start another run."
             ) from None
         self._file.seek(0)

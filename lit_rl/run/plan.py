@@ -17,6 +17,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.drift import Change, changes, table
+from lit_rl.run.hold import Hold
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
@@ -92,24 +93,25 @@ def make_plan(
     root: Path,
     resume: ResumeConfig,
     warmstart_from: WarmstartConfig,
+    hold: Hold,
     requeue: bool = False,
 ) -> Plan:
     """Decide how the run begins. Builds the module's environments and networks, and loads a warmstart's weights.
 
     Raises:
+        Held: another process works on the run that is to go on.
         ConfigError: the mode cannot be carried out as asked.
         DataError: a checkpoint is damaged.
     """
     if requeue:
         own = look_for_own(mode, name, root, resume)
-        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from)
+        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from, hold)
         plan.requeued = own
         if own.note is not None:
             plan.notes.insert(0, own.note)
         return plan
     if mode == "resume":
-        source = find(resume.checkpoint, root, name, resume.strict, "resume.checkpoint")
-        return _plan_resume(module, source, resume)
+        return _plan_resume(module, hold.find(resume, root, name), resume)
     if mode == "warmstart":
         if warmstart_from.checkpoint is None:
             raise ConfigError("warmstart.checkpoint is missing: name a checkpoint, a run directory or a .ckpt file.")

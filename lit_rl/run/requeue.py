@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lit_rl.errors import ConfigError, DataError
+from lit_rl.errors import DataError, Held
 from lit_rl.run.config import Mode, ResumeConfig
 from lit_rl.run.directory import RunLock, has_checkpoint, versions_of
 from lit_rl.run.lineage import Lineage
@@ -39,7 +39,7 @@ def look_for_own(mode: Mode, name: str, root: Path, resume: ResumeConfig) -> Req
     """Find the run that an earlier start of this command has begun.
 
     Raises:
-        ConfigError: it is being trained by another process.
+        Held: it is being trained by another process.
     """
     asked = [mode, resume.checkpoint, resume.total_timesteps, resume.additional_timesteps]
     order = json.dumps(asked + ["fork"] * resume.fork)
@@ -66,11 +66,11 @@ def claim_name(root: Path, name: str, newest: Path | None) -> RunLock:
     """Hold the name of a requeued run, so that two first starts do not begin two.
 
     Raises:
-        ConfigError: another process holds it, or has begun the run in the meantime.
+        Held: another process holds it, or has begun the run in the meantime.
     """
     (root / name).mkdir(parents=True, exist_ok=True)
     lock = RunLock(root / name)
     if next(iter(versions_of(root, name)), None) != newest:
         lock.release()
-        raise ConfigError(f"another process has begun the run '{name}' in this moment; start again to go on with it.")
+        raise Held(f"another process has begun the run '{name}' in this moment; start again to go on with it.")
     return lock

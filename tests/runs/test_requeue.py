@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from lit_rl.errors import Held
+from lit_rl.run import hold
 from lit_rl.run.directory import RunLock
+from lit_rl.run.sources import Source, find
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import (
     checkpoints,
@@ -112,12 +115,50 @@ def test_one_run_has_one_process(cli: Cli) -> None:
     config = cli.config({"requeue": True})
     cli("fit", "--config", config, "--pause_at", 128, expect=75)
     lock = RunLock(cli.run())
-    assert "is being trained by process" in cli.error("fit", "--config", config)
+    assert "is being trained by process" in cli.error("fit", "--config", config, expect=75)
     lock.release()
     lock = RunLock(cli.run().parent)
-    assert "is being trained by process" in cli.error("fit", "--config", config)
+    assert "is being trained by process" in cli.error("fit", "--config", config, expect=75)
     lock.release()
     cli("fit", "--config", config)
+
+
+def test_a_run_is_held_before_it_is_looked_at(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read there is what the run goes on from: nobody saves or cuts in between."""
+    config, held = cli.config(), []
+
+    def look(*words: Any) -> Source:
+        with pytest.raises(Held):
+            RunLock(cli.run())
+        held.append(words[0])
+        return find(*words)
+
+    monkeypatch.setattr(hold, "find", look)
+    cli("fit", "--config", config, "--pause_at", 128, expect=75)
+    cli("fit", "--config", config, "--mode", "resume", "--pause_at", 256, expect=75)
+    cli("fit", "--config", config, "--ckpt_path", cli.run() / "checkpoints" / "last", "--pause_at", 384, expect=75)
+    cli.error("fit", "--config", config, "--mode", "resume", "--model.gamma", 0.5)
+    RunLock(cli.run()).release()  # a mistake lets it go
+    cli("fit", "--config", config, "--mode", "resume")
+    cli("fit", "--config", config, "--mode", "resume")  # nothing to do
+    assert len(held) == 5
+
+
+def test_a_run_that_begins_meanwhile_is_gone_on_with(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = cli.config()
+    cli("fit", "--config", config, "--pause_at", 128, expect=75)
+    calls = []
+
+    def look(*words: Any) -> Source:
+        if not calls:
+            shutil.copytree(cli.run(), cli.run(version=1), symlinks=True)
+        calls.append(words)
+        return find(*words)
+
+    monkeypatch.setattr(hold, "find", look)
+    done = cli("fit", "--config", config, "--mode", "resume")
+    assert "run: lightning_logs/run/version_1" in done.out
+    assert len(calls) == 2
 
 
 @pytest.mark.slow
