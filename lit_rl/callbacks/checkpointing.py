@@ -16,11 +16,13 @@ from lit_rl.checkpoint.commit import commit, dumps, staging_path
 from lit_rl.checkpoint.files import memory_named, named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
 from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
+from lit_rl.checkpoint.rows import RowFiles
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite
 from lit_rl.ops.limits import above, at_least, check_record
 from lit_rl.ranks.group import caused_by
 from lit_rl.state.parts import check_finite
+from lit_rl.state.stored import Stored
 from lit_rl.training.module import RLModule
 
 
@@ -152,6 +154,7 @@ class Checkpointer(Callback):
         self._segment, self._parent = segment, parent
         self._io = PlainCheckpointIO()
         self._io.opened = opened
+        self._row_files = RowFiles(opened)
         self._before = Moment(0, 0.0)
         self.rows = Rows()
         self.on_boundary: list[Callable[[Trainer, RLModule], None]] = []
@@ -250,14 +253,19 @@ class Checkpointer(Callback):
                 logger.save()
         module.log_book.marks = self.rows.positions(trainer, module)
         self._store.stage(module.counters.timesteps, self._segment)
+        self._row_files.begin()
 
     def _write_rank(self, staging: Path, module: RLModule) -> None:
         """This rank's own file, beside those of the others."""
         if self._io.refused is not None:
             raise self._io.refused
         own = staging / rank_file(module.ranks.rank)
+        state = module.capture_rank()
+        for name, part in module.rank_parts().items():
+            if isinstance(part, Stored):
+                state[name]["files"] = self._row_files.write(staging, module.ranks.rank, name, part)
         with memory_named(own):
-            self._io.written[own.name] = dumps(module.capture_rank())
+            self._io.written[own.name] = dumps(state)
         write_durably(own, self._io.written[own.name])
 
     def _commit(self, final: Path, module: RLModule, reason: str) -> None:
@@ -275,7 +283,9 @@ class Checkpointer(Callback):
             self._parent,
         )
         with memory_named(final):
-            self._store.accept(commit(staging_path(final), final, fields, self._io.written))
+            made = commit(staging_path(final), final, fields, self._io.written, self._row_files.entries)
+            self._store.accept(made, self._row_files.new)
+            self._row_files.base = made
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)

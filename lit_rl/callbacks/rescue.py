@@ -10,6 +10,7 @@ from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, StorageError
 from lit_rl.state.snapshot import Snapshot
+from lit_rl.state.stored import Stored
 from lit_rl.training.module import RLModule, states_of_callbacks
 
 
@@ -40,6 +41,8 @@ class Rescue(Callback):
             self._snapshot = Snapshot(module, trainer.optimizers, parts)
         rank = module.rank_now() if self._rank is None else {**self._rank, **module.rank_now(but="environments")}
         self._snapshot.take(rank)
+        for part in _stored(module):
+            part.settle()
         self._callbacks = states_of_callbacks(trainer)
         self._rank = None
         module.loop.on_boundary = lambda: self._capture(module)
@@ -57,6 +60,8 @@ class Rescue(Callback):
             return
         snapshot, self._snapshot = self._snapshot, None
         snapshot.put_back()
+        for part in _stored(pl_module):
+            part.roll_back()
         pl_module.boundary, pl_module.boundary_callbacks = snapshot.rank, self._callbacks
         timesteps = pl_module.counters.timesteps
         try:
@@ -67,3 +72,8 @@ class Rescue(Callback):
             if isinstance(exception, EnvironmentLost):
                 exception.exit_code = EXIT_STOPPED
             exception.add_note(f"The state before this iteration, at timestep {timesteps:,}, is saved: mode: resume.")
+
+
+def _stored(module: RLModule) -> list[Stored]:
+    """Parts that keep by themselves what they lose within an iteration."""
+    return [part for part in module.rank_parts().values() if isinstance(part, Stored)]

@@ -41,7 +41,13 @@ def staging_path(final: Path) -> Path:
     return final.with_name(f"{STAGING_PREFIX}{final.name}")
 
 
-def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str, bytes] | None = None) -> Checkpoint:
+def commit(
+    staging: Path,
+    final: Path,
+    manifest: dict[str, Any],
+    files: dict[str, bytes] | None = None,
+    known: dict[str, FileEntry] | None = None,
+) -> Checkpoint:
     """Make a staged checkpoint real: describe its files in a manifest, and rename it into its place.
 
     Args:
@@ -49,13 +55,14 @@ def commit(staging: Path, final: Path, manifest: dict[str, Any], files: dict[str
         final: where it will be; must not exist.
         manifest: the manifest's fields except `files`.
         files: contents that the caller still has, so that they need not be read again.
+        known: files of which the caller knows what the manifest says of them.
 
     Raises:
         StorageError: the disk said no; there is no new checkpoint then.
     """
-    entries = {}
+    entries = dict(known or {})
     with named(staging):
-        for path in sorted(staging.iterdir()):
+        for path in sorted(each for each in staging.iterdir() if each.name not in entries):
             data = (files or {}).get(path.name)
             data = path.read_bytes() if data is None else data
             entries[path.name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())

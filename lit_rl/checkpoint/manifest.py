@@ -21,6 +21,9 @@ MANIFEST = "manifest.json"
 
 LIGHTNING_FILE = "lightning.ckpt"
 
+ROWS_SUFFIX = ".rows"
+"""Files of rows that later checkpoints share."""
+
 REASONS = ("promotion", "best", "finish", "stop", "interval", "error")
 """Why a checkpoint is saved; where several hold, the first of them."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lit_rl.checkpoint.manifest import (
     LIGHTNING_FILE,
     MANIFEST,
+    ROWS_SUFFIX,
     Checkpoint,
     FileEntry,
     missing_files,
@@ -17,6 +21,7 @@ from lit_rl.checkpoint.manifest import (
     read_checkpoint,
     read_file,
 )
+from lit_rl.checkpoint.rows import each_once, mapped, rows_in
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 
@@ -40,11 +45,11 @@ class Opened(Checkpoint):
     files it needs itself, against the manifest that was read here.
 
     Args:
-        held: bytes by file name.
+        held: bytes by file name; those of rows lie on the disk until they are loaded.
         parsed: what has been looked at already, in place of its bytes.
     """
 
-    held: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    held: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     parsed: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -83,26 +88,38 @@ def verify(where: Path | Checkpoint) -> Opened:
     missing = missing_files(manifest)
     if missing:
         raise DataError(f"{path} does not list {', '.join(missing)}.")
-    held = {name: read_verified(path, name, entry) for name, entry in manifest.files.items()}
+    held = {name: _checked(path, name, entry) for name, entry in manifest.files.items()}
     return Opened(path, manifest, checkpoint.digest, held)
 
 
-def read_back(checkpoint: Checkpoint) -> None:
-    """Open every file of a checkpoint the way a resume does.
+def read_back(checkpoint: Checkpoint, new: Container[str] | None = None) -> None:
+    """Open the files of a checkpoint the way a resume does.
+
+    Args:
+        checkpoint: that has just been written.
+        new: files of rows that were written for it; others are shared with a checkpoint that has been read back, and
+            only have to be there.
 
     Raises:
         DataError: one is damaged, or cannot be opened.
     """
     read_checkpoint(checkpoint.path)
-    for name in checkpoint.manifest.files:
-        open_file(checkpoint, name)
+    for name, entry in checkpoint.manifest.files.items():
+        if new is None or not name.endswith(ROWS_SUFFIX) or name in new:
+            open_file(checkpoint, name)
+        elif not (checkpoint.path / name).is_file() or (checkpoint.path / name).stat().st_size != entry.size:
+            raise DataError(f"{checkpoint.path / name} is not the file that it shares.")
+
+
+def _checked(path: Path, name: str, entry: FileEntry) -> Any:
+    if Path(name).name != name:
+        raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {name!r}.")
+    return (mapped if name.endswith(ROWS_SUFFIX) else read_verified)(path, name, entry)
 
 
 def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
     """A file's bytes, after size and digest have been found right."""
     file = path / name
-    if Path(name).name != name:
-        raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {name!r}.")
     try:
         size = file.stat().st_size
         if size != entry.size:
@@ -123,15 +140,32 @@ def load_lightning(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
-    """A rank's own state, checked."""
-    return open_file(checkpoint, rank_file(rank))
+    """A rank's own state, checked. A part whose rows lie in files has them in `pieces`: begin, end, columns of each."""
+    state = open_file(checkpoint, rank_file(rank))
+    for name, part in state.items():
+        if isinstance(part, dict) and "files" in part:
+            missing = [file for file in part["files"] if file not in checkpoint.manifest.files]
+            if missing:
+                raise DataError(f"{checkpoint.path / MANIFEST} does not list {missing[0]}: damaged.")
+            files = (open_rows(checkpoint, file) for file in part["files"])
+            part["pieces"] = each_once(files, part["begin"], part["end"], f"the {name} in {checkpoint.path}")
+    return state
+
+
+def open_rows(checkpoint: Checkpoint, name: str) -> tuple[int, int, dict[str, np.ndarray]]:
+    """Begin, end and columns of one file of rows, checked. The columns are views of the file."""
+    held = checkpoint.held.pop(name, None) if isinstance(checkpoint, Opened) else None
+    data = _checked(checkpoint.path, name, checkpoint.manifest.files[name]) if held is None else held
+    return rows_in(data, checkpoint.path / name)
 
 
 def open_file(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
     """The state in one file of the manifest, checked: in the bytes that are held, or as it is read now."""
+    if name.endswith(ROWS_SUFFIX):
+        return open_rows(checkpoint, name)[2]
     state = checkpoint.take(name) if isinstance(checkpoint, Opened) else None
     if state is None:
-        data = read_verified(checkpoint.path, name, checkpoint.manifest.files[name])
+        data = _checked(checkpoint.path, name, checkpoint.manifest.files[name])
         state = loads(data, checkpoint.path / name)
     return state
 

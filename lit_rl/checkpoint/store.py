@@ -6,6 +6,7 @@ Nothing older is deleted before what is newer has been committed and read back.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -155,14 +156,18 @@ class CheckpointStore:
         """Delete what a save that failed has written."""
         shutil.rmtree(staging_path(self.place(timesteps, segment)), ignore_errors=True)
 
-    def accept(self, checkpoint: Checkpoint) -> None:
+    def accept(self, checkpoint: Checkpoint, new: Container[str] | None = None) -> None:
         """Take a new checkpoint in: read it back as a resume would, then `settle`.
+
+        Args:
+            checkpoint: that has been committed.
+            new: its files of rows that are shared with no earlier one; `None` for all.
 
         Raises:
             StorageError: it reads back wrong, and was deleted; older ones were not touched.
         """
         try:
-            read_back(checkpoint)
+            read_back(checkpoint, new)
         except DataError as error:
             remove([checkpoint.path])
             raise StorageError(

@@ -177,6 +177,8 @@ class StateDependentNoise:
     use_expln: bool = False
     squash: bool = False
     epsilon: float = 1e-6
+    learn_features: bool = False
+    """Whether the features that noise depends on are trained by it (SAC); not those that a policy shares (PPO, A2C)."""
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -208,7 +210,8 @@ class StateDependentNoise:
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         assert extra is not None
-        variance = torch.mm(latent.detach().square(), self.std(extra).square()) + self.epsilon
+        features = latent if self.learn_features else latent.detach()
+        variance = torch.mm(features.square(), self.std(extra).square()) + self.epsilon
         gaussian = action
         if self.squash:
             limit = 1.0 - torch.finfo(action.dtype).eps

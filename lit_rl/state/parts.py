@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from lit_rl.errors import DataError, NotFinite
 from lit_rl.state.plain import first_not_finite, to_plain
+from lit_rl.state.stored import joined
 
 
 @runtime_checkable
@@ -119,6 +120,7 @@ def by_part(lightning: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str,
         parts["callbacks"] = callbacks
     parts |= {name: part for name, part in lightning["lit_rl"]["run"].items() if name != "logs"}
     for rank, state in enumerate(ranks):
+        state = {name: joined(part) if "pieces" in part else part for name, part in state.items()}
         parts |= {name if len(ranks) == 1 else f"{name}[rank {rank}]": part for name, part in state.items()}
     return parts
 

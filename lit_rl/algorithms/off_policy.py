@@ -1,0 +1,287 @@
+"""What DQN, SAC, TD3 and DDPG share: a replay, when to collect and when to learn, and batches for their targets.
+
+A cycle is `train_freq` steps of all environments and the gradient steps that follow. Shapes: N environments, B a batch.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.replay import Replay
+from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
+from lit_rl.networks.actor_critic import as_tensor
+from lit_rl.networks.kwargs import resolve_policy_kwargs
+from lit_rl.networks.policies import policy_class
+from lit_rl.networks.small_images import refuse_small_image
+from lit_rl.ops.draws import Draws
+from lit_rl.ops.limits import Limit, above, at_least, between
+from lit_rl.ops.schedules import ScheduleLike, as_schedule
+from lit_rl.ops.td import bootstrap_discount, window_return
+from lit_rl.ops.tree import tree_map
+from lit_rl.state.parts import Part
+from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.module import RLModule
+
+TrainFreq = int | tuple[int, Literal["step", "episode"]]
+
+
+@dataclass
+class Transitions:
+    """A batch as the targets take it, on the learner's device.
+
+    Args:
+        obs, next_obs: [B, ...] as the policy sees them.
+        action: [B, ...] as it was stored.
+        reward: [B, 1] of the whole window, normalised and discounted.
+        discount: [B, 1] of the value of `next_obs`; 0 where the episode ended for good.
+    """
+
+    obs: Any
+    action: Tensor
+    reward: Tensor
+    next_obs: Any
+    discount: Tensor
+
+
+class OffPolicy(RLModule):
+    """An algorithm that learns from stored transitions. A subclass defines `choose` and `learn`.
+
+    Args: see `SAC`, whose settings these are too.
+    """
+
+    PARTS: ClassVar[Mapping[str, Part]] = {"replay": Part("the last transitions", "rank")}
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "learning_rate": at_least(0),
+        "buffer_size": at_least(1),
+        "learning_starts": at_least(0),
+        "batch_size": at_least(1),
+        "tau": between(0, 1),
+        "train_freq": at_least(1),
+        "gradient_steps": at_least(-1),
+        "n_steps": at_least(1),
+    }
+    SCRATCH: ClassVar[Mapping[str, str]] = {
+        "sampling": "made from seed and counters",
+        "exploring": "made from seed and counters",
+        "collected": "steps of the cycle that goes on",
+    }
+
+    def __init__(
+        self,
+        env: EnvConfig,
+        policy: str,
+        learning_rate: ScheduleLike,
+        buffer_size: int,
+        learning_starts: int,
+        batch_size: int,
+        tau: float,
+        gamma: float,
+        train_freq: TrainFreq,
+        gradient_steps: int,
+        n_steps: int,
+        on_promotion: Literal["keep", "drop"],
+        policy_kwargs: dict[str, Any] | None,
+        max_bad_updates: int,
+        cycles_per_iteration: int,
+        total_timesteps: int,
+        seed: int,
+        curriculum: CurriculumConfig | None,
+        evaluation: EvalConfig | None,
+    ) -> None:
+        super().__init__(
+            env, total_timesteps, seed, gamma, curriculum, evaluation, max_bad_updates, cycles_per_iteration
+        )
+        self.policy_class = policy_class(policy, self.POLICIES)
+        self.policy_kwargs = resolve_policy_kwargs(policy_kwargs, self.policy_class)
+        self.learning_rate = as_schedule(learning_rate, "model.learning_rate")
+        self.buffer_size, self.learning_starts, self.batch_size = buffer_size, learning_starts, batch_size
+        self.tau, self.gradient_steps, self.n_steps = tau, gradient_steps, n_steps
+        self.train_freq, self.train_unit = (train_freq, "step") if isinstance(train_freq, int) else train_freq
+        self.on_promotion = on_promotion
+        self.collected = 0
+        n_envs = self.env_config.n_envs
+        if self.train_unit == "episode" and n_envs > 1:
+            raise ConfigError(
+                f"model.train_freq counts episodes, and env.n_envs is {n_envs}: their episodes end at different times; "
+                "use env.n_envs: 1, or a number of steps."
+            )
+        if buffer_size < n_envs:
+            raise ConfigError(f"model.buffer_size is {buffer_size}, fewer than the environments, env.n_envs: {n_envs}.")
+
+    # -- networks and replay -------------------------------------------------------------------------------------
+
+    def check_ranks(self) -> None:
+        if not self.ranks.alone:
+            raise ConfigError(
+                f"trainer.devices: {type(self).__name__} trains in one process; set trainer.devices: 1, and "
+                "env.backend: async for environments in processes of their own."
+            )
+
+    def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
+        self.check_action_space(action_space)
+        takes_dict = self.policy_class.__name__.startswith("MultiInput")
+        if isinstance(observation_space, spaces.Dict) and not takes_dict:
+            raise ConfigError("model.policy: Dict observations need MultiInputPolicy.")
+        if takes_dict and not isinstance(observation_space, spaces.Dict):
+            raise ConfigError(
+                f"model.policy: MultiInputPolicy is for Dict observations; this environment has {observation_space}; "
+                "use MlpPolicy, or CnnPolicy for images."
+            )
+        refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
+        self._build_replay()
+        return self.build_actor_and_critics(observation_space, action_space)
+
+    def _build_replay(self) -> None:
+        own = len(self.ranks.rows(self.env_config.n_envs))
+        stored = self.stored_action_space()
+        needed = Replay.bytes_needed(self.buffer_size, own, self.observation_space, stored)
+        free = _free_memory()
+        if free is not None and needed > free:
+            raise ConfigError(
+                f"model.buffer_size: {self.buffer_size:,} transitions need {_size(needed)}, and {_size(free)} of memory "
+                f"are free; {int(self.buffer_size * free / needed * 0.8):,} would fit."
+            )
+        self.replay = Replay(self.buffer_size, own, self.observation_space, stored)
+        self.sampling = Draws(self.seed, "replay", draw=lambda rng, n: rng.random((n, self.batch_size)))
+        rows = self.ranks.rows(self.env_config.n_envs)
+        self.exploring = [Draws(self.seed, "exploration", i, draw=self.draw_exploration) for i in rows]
+
+    def describe(self) -> list[str]:
+        """Lines for the banner: what the replay takes."""
+        replay = self.replay
+        needed = Replay.bytes_needed(self.buffer_size, replay.n_envs, self.observation_space, self.stored_action_space())
+        return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {_size(needed)} when full"]
+
+    @abstractmethod
+    def check_action_space(self, space: spaces.Space[Any]) -> None:
+        """Refuse actions that the algorithm is not for."""
+
+    @abstractmethod
+    def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> nn.Module:
+        """Stable-baselines3's policy."""
+
+    @abstractmethod
+    def stored_action_space(self) -> spaces.Space[Any]:
+        """Of actions as they are stored."""
+
+    @abstractmethod
+    def draw_exploration(self, rng: np.random.Generator, steps: int) -> Any:
+        """Random numbers of one environment for `steps` steps, whatever is done with them."""
+
+    @abstractmethod
+    def choose(self, drawn: list[Any], warmup: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Actions of this step as they are stored and as the environments take them.
+
+        Args:
+            drawn: what `draw_exploration` gave for this step, of each environment.
+            warmup: whether learning has not started, so that actions are random.
+        """
+
+    @abstractmethod
+    def learn(self, steps: int) -> dict[str, float]:
+        """Take gradient steps; returns metrics by SB3's names."""
+
+    def after_step(self, ended: list[int]) -> None:
+        """A step of all environments is over; episodes of `ended` have."""
+
+    # -- a cycle -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """`train_freq` steps of all environments, or of the only one as many episodes."""
+        self.policy.eval()
+        self._look_at_level()
+        self.collected, episodes = 0, 0
+        with self.full_precision():
+            while (self.collected if self.train_unit == "step" else episodes) < self.train_freq:
+                episodes += self._step()
+                self.collected += 1
+        self.play.finish(None)
+
+    def _step(self) -> int:
+        """One step of all environments; returns how many episodes ended."""
+        play, replay = self.play, self.replay
+        replay.observe(play.obs)
+        drawn = [draws[replay.end] for draws in self.exploring]
+        stored, taken = self.choose(drawn, play.timesteps < self.learning_starts)
+        result = play.step(taken)
+        self.normalizer.update_rewards(result.reward, result.terminated | result.truncated)
+        level = 0 if self.curriculum is None else self.curriculum.level
+        replay.add(stored, result.reward, result.terminated, result.truncated, result.obs, result.finals, level)
+        ended = [row for row, _ in result.finals]
+        self.after_step(ended)
+        return len(ended)
+
+    def _look_at_level(self) -> None:
+        """At a promotion, let what was collected on earlier levels go, if that is wanted."""
+        if self.curriculum is not None and self.on_promotion == "drop" and len(self.replay):
+            if self.replay.newest_level < self.curriculum.level:
+                self.replay.forget()
+
+    def update(self, experience: None) -> dict[str, float]:
+        """The gradient steps of a cycle, once learning has started."""
+        metrics = self.rollout_metrics()
+        steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.replay.n_envs
+        if self.counters.timesteps <= self.learning_starts or not len(self.replay) or steps == 0:
+            return metrics
+        self.policy.train()
+        metrics |= self.learn(steps)
+        metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
+        if self.counters.bad_updates:
+            metrics["train/bad_updates"] = self.counters.bad_updates
+        return metrics
+
+    def rollout_metrics(self) -> dict[str, float]:
+        """What is logged of playing."""
+        return {"time/episodes": self.counters.episodes}
+
+    def _rate(self) -> float:
+        return self.learning_rate(self.progress_remaining)
+
+    def sample(self) -> Transitions:
+        """The batch of the gradient step that `counters.updates` counts."""
+        steps = self.replay.steps(self.replay.positions(self.sampling[self.counters.updates]), self.n_steps)
+        reward = window_return(self.normalizer.normalize_rewards(steps.reward), self.gamma)
+        discount = bootstrap_discount(steps.length, steps.terminated, self.gamma)
+        return Transitions(
+            self._seen(steps.obs),
+            steps.action.to(self.device),
+            torch.tensor(reward[:, None], dtype=torch.float32, device=self.device),
+            self._seen(steps.next_obs),
+            torch.tensor(discount[:, None], dtype=torch.float32, device=self.device),
+        )
+
+    def _seen(self, obs: Any) -> Any:
+        """Stored observations as the policy sees them with the moments of now."""
+        if not self.normalizer.obs:
+            return tree_map(lambda part: part.to(self.device), obs)
+        return as_tensor(self.normalizer.normalize_obs(tree_map(Tensor.numpy, obs)), self.device)
+
+
+def _free_memory() -> int | None:
+    """Bytes that this machine can give, as far as it says."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return None if found is None else int(found) * 1024
+
+
+def _size(n: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if n < 1024 or unit == "GiB":
+            break
+        n /= 1024
+    return f"{n:,.0f} {unit}" if n >= 10 or unit == "bytes" else f"{n:,.1f} {unit}"

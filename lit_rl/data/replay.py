@@ -1,0 +1,371 @@
+"""Replay: the last transitions of this rank's environments, raw, in a ring.
+
+A row is one step of all environments. Rows are counted from the run's start and never anew: row k lies in slot
+``k mod rows`` of the ring, and what is sampled depends on k alone. An observation is stored once, for it is the next one
+of the row before; where an episode ended, its last observation stands in a table beside the ring.
+
+Shapes: N environments of this rank, B a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from lit_rl.data.rollout import batch_of
+from lit_rl.ops.tree import Obs, leaves, tree_map, write_at
+
+FILES = 256
+"""About so many files hold a full replay; the newest of them, which is not full, is written with every checkpoint."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a replay, for one file of a checkpoint.
+
+    Args:
+        name: of the place in the run: what is complete has the same name and rows in every checkpoint that has it.
+        begin, end: the rows; of a place whose first rows are gone, what is left.
+        complete: whether nothing will be added: such a file is written once.
+    """
+
+    name: str
+    begin: int
+    end: int
+    complete: bool
+    replay: Replay = field(repr=False)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Arrays by name, [rows, N, ...]."""
+        return self.replay.columns(self.begin, self.end)
+
+
+@dataclass
+class Sampled:
+    """Positions of sampled transitions.
+
+    Args:
+        row: [B] rows, counted from the run's start.
+        env: [B] positions of their environments.
+    """
+
+    row: np.ndarray
+    env: np.ndarray
+
+
+@dataclass
+class Steps:
+    """What follows sampled transitions over one or several steps.
+
+    Args:
+        obs: [B, ...] as the environments showed it.
+        action: [B, ...].
+        reward: [B, n] float64 of each step, 0 after the window's end.
+        length: [B] steps of each window, from 1: it ends where its episode does, and at the newest row.
+        next_obs: [B, ...] what the last step led to.
+        terminated: bool [B], whether the episode ended there for good.
+    """
+
+    obs: Any
+    action: Tensor
+    reward: np.ndarray
+    length: np.ndarray
+    next_obs: Any
+    terminated: np.ndarray
+
+
+class Replay:
+    """A ring of transitions.
+
+    Args:
+        capacity: transitions of all N environments together; N times a whole number of rows is kept.
+        n_envs: N.
+        observation_space, action_space: of one environment, before normalisation. Box actions are stored as float32.
+    """
+
+    def __init__(
+        self, capacity: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> None:
+        self.n_envs, self.rows = n_envs, max(capacity // n_envs, 1)
+        self._obs = batch_of(observation_space, self.rows + 1, n_envs)
+        self._action = batch_of(action_space, self.rows, n_envs)
+        self._reward = np.zeros((self.rows, n_envs))
+        self._terminated = np.zeros((self.rows, n_envs), dtype=bool)
+        self._truncated = np.zeros((self.rows, n_envs), dtype=bool)
+        self._level = np.zeros((self.rows, n_envs), dtype=np.int16)
+        self._finals: dict[tuple[int, int], Any] = {}
+        self._head: Obs | None = None
+        self.begin = 0
+        """The oldest row that is there."""
+        self.end = 0
+        """Rows since the run's start: the number of the next one."""
+        self.segment_rows = max(self.rows // FILES, 1)
+        self._overwritten: list[tuple[int, dict[str, Any]]] | None = None
+        self._settled: tuple[int, int, Any] = (0, 0, None)
+
+    def __len__(self) -> int:
+        """Transitions that are there."""
+        return (self.end - self.begin) * self.n_envs
+
+    @staticmethod
+    def bytes_needed(
+        capacity: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> int:
+        """Memory that a full one takes, without the observations that episodes ended with."""
+        rows = max(capacity // n_envs, 1)
+        sizes = [
+            sum(leaf.nbytes for leaf in leaves(batch_of(space, 1, 1))) for space in (observation_space, action_space)
+        ]
+        return int((rows + 1) * n_envs * (sum(sizes) + 8 + 1 + 1 + 2))
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        action: np.ndarray,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        next_obs: Obs,
+        finals: Iterable[tuple[int, Any]],
+        level: int = 0,
+    ) -> None:
+        """Add one step of all environments from what they showed when `observe` was called.
+
+        Args:
+            action: [N, ...].
+            reward, terminated, truncated: [N].
+            next_obs: [N, ...] what they show now, already of the next episode where one ended.
+            finals: (position, last observation) of every episode that ended.
+            level: of the curriculum.
+        """
+        row, slot = self.end, self.end % self.rows
+        if row >= self.rows:
+            self._lose(row - self.rows, slot)
+        self._write(self._obs, (row + 1) % (self.rows + 1), next_obs)
+        self._write(self._action, slot, action)
+        self._reward[slot], self._level[slot] = reward, level
+        self._terminated[slot], self._truncated[slot] = terminated, truncated
+        for env, final in finals:
+            self._finals[row, env] = tree_map(_stored, final, self._sample)
+        self._head = tree_map(np.array, next_obs)
+        self.end += 1
+        self.begin = max(self.begin, self.end - self.rows)
+
+    @property
+    def _sample(self) -> Any:
+        """One observation, for its types."""
+        return tree_map(lambda part: part[0, 0].numpy(), self._obs)
+
+    def observe(self, obs: Obs) -> None:
+        """What the environments show before a step, [N, ...].
+
+        Where one no longer shows what its last step led to, it was made anew in between (a resume that could not bring
+        its episode back, an environment that was lost): the transition before counts as cut off there.
+        """
+        slot = self.end % (self.rows + 1)
+        if self._head is not None:
+            pairs = zip(leaves(obs), leaves(self._head), strict=True)
+            same = [np.asarray(new == old).reshape(self.n_envs, -1).all(axis=1) for new, old in pairs]
+            changed = np.flatnonzero(~np.logical_and.reduce(same))
+            if not len(changed):
+                return
+            if self.end > self.begin:
+                last = (self.end - 1) % self.rows
+                for env in changed.tolist():
+                    if not (self._terminated[last, env] or self._truncated[last, env]):
+                        self._truncated[last, env] = True
+                        self._finals[self.end - 1, env] = tree_map(
+                            lambda part, env=env: part[slot, env].numpy().copy(), self._obs
+                        )
+        self._write(self._obs, slot, obs)
+
+    @property
+    def newest_level(self) -> int:
+        """The curriculum's level when the newest row was added."""
+        return int(self._level[(self.end - 1) % self.rows, 0])
+
+    @staticmethod
+    def _write(tree: Any, slot: int, values: Any) -> None:
+        if isinstance(tree, dict):
+            for key, part in tree.items():
+                Replay._write(part, slot, values[key])
+        else:
+            tree[slot] = torch.from_numpy(np.ascontiguousarray(values))
+
+    def _lose(self, row: int, slot: int) -> None:
+        """The ring comes round to a slot: what lies there goes."""
+        if self._overwritten is not None and row >= self._settled[0]:
+            self._overwritten.append((row, self.columns(row, row + 1)))
+        for env in np.flatnonzero(self._terminated[slot] | self._truncated[slot]).tolist():
+            self._finals.pop((row, env), None)
+
+    def forget(self) -> None:
+        """Nothing that is there is sampled any more."""
+        self.begin = self.end
+
+    # -- sampling ------------------------------------------------------------------------------------------------
+
+    def positions(self, uniform_B: np.ndarray) -> Sampled:
+        """Positions for numbers in [0, 1), each transition equally likely."""
+        flat = (uniform_B * len(self)).astype(np.int64)
+        return Sampled(self.begin + flat // self.n_envs, flat % self.n_envs)
+
+    def steps(self, at: Sampled, n: int = 1) -> Steps:
+        """Sampled transitions and up to `n` steps from each on (Sutton and Barto, n-step returns).
+
+        A window ends where its episode does and at the newest row, and leads to what that step led to.
+        """
+        length = np.ones(len(at.row), dtype=np.int64)
+        reward = np.zeros((len(at.row), n))
+        slot = at.row % self.rows
+        reward[:, 0] = self._reward[slot, at.env]
+        going = ~self._done(slot, at.env)
+        for i in range(1, n):
+            row = at.row + i
+            going &= row < self.end
+            slot = row % self.rows
+            reward[:, i] = np.where(going, self._reward[slot, at.env], 0.0)
+            length += going
+            going &= ~self._done(slot, at.env)
+        last = at.row + length - 1
+        return Steps(
+            self._gather(self._obs, at.row % (self.rows + 1), at.env),
+            self._gather(self._action, at.row % self.rows, at.env),
+            reward,
+            length,
+            self._next_obs(last, at.env),
+            self._terminated[last % self.rows, at.env],
+        )
+
+    def _done(self, slot: np.ndarray, env: np.ndarray) -> np.ndarray:
+        done: np.ndarray = self._terminated[slot, env] | self._truncated[slot, env]
+        return done
+
+    def _gather(self, tree: Any, slot: np.ndarray, env: np.ndarray) -> Any:
+        """Rows of memory that torch has allocated: where an array begins may change the last bits of a product."""
+        index = torch.from_numpy(slot * self.n_envs + env)
+        return tree_map(lambda part: part.flatten(0, 1).index_select(0, index), tree)
+
+    def _next_obs(self, row: np.ndarray, env: np.ndarray) -> Any:
+        found = self._gather(self._obs, (row + 1) % (self.rows + 1), env)
+        for i in np.flatnonzero(self._done(row % self.rows, env)).tolist():
+            final = self._finals[int(row[i]), int(env[i])]
+            write_at(found, i, tree_map(torch.from_numpy, final))
+        return found
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands; the rows themselves are in `pieces`."""
+        return {"begin": self.begin, "end": self.end, "n_envs": self.n_envs, "head": self._head}
+
+    def pieces(self) -> Iterator[Rows]:
+        """Files that together hold every row, oldest first. Each holds whole rows of one segment of the run.
+
+        A complete segment is as it will be: its last row is followed by another, so that nothing can be said of it any
+        more.
+        """
+        size = self.segment_rows
+        for first in range(self.begin - self.begin % size, self.end, size):
+            complete = first + size < self.end
+            name = f"{first:012d}_{first + size:012d}" if complete else "tail"
+            yield Rows(name, max(first, self.begin), min(first + size, self.end), complete, self)
+
+    def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
+        """Rows of the ring by column, [rows, N, ...]; `finals` are the observations that episodes ended with in them,
+        by `final_row` and `final_env`."""
+        rows = np.arange(begin, end)
+        slot = rows % self.rows
+        found = {"reward": self._reward[slot], "terminated": self._terminated[slot], "truncated": self._truncated[slot]}
+        found["level"] = self._level[slot]
+        found |= _named("action", tree_map(lambda part: part[torch.from_numpy(slot)].numpy(), self._action))
+        at = torch.from_numpy(rows % (self.rows + 1))
+        found |= _named("obs", tree_map(lambda part: part[at].numpy(), self._obs))
+        ended = np.argwhere(found["terminated"] | found["truncated"])
+        keys = [(begin + int(row), int(env)) for row, env in ended]
+        found["final_row"] = np.array([row for row, _ in keys], dtype=np.int64)
+        found["final_env"] = np.array([env for _, env in keys], dtype=np.int64)
+        if keys:
+            finals = [self._finals[key] for key in keys]
+            found |= _named("finals", tree_map(lambda *parts: np.stack(parts), *finals))
+        return found
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds, with its rows in `state["pieces"]`: (begin, end, columns) of each file.
+
+        Where this ring has fewer rows, the newest are kept.
+        """
+        if state["n_envs"] != self.n_envs:
+            raise ValueError(f"the checkpoint's replay is of {state['n_envs']} environments, not {self.n_envs}.")
+        self.end = int(state["end"])
+        self.begin = max(int(state["begin"]), self.end - self.rows)
+        self._finals = {}
+        self._head = None if state["head"] is None else tree_map(np.array, state["head"])
+        for begin, end, columns in state["pieces"]:
+            self._take(max(begin, self.begin), end, begin, columns)
+        if self._head is not None:
+            self._write(self._obs, self.end % (self.rows + 1), self._head)
+
+    def _take(self, begin: int, end: int, first: int, columns: dict[str, np.ndarray]) -> None:
+        if begin >= end:
+            return
+        rows, kept = np.arange(begin, end), slice(begin - first, end - first)
+        slot, at = rows % self.rows, torch.from_numpy(rows % (self.rows + 1))
+        self._reward[slot], self._level[slot] = columns["reward"][kept], columns["level"][kept]
+        self._terminated[slot], self._truncated[slot] = columns["terminated"][kept], columns["truncated"][kept]
+        _fill(self._action, torch.from_numpy(slot), "action", columns, kept)
+        _fill(self._obs, at, "obs", columns, kept)
+        for i, (row, env) in enumerate(zip(columns["final_row"], columns["final_env"], strict=True)):
+            if row >= begin:
+                self._finals[int(row), int(env)] = _tree("finals", columns, i, self._obs)
+
+    # -- back to a boundary ----------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """This is a boundary: `roll_back` comes back here. What the ring loses from here on is kept aside."""
+        self._overwritten = []
+        self._settled = (self.begin, self.end, self._head)
+
+    def roll_back(self) -> None:
+        """Be again what it was at the last boundary."""
+        if self._overwritten is None:
+            return
+        self.begin, self.end, self._head = self._settled
+        self._finals = {key: final for key, final in self._finals.items() if key[0] < self.end}
+        for row, kept in reversed(self._overwritten):
+            self._take(row, row + 1, row, kept)
+        self._overwritten = []
+        if self._head is not None:
+            self._write(self._obs, self.end % (self.rows + 1), self._head)
+
+
+def _stored(part: Any, like: np.ndarray) -> np.ndarray:
+    return np.array(part, dtype=like.dtype)
+
+
+def _named(name: str, tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree, each by its path."""
+    if isinstance(tree, dict):
+        return {path: leaf for key in tree for path, leaf in _named(f"{name}/{key}", tree[key]).items()}
+    return {name: tree}
+
+
+def _fill(tree: Any, slot: Tensor, name: str, columns: dict[str, np.ndarray], kept: slice) -> None:
+    if isinstance(tree, dict):
+        for key, part in tree.items():
+            _fill(part, slot, f"{name}/{key}", columns, kept)
+    else:
+        tree[slot] = torch.from_numpy(columns[name][kept].copy())
+
+
+def _tree(name: str, columns: dict[str, np.ndarray], i: int, like: Any) -> Any:
+    if isinstance(like, dict):
+        return {key: _tree(f"{name}/{key}", columns, i, part) for key, part in like.items()}
+    return columns[name][i].copy()

@@ -1,0 +1,35 @@
+"""Temporal-difference targets and what surrounds them. Shapes: B a batch, n steps of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def window_return(reward_Bn: np.ndarray, gamma: float) -> np.ndarray:
+    """``sum_i gamma^i r_i`` of each window, [B] (Sutton and Barto 2018, equation 7.1); rewards after its end are 0."""
+    found: np.ndarray = reward_Bn @ np.power(gamma, np.arange(reward_Bn.shape[1]))
+    return found
+
+
+def bootstrap_discount(length_B: np.ndarray, terminated_B: np.ndarray, gamma: float) -> np.ndarray:
+    """``gamma^length`` where the window's end is bootstrapped from, 0 where the episode ended for good, [B]."""
+    found: np.ndarray = np.power(gamma, length_B) * ~terminated_B
+    return found
+
+
+def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """``r + discount * V(s')``, with the discount of `bootstrap_discount`."""
+    return torch.addcmul(reward, discount, next_value)
+
+
+@torch.no_grad()
+def polyak(sources: Iterable[Tensor], targets: Iterable[Tensor], tau: float) -> None:
+    """Each target moves the share `tau` of the way to its source: ``t <- (1 - tau) t + tau s``, in place."""
+    targets, sources = list(targets), list(sources)
+    if targets:
+        torch._foreach_mul_(targets, 1.0 - tau)
+        torch._foreach_add_(targets, sources, alpha=tau)
