@@ -25,7 +25,7 @@ from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.ops.draws import Draws
-from lit_rl.ops.limits import Limit, above, at_least, between
+from lit_rl.ops.limits import Limit, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import bootstrap_discount, window_return
 from lit_rl.ops.tree import tree_map
@@ -140,7 +140,8 @@ class OffPolicy(RLModule):
             )
         refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         self._build_replay()
-        return self.build_actor_and_critics(observation_space, action_space)
+        policy: nn.Module = self.build_actor_and_critics(observation_space, action_space)
+        return policy
 
     def _build_replay(self) -> None:
         own = len(self.ranks.rows(self.env_config.n_envs))
@@ -149,8 +150,8 @@ class OffPolicy(RLModule):
         free = _free_memory()
         if free is not None and needed > free:
             raise ConfigError(
-                f"model.buffer_size: {self.buffer_size:,} transitions need {_size(needed)}, and {_size(free)} of memory "
-                f"are free; {int(self.buffer_size * free / needed * 0.8):,} would fit."
+                f"model.buffer_size: {self.buffer_size:,} transitions need {_size(needed)}, and {_size(free)} of "
+                f"memory are free; {int(self.buffer_size * free / needed * 0.8):,} would fit."
             )
         self.replay = Replay(self.buffer_size, own, self.observation_space, stored)
         self.sampling = Draws(self.seed, "replay", draw=lambda rng, n: rng.random((n, self.batch_size)))
@@ -160,7 +161,9 @@ class OffPolicy(RLModule):
     def describe(self) -> list[str]:
         """Lines for the banner: what the replay takes."""
         replay = self.replay
-        needed = Replay.bytes_needed(self.buffer_size, replay.n_envs, self.observation_space, self.stored_action_space())
+        needed = Replay.bytes_needed(
+            self.buffer_size, replay.n_envs, self.observation_space, self.stored_action_space()
+        )
         return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {_size(needed)} when full"]
 
     @abstractmethod
@@ -168,7 +171,7 @@ class OffPolicy(RLModule):
         """Refuse actions that the algorithm is not for."""
 
     @abstractmethod
-    def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> nn.Module:
+    def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> Any:
         """Stable-baselines3's policy."""
 
     @abstractmethod
@@ -200,7 +203,7 @@ class OffPolicy(RLModule):
     @torch.no_grad()
     def collect(self) -> None:
         """`train_freq` steps of all environments, or of the only one as many episodes."""
-        self.policy.eval()
+        self.policy.set_training_mode(False)  # type: ignore[operator]
         self._look_at_level()
         self.collected, episodes = 0, 0
         with self.full_precision():
@@ -212,6 +215,7 @@ class OffPolicy(RLModule):
     def _step(self) -> int:
         """One step of all environments; returns how many episodes ended."""
         play, replay = self.play, self.replay
+        assert play.obs is not None
         replay.observe(play.obs)
         drawn = [draws[replay.end] for draws in self.exploring]
         stored, taken = self.choose(drawn, play.timesteps < self.learning_starts)
@@ -225,9 +229,10 @@ class OffPolicy(RLModule):
 
     def _look_at_level(self) -> None:
         """At a promotion, let what was collected on earlier levels go, if that is wanted."""
-        if self.curriculum is not None and self.on_promotion == "drop" and len(self.replay):
-            if self.replay.newest_level < self.curriculum.level:
-                self.replay.forget()
+        if self.curriculum is None or self.on_promotion == "keep" or not len(self.replay):
+            return
+        if self.replay.newest_level < self.curriculum.level:
+            self.replay.forget()
 
     def update(self, experience: None) -> dict[str, float]:
         """The gradient steps of a cycle, once learning has started."""
@@ -235,7 +240,7 @@ class OffPolicy(RLModule):
         steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.replay.n_envs
         if self.counters.timesteps <= self.learning_starts or not len(self.replay) or steps == 0:
             return metrics
-        self.policy.train()
+        self.policy.set_training_mode(True)  # type: ignore[operator]
         metrics |= self.learn(steps)
         metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:

@@ -13,4 +13,5 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     warnings.filterwarnings("ignore", message=r".*no `val_dataloader`. Skipping val loop.*")
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", message=r".*LightningCLI's args parameter.*")

@@ -1,8 +1,8 @@
 """Replay: the last transitions of this rank's environments, raw, in a ring.
 
 A row is one step of all environments. Rows are counted from the run's start and never anew: row k lies in slot
-``k mod rows`` of the ring, and what is sampled depends on k alone. An observation is stored once, for it is the next one
-of the row before; where an episode ended, its last observation stands in a table beside the ring.
+``k mod rows`` of the ring, and what is sampled depends on k alone. An observation is stored once, for it is also the
+next one of the row before; where an episode ended, its last observation stands in a table beside the ring.
 
 Shapes: N environments of this rank, B a batch.
 """
@@ -22,7 +22,10 @@ from lit_rl.data.rollout import batch_of
 from lit_rl.ops.tree import Obs, leaves, tree_map, write_at
 
 FILES = 256
-"""About so many files hold a full replay; the newest of them, which is not full, is written with every checkpoint."""
+"""At most about so many files hold a full replay; the newest, which is not full, is written with every checkpoint."""
+
+SMALLEST_FILE = 1 << 16
+"""Bytes, about, that one holds at least."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class Replay:
         """The oldest row that is there."""
         self.end = 0
         """Rows since the run's start: the number of the next one."""
-        self.segment_rows = max(self.rows // FILES, 1)
+        row_bytes = self.bytes_needed(1, 1, observation_space, action_space) // 2 * n_envs
+        self.segment_rows = max(self.rows // FILES, SMALLEST_FILE // row_bytes, 1)
         self._overwritten: list[tuple[int, dict[str, Any]]] | None = None
         self._settled: tuple[int, int, Any] = (0, 0, None)
 

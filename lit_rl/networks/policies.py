@@ -54,7 +54,8 @@ def make_policy(cls: type[P], *args: Any, policy_kwargs: dict[str, Any], **kwarg
         if isinstance(error, AssertionError) and str(error) and not policy_kwargs:
             raise ConfigError(f"model.policy: {' '.join(str(error).split())}") from None
         raise ConfigError(f"{_culprit(error, policy_kwargs)} raised {raised(error)}.") from None
-    del policy.optimizer
+    for network in policy.modules():
+        vars(network).pop("optimizer", None)
     _try_optimizer(policy)
     return policy
 

@@ -37,7 +37,14 @@ class Descent:
         self._counters, self._limit = counters, max_bad_updates
         self._scaler, self._ranks = scaler, ranks
 
-    def step(self, optimizer: Optimizer, loss: Tensor, max_norm: float | None = None, retain: bool = False) -> bool:
+    def step(
+        self,
+        optimizer: Optimizer,
+        loss: Tensor,
+        max_norm: float | None = None,
+        retain: bool = False,
+        ends_row: bool = True,
+    ) -> bool:
         """A step down `loss`: the mean over this rank's own batch; of several ranks, the mean of theirs.
 
         Args:
@@ -45,6 +52,8 @@ class Descent:
             loss: a scalar that depends on them.
             max_norm: bound of the gradient's norm, over all of the optimizer's parameters; `None` for no bound.
             retain: keep the graph of the loss for another one.
+            ends_row: whether a step that is taken ends a row of skipped ones; not one that is taken beside others that
+                are not.
 
         Returns:
             whether the step was taken; not if loss or gradient is not finite.
@@ -64,7 +73,7 @@ class Descent:
             ranks.sum_in_place(row)
             row /= ranks.size
             value = spread_gradient(row, parameters)
-        return self.take(optimizer, float(value), max_norm)
+        return self.take(optimizer, float(value), max_norm, ends_row)
 
     def gradient(
         self,
@@ -79,7 +88,7 @@ class Descent:
         backward = Tensor.backward if scaler is None else lambda total: torch.autograd.backward(scaler.scale(total))
         return sharing.gradient(pieces, parameters, loss, stats, backward)
 
-    def take(self, optimizer: Optimizer, loss: float, max_norm: float | None) -> bool:
+    def take(self, optimizer: Optimizer, loss: float, max_norm: float | None, ends_row: bool = True) -> bool:
         """Take the step whose gradient lies in the optimizer's parameters.
 
         Raises:
@@ -101,7 +110,8 @@ class Descent:
             scaler.step(optimizer)
             scaler.update()
         self._counters.gradient_steps += 1
-        self._counters.bad_updates_in_a_row = 0
+        if ends_row:
+            self._counters.bad_updates_in_a_row = 0
         return True
 
     def _skip(self, scaler: torch.amp.GradScaler | None) -> None:

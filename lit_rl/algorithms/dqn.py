@@ -1,0 +1,209 @@
+"""Deep Q-learning (Mnih et al. 2015), with stable-baselines3's settings. Shapes: N environments, B a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy
+from torch import Tensor
+
+from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
+from lit_rl.algorithms.sac import running_statistics
+from lit_rl.curriculum import CurriculumConfig
+from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
+from lit_rl.networks.actor_critic import as_tensor
+from lit_rl.networks.policies import make_optimizer, make_policy
+from lit_rl.networks.tensors import Table, within
+from lit_rl.ops.limits import Limit, above, at_least, between
+from lit_rl.ops.schedules import ScheduleLike, as_schedule
+from lit_rl.ops.td import polyak, td_target
+from lit_rl.training.evaluation import EvalConfig
+
+
+class DQN(OffPolicy):
+    """DQN with a target network, for Discrete actions.
+
+    Args:
+        env: the environments.
+        policy: `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or the import path of an SB3 `DQNPolicy`.
+        learning_rate: a number, `lin_1e-4`, or a schedule.
+        buffer_size: transitions that are kept, of all environments together.
+        learning_starts: timesteps before the first gradient step; actions are random until then.
+        batch_size: transitions in a gradient step.
+        tau: share of the network that its target takes over; 1 copies it.
+        gamma: discount factor.
+        train_freq: steps of all environments between two updates; `[1, episode]` for episodes of the only one.
+        gradient_steps: of an update; -1 for one a transition that was collected.
+        n_steps: rewards that a target takes in before it bootstraps.
+        target_update_interval: timesteps between two updates of the target.
+        exploration_fraction: share of the run over which random actions become fewer.
+        exploration_initial_eps: share of random actions at the start.
+        exploration_final_eps: the same from then on.
+        share_exploration: let one draw decide for all environments of a step, as stable-baselines3 does.
+        double_q: choose the next action by the network itself, and value it by the target (van Hasselt et al. 2016).
+        max_grad_norm: bound of the gradient's norm.
+        on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
+        max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
+            stops.
+        cycles_per_iteration: cycles of steps and their updates in one iteration; logs, checkpoints and signals come
+            between iterations, and nothing that is learned depends on it.
+        policy_kwargs: keyword arguments of the policy, as in SB3; classes by their import path.
+        total_timesteps: the run's target.
+        seed: the run's seed.
+        curriculum: the run's levels.
+        evaluation: when and how the policy is evaluated beside training.
+    """
+
+    POLICIES: ClassVar[Mapping[str, type[Any]]] = {
+        "MlpPolicy": DQNPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "target_update_interval": at_least(1),
+        "exploration_fraction": between(0, 1),
+        "exploration_initial_eps": between(0, 1),
+        "exploration_final_eps": between(0, 1),
+        "max_grad_norm": above(0, infinite=True),
+    }
+    TENSORS: ClassVar[Table] = within("policy.", {"": "policy"})
+
+    def __init__(
+        self,
+        env: EnvConfig,
+        policy: str = "MlpPolicy",
+        learning_rate: ScheduleLike = 1e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 32,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        train_freq: TrainFreq = 4,
+        gradient_steps: int = 1,
+        n_steps: int = 1,
+        target_update_interval: int = 10_000,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.05,
+        share_exploration: bool = False,
+        double_q: bool = False,
+        max_grad_norm: float = 10.0,
+        on_promotion: Literal["keep", "drop"] = "keep",
+        max_bad_updates: int = 10,
+        cycles_per_iteration: int = 64,
+        policy_kwargs: dict | None = None,  # type: ignore[type-arg]
+        total_timesteps: int = 1_000_000,
+        seed: int = 0,
+        curriculum: CurriculumConfig | None = None,
+        evaluation: EvalConfig | None = None,
+    ) -> None:
+        super().__init__(
+            env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
+            gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
+            total_timesteps, seed, curriculum, evaluation,
+        )  # fmt: skip
+        self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
+        self.share_exploration, self.double_q = share_exploration, double_q
+        shape = "linear" if exploration_fraction > 0 else "constant"
+        self.exploration = as_schedule(
+            {
+                "start": exploration_initial_eps if exploration_fraction > 0 else exploration_final_eps,
+                "end": exploration_final_eps,
+                "shape": shape,
+                "fraction": exploration_fraction or 1.0,
+            },
+            "model.exploration_fraction",
+        )
+
+    # -- networks ------------------------------------------------------------------------------------------------
+
+    def check_action_space(self, space: spaces.Space[Any]) -> None:
+        if not isinstance(space, spaces.Discrete):
+            raise ConfigError(f"model: DQN is for Discrete actions; this environment has {space}.")
+
+    def stored_action_space(self) -> spaces.Space[Any]:
+        return self.action_space
+
+    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy: Any = make_policy(
+            self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
+        )
+        policy.q_net_target.requires_grad_(False)
+        return policy
+
+    def configure_optimizers(self) -> Any:
+        policy: Any = self.policy
+        return self.scheduled(make_optimizer(policy, self.learning_rate(1.0), policy.q_net.parameters()))
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    def draw_exploration(self, rng: np.random.Generator, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Whether to explore, as a number in [0, 1), and a random action: [steps] each."""
+        assert isinstance(self.action_space, spaces.Discrete)
+        return rng.random(steps), rng.integers(int(self.action_space.n), size=steps)
+
+    def choose(self, drawn: list[Any], warmup: bool) -> tuple[np.ndarray, np.ndarray]:
+        uniform, random = (np.stack(part) for part in zip(*drawn, strict=True))
+        if self.share_exploration:
+            uniform[:] = uniform[0]
+        explore = np.full(len(uniform), True) if warmup else uniform < self._epsilon(self.play.timesteps)
+        chosen = random if explore.all() else np.where(explore, random, self._greedy(self.play.policy_obs))
+        return chosen, chosen
+
+    def _epsilon(self, timesteps: int) -> float:
+        """The share of random actions at a timestep of the run."""
+        return self.exploration(self.clock.progress_remaining(timesteps))
+
+    def _greedy(self, policy_obs: Any) -> np.ndarray:
+        policy: Any = self.policy
+        values: Tensor = policy.q_net(as_tensor(policy_obs, self.device))
+        best: np.ndarray = values.argmax(dim=1).cpu().numpy()
+        return best
+
+    def after_step(self, ended: list[int]) -> None:
+        if self.replay.end % max(self.target_update_interval // self.env_config.n_envs, 1) == 0:
+            policy: Any = self.policy
+            polyak(policy.q_net.parameters(), policy.q_net_target.parameters(), self.tau)
+            polyak(*running_statistics(policy.q_net, policy.q_net_target), 1.0)
+
+    def rollout_metrics(self) -> dict[str, float]:
+        return super().rollout_metrics() | {"rollout/exploration_rate": self._epsilon(self.counters.timesteps)}
+
+    @torch.no_grad()
+    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        self.policy.set_training_mode(False)  # type: ignore[operator]
+        greedy = self._greedy(policy_obs)
+        if rng is None:
+            return greedy
+        uniform, random = self.draw_exploration(rng, len(greedy))
+        return np.where(uniform < self._epsilon(self.counters.timesteps), random, greedy)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def learn(self, steps: int) -> dict[str, float]:
+        """Gradient steps of the network; metrics as SB3 logs them."""
+        return {"train/loss": float(torch.stack([self._gradient_step() for _ in range(steps)]).mean())}
+
+    def _gradient_step(self) -> Tensor:
+        (optimizer,) = self.optimizers_now()
+        policy: Any = self.policy
+        batch = self.sample()
+        with torch.no_grad():
+            next_values = policy.q_net_target(batch.next_obs)
+            if self.double_q:
+                best = policy.q_net(batch.next_obs).argmax(dim=1, keepdim=True)
+                next_value = next_values.gather(1, best)
+            else:
+                next_value = next_values.amax(dim=1, keepdim=True)
+            target = td_target(batch.reward, batch.discount, next_value)
+        value = policy.q_net(batch.obs).gather(1, batch.action.long()[:, None])
+        loss = F.smooth_l1_loss(value, target)
+        self.descent.step(optimizer, loss, self.max_grad_norm)
+        self.counters.updates += 1
+        return loss.detach().cpu()

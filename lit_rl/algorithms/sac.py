@@ -1,0 +1,261 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1801.01290 and 1812.05905), with stable-baselines3's settings.
+
+Shapes: B a batch, A action dimensions, H width of the actor's last hidden layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
+from torch import Tensor, nn, optim
+
+from lit_rl.algorithms.continuous import Continuous
+from lit_rl.algorithms.off_policy import TrainFreq
+from lit_rl.curriculum import CurriculumConfig
+from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
+from lit_rl.networks.actor_q import SquashedActor, automatic_entropy
+from lit_rl.networks.policies import make_optimizer, make_policy
+from lit_rl.networks.tensors import Table
+from lit_rl.ops.draws import Draws
+from lit_rl.ops.limits import Limit, at_least
+from lit_rl.ops.noise import NoiseType
+from lit_rl.ops.schedules import ScheduleLike
+from lit_rl.ops.td import polyak, td_target
+from lit_rl.training.evaluation import EvalConfig
+
+
+class SAC(Continuous):
+    """SAC with twin critics and an entropy coefficient that is learned.
+
+    Args:
+        env: the environments.
+        policy: `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or the import path of an SB3 `SACPolicy`.
+        learning_rate: of all optimizers; a number, `lin_3e-4`, or a schedule.
+        buffer_size: transitions that are kept, of all environments together.
+        learning_starts: timesteps before the first gradient step; actions are random until then.
+        batch_size: transitions in a gradient step.
+        tau: share of the critics that their targets take over in each update.
+        gamma: discount factor.
+        train_freq: steps of all environments between two updates; `[1, episode]` for episodes of the only one.
+        gradient_steps: of an update; -1 for one a transition that was collected.
+        noise_type: noise on top of the policy's: `normal` or `ornstein-uhlenbeck`; `null` for none.
+        noise_std: its deviation.
+        n_steps: rewards that a target takes in before it bootstraps.
+        ent_coef: weight of the entropy: a number, `auto` to learn it, or `auto_0.1` to learn it from 0.1 on.
+        target_update_interval: gradient steps of the run between two updates of the targets.
+        target_update_per_call: count those within each update call, as stable-baselines3 does.
+        target_entropy: the entropy that a learned `ent_coef` aims at; `auto` for minus the action dimensions.
+        use_sde: generalised state-dependent exploration instead of independent noise.
+        sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a cycle.
+        use_sde_at_warmup: let the policy act with gSDE before learning starts, instead of random actions.
+        on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
+        max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
+            stops.
+        cycles_per_iteration: steps with their updates in one iteration; logs, checkpoints and signals come between
+            iterations, and nothing that is learned depends on it.
+        policy_kwargs: keyword arguments of the policy, as in SB3; classes by their import path.
+        total_timesteps: the run's target.
+        seed: the run's seed.
+        curriculum: the run's levels.
+        evaluation: when and how the policy is evaluated beside training.
+    """
+
+    POLICIES: ClassVar[Mapping[str, type[Any]]] = {
+        "MlpPolicy": SACPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "ent_coef": at_least(0),
+        "target_update_interval": at_least(1),
+        "sde_sample_freq": at_least(1, besides=(-1, 0)),
+    }
+    TENSORS: ClassVar[Table] = {"log_ent_coef": "temperature"}
+    SCRATCH: ClassVar[Mapping[str, str]] = {
+        "noises": "made from seed and counters",
+        "matrices": "made from seed and counters",
+        "matrix": "gSDE's noise within a cycle",
+        "actor": "made from the policy",
+    }
+
+    def __init__(
+        self,
+        env: EnvConfig,
+        policy: str = "MlpPolicy",
+        learning_rate: ScheduleLike = 3e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: TrainFreq = 1,
+        gradient_steps: int = 1,
+        noise_type: NoiseType | None = None,
+        noise_std: float = 0.1,
+        n_steps: int = 1,
+        ent_coef: float | str = "auto",
+        target_update_interval: int = 1,
+        target_update_per_call: bool = False,
+        target_entropy: float | Literal["auto"] = "auto",
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        use_sde_at_warmup: bool = False,
+        on_promotion: Literal["keep", "drop"] = "keep",
+        max_bad_updates: int = 10,
+        cycles_per_iteration: int = 64,
+        policy_kwargs: dict | None = None,  # type: ignore[type-arg]
+        total_timesteps: int = 1_000_000,
+        seed: int = 0,
+        curriculum: CurriculumConfig | None = None,
+        evaluation: EvalConfig | None = None,
+    ) -> None:
+        super().__init__(
+            noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
+            train_freq, gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
+            total_timesteps, seed, curriculum, evaluation,
+        )  # fmt: skip
+        self.target_update_interval, self.target_update_per_call = target_update_interval, target_update_per_call
+        self.use_sde, self.sde_sample_freq, self.use_sde_at_warmup = use_sde, sde_sample_freq, use_sde_at_warmup
+        self.random_warmup = not (use_sde and use_sde_at_warmup)
+        if not use_sde and (sde_sample_freq != -1 or use_sde_at_warmup):
+            key = "use_sde_at_warmup" if use_sde_at_warmup else "sde_sample_freq"
+            raise ConfigError(f"model.{key} needs model.use_sde: true.")
+        self.target_entropy = target_entropy
+        learned, self.ent_coef = _entropy(ent_coef)
+        self.log_ent_coef = nn.Parameter(torch.full((1,), math.log(self.ent_coef))) if learned else None
+
+    # -- networks ------------------------------------------------------------------------------------------------
+
+    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy: Any = make_policy(
+            self.policy_class, observation_space, action_space, self.learning_rate,
+            use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,
+        )  # fmt: skip
+        policy.critic_target.requires_grad_(False)
+        self.actor = SquashedActor(policy.actor)
+        shape = (self.batch_size, self._dim)
+        drawn = self.actor.noise_shape if self.use_sde else (2, *shape)  # one matrix serves both, as in SB3
+        self.noises = Draws(
+            self.seed, "policy_noise", draw=lambda rng, n: rng.standard_normal((n, *drawn), dtype=np.float32)
+        )
+        rows = self.ranks.rows(self.env_config.n_envs)
+        self.matrices = [
+            Draws(self.seed, "gsde", i, draw=lambda rng, n: rng.standard_normal((n, *drawn), dtype=np.float32))
+            for i in rows
+        ]
+        self.matrix: np.ndarray | None = None
+        return policy
+
+    def configure_optimizers(self) -> Any:
+        policy: Any = self.policy
+        rate = self.learning_rate(1.0)
+        critic = [p for name, p in policy.critic.named_parameters() if not (self._shared and "features" in name)]
+        optimizers = [
+            make_optimizer(policy, rate, policy.actor.parameters()),
+            make_optimizer(policy, rate, critic),
+        ]
+        if self.log_ent_coef is not None:
+            optimizers.append(optim.Adam([self.log_ent_coef], lr=rate))
+        return tuple(self.scheduled(each) for each in optimizers)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether actor and critics share a features extractor; the actor's loss trains it then."""
+        return bool(getattr(self.policy, "share_features_extractor", False))
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    def scaled_actions(self, obs: Any, noise: np.ndarray | None) -> Tensor:
+        if noise is None:
+            return self.actor.mode(obs)
+        return self.actor.sample(obs, torch.from_numpy(noise).to(self.device))
+
+    def act(self, noise_NA: np.ndarray) -> np.ndarray:
+        if not self.use_sde:
+            return super().act(noise_NA)
+        if self.matrix is None or self.collected == 0 or self._is_due(self.collected):
+            self.matrix = np.stack([draws[self.replay.end] for draws in self.matrices])
+        return super().act(self.matrix)
+
+    def _is_due(self, step: int) -> bool:
+        return self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0
+
+    def noise_for(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        return rng.standard_normal((count, *self.actor.noise_shape), dtype=np.float32)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def learn(self, steps: int) -> dict[str, float]:
+        """Gradient steps of entropy coefficient, critics and actor, in this order; metrics as SB3 logs them."""
+        found = [self._gradient_step(i) for i in range(steps)]
+        actor, critic, ent_coef, ent_coef_loss = torch.stack(found).mean(dim=0).tolist()
+        metrics = {"train/actor_loss": actor, "train/critic_loss": critic, "train/ent_coef": ent_coef}
+        if self.log_ent_coef is not None:
+            metrics["train/ent_coef_loss"] = ent_coef_loss
+        if self.use_sde:
+            actor_network: Any = self.policy.actor
+            metrics["train/std"] = float(actor_network.get_std().mean())
+        return metrics
+
+    def _gradient_step(self, index: int) -> Tensor:
+        """One step of each; losses of actor and critics, the entropy coefficient and its loss."""
+        actor_optimizer, critic_optimizer, *temperature = self.optimizers_now()
+        policy: Any = self.policy
+        batch, noise = self.sample(), torch.tensor(self.noises[self.counters.updates], device=self.device)
+        now, after = (noise, noise) if self.use_sde else noise
+        action, log_prob = self.actor.sample_log_prob(batch.obs, now)
+        ent_coef, ent_coef_loss = torch.tensor([self.ent_coef], device=self.device), torch.zeros(())
+        if self.log_ent_coef is not None:
+            ent_coef = self.log_ent_coef.detach().exp()
+            ent_coef_loss = -(self.log_ent_coef * (log_prob + self._wanted_entropy).detach()).mean()
+            self.descent.step(temperature[0], ent_coef_loss, ends_row=False)
+        with torch.no_grad():
+            next_action, next_log_prob = self.actor.sample_log_prob(batch.next_obs, after)
+            next_q = torch.cat(policy.critic_target(batch.next_obs, next_action), dim=1).amin(dim=1, keepdim=True)
+            target = td_target(batch.reward, batch.discount, next_q - ent_coef * next_log_prob[:, None])
+        values = policy.critic(batch.obs, batch.action)
+        critic_loss = 0.5 * torch.stack([F.mse_loss(value, target) for value in values]).sum()
+        self.descent.step(critic_optimizer, critic_loss)
+        q = torch.cat(policy.critic(batch.obs, action), dim=1).amin(dim=1)
+        actor_loss = (ent_coef * log_prob - q).mean()
+        self.descent.step(actor_optimizer, actor_loss)
+        if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:
+            polyak(policy.critic.parameters(), policy.critic_target.parameters(), self.tau)
+            polyak(*running_statistics(policy.critic, policy.critic_target), 1.0)
+        self.counters.updates += 1
+        return torch.stack(
+            [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]
+        )
+
+    @property
+    def _wanted_entropy(self) -> float:
+        auto = self.target_entropy == "auto"
+        return automatic_entropy(self.action_space.shape or ()) if auto else float(self.target_entropy)
+
+
+def running_statistics(source: nn.Module, target: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Running statistics of batch norm in two equal networks; a target takes its source's over whole."""
+    names = [name for name, _ in source.named_buffers() if "running_" in name]
+    return [source.get_buffer(name) for name in names], [target.get_buffer(name) for name in names]
+
+
+def _entropy(ent_coef: float | str) -> tuple[bool, float]:
+    """Whether the coefficient is learned, and its first value."""
+    if not isinstance(ent_coef, str):
+        return False, float(ent_coef)
+    name, _, initial = ent_coef.partition("_")
+    try:
+        value = float(initial) if initial else 1.0
+    except ValueError:
+        value = -1.0
+    if name != "auto" or not (value > 0.0 and math.isfinite(value)):
+        raise ConfigError(f"model.ent_coef: '{ent_coef}' is none of a number, auto and auto_0.1.")
+    return True, value

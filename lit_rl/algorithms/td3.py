@@ -1,0 +1,170 @@
+"""Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018, arXiv:1802.09477), with SB3's settings.
+
+Shapes: B a batch, A action dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from stable_baselines3.td3.policies import CnnPolicy, MultiInputPolicy, TD3Policy
+from torch import Tensor
+
+from lit_rl.algorithms.continuous import Continuous
+from lit_rl.algorithms.off_policy import TrainFreq
+from lit_rl.algorithms.sac import running_statistics
+from lit_rl.curriculum import CurriculumConfig
+from lit_rl.envs.config import EnvConfig
+from lit_rl.networks.policies import make_optimizer, make_policy
+from lit_rl.ops.draws import Draws
+from lit_rl.ops.limits import Limit, at_least
+from lit_rl.ops.noise import NoiseType
+from lit_rl.ops.schedules import ScheduleLike
+from lit_rl.ops.td import polyak, td_target
+from lit_rl.training.evaluation import EvalConfig
+
+
+class TD3(Continuous):
+    """TD3: twin critics, smoothed targets, and an actor that is updated less often.
+
+    Args:
+        env: the environments.
+        policy: `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or the import path of an SB3 `TD3Policy`.
+        learning_rate: of both optimizers; a number, `lin_1e-3`, or a schedule.
+        buffer_size: transitions that are kept, of all environments together.
+        learning_starts: timesteps before the first gradient step; actions are random until then.
+        batch_size: transitions in a gradient step.
+        tau: share of the networks that their targets take over in each update.
+        gamma: discount factor.
+        train_freq: steps of all environments between two updates; `[1, episode]` for episodes of the only one.
+        gradient_steps: of an update; -1 for one a transition that was collected.
+        noise_type: noise on top of the actions: `normal` or `ornstein-uhlenbeck`; `null` for none.
+        noise_std: its deviation.
+        n_steps: rewards that a target takes in before it bootstraps.
+        policy_delay: gradient steps of the critics for one of the actor and of the targets.
+        target_policy_noise: deviation of the noise on the targets' actions.
+        target_noise_clip: how far that noise may go.
+        on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
+        max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
+            stops.
+        cycles_per_iteration: steps with their updates in one iteration; logs, checkpoints and signals come between
+            iterations, and nothing that is learned depends on it.
+        policy_kwargs: keyword arguments of the policy, as in SB3; classes by their import path.
+        total_timesteps: the run's target.
+        seed: the run's seed.
+        curriculum: the run's levels.
+        evaluation: when and how the policy is evaluated beside training.
+    """
+
+    POLICIES: ClassVar[Mapping[str, type[Any]]] = {
+        "MlpPolicy": TD3Policy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    LIMITS: ClassVar[Mapping[str, Limit]] = {
+        "policy_delay": at_least(1),
+        "target_policy_noise": at_least(0),
+        "target_noise_clip": at_least(0),
+    }
+    SCRATCH: ClassVar[Mapping[str, str]] = {"noises": "made from seed and counters"}
+
+    def __init__(
+        self,
+        env: EnvConfig,
+        policy: str = "MlpPolicy",
+        learning_rate: ScheduleLike = 1e-3,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 256,
+        tau: float = 0.005,
+        gamma: float = 0.99,
+        train_freq: TrainFreq = 1,
+        gradient_steps: int = 1,
+        noise_type: NoiseType | None = None,
+        noise_std: float = 0.1,
+        n_steps: int = 1,
+        policy_delay: int = 2,
+        target_policy_noise: float = 0.2,
+        target_noise_clip: float = 0.5,
+        on_promotion: Literal["keep", "drop"] = "keep",
+        max_bad_updates: int = 10,
+        cycles_per_iteration: int = 64,
+        policy_kwargs: dict | None = None,  # type: ignore[type-arg]
+        total_timesteps: int = 1_000_000,
+        seed: int = 0,
+        curriculum: CurriculumConfig | None = None,
+        evaluation: EvalConfig | None = None,
+    ) -> None:
+        super().__init__(
+            noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
+            train_freq, gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
+            total_timesteps, seed, curriculum, evaluation,
+        )  # fmt: skip
+        self.policy_delay = policy_delay
+        self.target_policy_noise, self.target_noise_clip = target_policy_noise, target_noise_clip
+
+    # -- networks ------------------------------------------------------------------------------------------------
+
+    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy: Any = make_policy(
+            self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
+        )
+        for target in (policy.actor_target, policy.critic_target):
+            target.requires_grad_(False)
+        shape = (self.batch_size, self._dim)
+        self.noises = Draws(
+            self.seed, "policy_noise", draw=lambda rng, n: rng.standard_normal((n, *shape), dtype=np.float32)
+        )
+        return policy
+
+    def configure_optimizers(self) -> Any:
+        policy: Any = self.policy
+        rate, shared = self.learning_rate(1.0), getattr(policy, "share_features_extractor", False)
+        critic = [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
+        optimizers = [make_optimizer(policy, rate, policy.actor.parameters()), make_optimizer(policy, rate, critic)]
+        return tuple(self.scheduled(each) for each in optimizers)
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    def scaled_actions(self, obs: Any, noise: np.ndarray | None) -> Tensor:
+        policy: Any = self.policy
+        actions: Tensor = policy.actor(obs)
+        return actions
+
+    # -- learning ------------------------------------------------------------------------------------------------
+
+    def learn(self, steps: int) -> dict[str, float]:
+        """Gradient steps of the critics, and of the actor after every `policy_delay`-th; metrics as SB3 logs them."""
+        found = torch.stack([self._gradient_step() for _ in range(steps)])
+        actor = found[:, 0][~found[:, 0].isnan()]
+        metrics = {"train/critic_loss": float(found[:, 1].mean())}
+        return metrics | ({"train/actor_loss": float(actor.mean())} if len(actor) else {})
+
+    def _gradient_step(self) -> Tensor:
+        """One step; losses of actor (NaN where it was not its turn) and critics."""
+        actor_optimizer, critic_optimizer = self.optimizers_now()
+        policy: Any = self.policy
+        batch, clip = self.sample(), self.target_noise_clip
+        with torch.no_grad():
+            noise = torch.tensor(self.noises[self.counters.updates], device=self.device) * self.target_policy_noise
+            next_action = (policy.actor_target(batch.next_obs) + noise.clamp(-clip, clip)).clamp(-1.0, 1.0)
+            next_q = torch.cat(policy.critic_target(batch.next_obs, next_action), dim=1).amin(dim=1, keepdim=True)
+            target = td_target(batch.reward, batch.discount, next_q)
+        values = policy.critic(batch.obs, batch.action)
+        critic_loss = torch.stack([F.mse_loss(value, target) for value in values]).sum()
+        self.descent.step(critic_optimizer, critic_loss)
+        self.counters.updates += 1
+        actor_loss = torch.tensor(math.nan)
+        if self.counters.updates % self.policy_delay == 0:
+            actor_loss = -policy.critic.q1_forward(batch.obs, policy.actor(batch.obs)).mean()
+            self.descent.step(actor_optimizer, actor_loss)
+            for network, its_target in ((policy.critic, policy.critic_target), (policy.actor, policy.actor_target)):
+                polyak(network.parameters(), its_target.parameters(), self.tau)
+                polyak(*running_statistics(network, its_target), 1.0)
+        return torch.stack([actor_loss.detach().cpu(), critic_loss.detach().cpu()])
