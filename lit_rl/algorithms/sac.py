@@ -202,7 +202,7 @@ class SAC(Continuous):
             metrics["train/ent_coef_loss"] = ent_coef_loss
         if self.use_sde:
             actor_network: Any = self.policy.actor
-            metrics["train/std"] = float(actor_network.get_std().mean())
+            metrics["train/std"] = float(actor_network.get_std().detach().mean())
         return metrics
 
     def _gradient_step(self, index: int) -> Tensor:
@@ -223,10 +223,10 @@ class SAC(Continuous):
             target = td_target(batch.reward, batch.discount, next_q - ent_coef * next_log_prob[:, None])
         values = policy.critic(batch.obs, batch.action)
         critic_loss = 0.5 * torch.stack([F.mse_loss(value, target) for value in values]).sum()
-        self.descent.step(critic_optimizer, critic_loss)
+        taken = self.descent.step(critic_optimizer, critic_loss)
         q = torch.cat(policy.critic(batch.obs, action), dim=1).amin(dim=1)
         actor_loss = (ent_coef * log_prob - q).mean()
-        self.descent.step(actor_optimizer, actor_loss)
+        self.descent.step(actor_optimizer, actor_loss, ends_row=taken)
         if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:
             polyak(policy.critic.parameters(), policy.critic_target.parameters(), self.tau)
             polyak(*running_statistics(policy.critic, policy.critic_target), 1.0)

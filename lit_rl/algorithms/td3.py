@@ -158,12 +158,12 @@ class TD3(Continuous):
             target = td_target(batch.reward, batch.discount, next_q)
         values = policy.critic(batch.obs, batch.action)
         critic_loss = torch.stack([F.mse_loss(value, target) for value in values]).sum()
-        self.descent.step(critic_optimizer, critic_loss)
+        taken = self.descent.step(critic_optimizer, critic_loss)
         self.counters.updates += 1
         actor_loss = torch.tensor(math.nan)
         if self.counters.updates % self.policy_delay == 0:
             actor_loss = -policy.critic.q1_forward(batch.obs, policy.actor(batch.obs)).mean()
-            self.descent.step(actor_optimizer, actor_loss)
+            self.descent.step(actor_optimizer, actor_loss, ends_row=taken)
             for network, its_target in ((policy.critic, policy.critic_target), (policy.actor, policy.actor_target)):
                 polyak(network.parameters(), its_target.parameters(), self.tau)
                 polyak(*running_statistics(network, its_target), 1.0)

@@ -311,7 +311,7 @@ class Replay:
         self.end = int(state["end"])
         self.begin = max(int(state["begin"]), self.end - self.rows)
         self._finals = {}
-        self._head = None if state["head"] is None else tree_map(np.array, state["head"])
+        self._head = None if state["head"] is None else tree_map(_copied, state["head"])
         for begin, end, columns in state["pieces"]:
             self._take(max(begin, self.begin), end, begin, columns)
         if self._head is not None:
@@ -348,6 +348,11 @@ class Replay:
         self._overwritten = []
         if self._head is not None:
             self._write(self._obs, self.end % (self.rows + 1), self._head)
+
+
+def _copied(part: Any) -> np.ndarray:
+    array: np.ndarray = part.numpy().copy() if isinstance(part, Tensor) else np.array(part)
+    return array
 
 
 def _stored(part: Any, like: np.ndarray) -> np.ndarray:

@@ -44,6 +44,6 @@ class ActionNoise:
         return {"last": self._last.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        last = np.array(state["last"])
+        last = np.asarray(state["last"])
         if last.shape == self._last.shape:
             self._last[:] = last

@@ -8,6 +8,8 @@ from lit_rl.run.drift import table
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.plan import Plan
 from lit_rl.run.weights import owned_by
+from lit_rl.state.parts import parts_of
+from lit_rl.training.contract import Algorithm
 from lit_rl.training.module import RLModule
 
 
@@ -32,6 +34,7 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
     lines.append(
         f"environments: {module.env_config.n_envs} x {module.env_config.name}, {_environments(module, restarted)}"
     )
+    lines += module.describe()
     if not ranks.alone:
         share = module.env_config.n_envs // ranks.size
         lines.append(f"ranks: {ranks.size}, with {share} environment{'s' if share > 1 else ''} each")
@@ -53,6 +56,8 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
             "random streams",
             "environments",
         ]
+        own = {name: part for name, part in parts_of(module, "rank").items() if name not in Algorithm.PARTS}
+        parts += [name for name, part in own.items() if part is not None]
         if module.curriculum is not None:
             parts.append("curriculum")
         owned = {each.part for each in owned_by(module).values()}

@@ -113,6 +113,10 @@ class Algorithm(LightningModule):
         The most likely ones, or with `rng` such as training draws.
         """
 
+    def describe(self) -> list[str]:
+        """Lines of its own for what is said at the start."""
+        return []
+
     def check_ranks(self) -> None:
         """Refuse a number of ranks that the settings do not fit."""
 

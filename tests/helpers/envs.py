@@ -25,9 +25,11 @@ from tests.helpers.walks import (  # noqa: F401  the others are named by their p
     MultiDiscreteWalk,
     Noisy,
     NoisyBox,
+    NoisyBoxDict,
     NoisyDict,
     NoisyMultiBinary,
     NoisyMultiDiscrete,
+    SmallImages,
     Walk,
 )
 

@@ -105,3 +105,29 @@ class NoisyMultiBinary(MultiBinaryWalk):
 class NoisyDict(DictWalk):
     def move(self, action):
         return super().move(action) + 0.1 * self.np_random.normal()
+
+
+class NoisyBoxDict(NoisyBox):
+    """The walk with a Box action, seen as a Dict of two vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Dict(
+            {"vector": self.observation_space, "steps": spaces.Box(0.0, 1.0, (1,), np.float32)}
+        )
+
+    def _obs(self):
+        return {"vector": super()._obs(), "steps": np.array([self.steps / 100], np.float32)}
+
+
+class SmallImages(Noisy):
+    """The walk seen as a small image with channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Box(0, 255, (36, 36, 1), np.uint8)
+
+    def _obs(self):
+        image = np.full((36, 36, 1), self.steps, dtype=np.uint8)
+        image[0] = int(20 * (self.position + 5)) % 256
+        return image

@@ -1,0 +1,264 @@
+"""Off-policy runs that are stopped, killed, damaged and gone on with: replay, targets, exploration, all to the bit."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightning.pytorch import Callback
+
+from lit_rl.state.plain import first_difference
+from tests.helpers import envs
+from tests.helpers.cli import checkpoints, final_state, lit_rl, metrics, start, wait_for
+from tests.runs.conftest import Cli
+
+SMALL = {"net_arch": [8]}
+COMMON = {"buffer_size": 10_000, "learning_starts": 40, "batch_size": 8, "cycles_per_iteration": 16,
+          "policy_kwargs": SMALL}  # fmt: skip
+NORMALIZED = {"normalize": {"obs": True, "reward": True}}
+
+
+def config_of(algorithm: str, env: dict[str, Any], timesteps: int = 512, **settings: Any) -> dict[str, Any]:
+    return {
+        "name": "run",
+        "seed_everything": 1,
+        "total_timesteps": timesteps,
+        "env": {"backend": "sync", "n_envs": 1, **env},
+        "model": {"class_path": algorithm, "init_args": {**COMMON, **settings}},
+        "checkpoint": {"every_timesteps": 128, "keep_last": 10},
+    }
+
+
+BOX, DISCRETE = ({"class_path": envs.PATH + name, "max_episode_steps": 23} for name in ("NoisyBox", "Noisy"))
+IMAGE = {"class_path": envs.PATH + "SmallImages", "max_episode_steps": 23}
+CASES: dict[str, dict[str, Any]] = {
+    "DQN": config_of("DQN", DISCRETE, target_update_interval=50),
+    "DQN, several, wrapped round": config_of("DQN", {**DISCRETE, "n_envs": 3}, buffer_size=200, gradient_steps=3),
+    "DQN, windows, double": config_of("DQN", {**DISCRETE, "n_envs": 2}, n_steps=3, double_q=True, buffer_size=300),
+    "DQN, images": config_of("DQN", {**IMAGE, "n_envs": 2}, 384, policy="CnnPolicy", buffer_size=150,
+                             learning_starts=100, train_freq=16, cycles_per_iteration=2),
+    "DQN, by episodes": config_of("DQN", DISCRETE, train_freq=[1, "episode"], gradient_steps=-1,
+                                  cycles_per_iteration=2),
+    "SAC": config_of("SAC", BOX),
+    "SAC, moments, wrapped round": config_of("SAC", {**BOX, **NORMALIZED, "n_envs": 2}, buffer_size=150,
+                                             noise_type="ornstein-uhlenbeck"),
+    "SAC, gSDE": config_of("SAC", {**BOX, "n_envs": 2}, use_sde=True, sde_sample_freq=3, train_freq=8,
+                           gradient_steps=-1, cycles_per_iteration=4, use_sde_at_warmup=True),
+    "SAC, Dict": config_of("SAC", {**BOX, "class_path": envs.PATH + "NoisyBoxDict"}, policy="MultiInputPolicy"),
+    "TD3": config_of("TD3", {**BOX, "n_envs": 2}, noise_type="normal", n_steps=2, buffer_size=200),
+    "DDPG": config_of("DDPG", {**BOX, **NORMALIZED}, noise_type="ornstein-uhlenbeck", learning_rate="lin_1e-3"),
+}  # fmt: skip
+
+
+class FailsAt(Callback):
+    """Raises once, at the end of the first iteration that comes so far."""
+
+    def __init__(self, marker: str, at: int) -> None:
+        self.marker, self.at = Path(marker), at
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        if module.counters.timesteps >= self.at and not self.marker.exists():
+            self.marker.touch()
+            raise RuntimeError("once")
+
+
+def write(cli: Cli, config: dict[str, Any], **over: Any) -> Path:
+    path = cli.cwd / "run.yaml"
+    path.write_text(yaml.safe_dump({**config, **over}))
+    return path
+
+
+def same(one: Path, other: Path) -> None:
+    ours, theirs = final_state(one), final_state(other)
+    assert "replay" in ours
+    for name in ours.keys() | theirs.keys():
+        assert first_difference(ours.get(name), theirs.get(name), name) is None
+    assert metrics(one) == metrics(other)
+
+
+QUICK = ("DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
+def test_three_stops_change_nothing(cli: Cli, case: str) -> None:
+    """In mid-episode, before learning starts and after, in each setting that has a branch."""
+    config = write(cli, CASES[case])
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--pause_at", 30, expect=75)
+    for pause in (150, 300):
+        cli("fit", "--config", config, "--mode", "resume", "--pause_at", pause, expect=75)
+    cli("fit", "--config", config, "--mode", "resume")
+    same(cli.run(), cli.run("straight"))
+    assert float(metrics(cli.run())[-1]["train/n_updates"]) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC", "TD3"])
+def test_nothing_depends_on_the_length_of_an_iteration(cli: Cli, case: str) -> None:
+    config = write(cli, CASES[case])
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--model.cycles_per_iteration", 5)
+    ours, theirs = final_state(cli.run()), final_state(cli.run("straight"))
+    for name in ours.keys() - {"callbacks", "best"}:  # both are of iterations
+        assert first_difference(ours[name], theirs[name], name) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3", "DDPG"])
+def test_twenty_kills_change_nothing(cli: Cli, case: str) -> None:
+    config = write(cli, CASES[case], total_timesteps=4000, checkpoint={"every_timesteps": 64, "keep_last": 3})
+    cli("fit", "--config", config, "--name", "straight")
+    rng = random.Random(case)
+    kills = 0
+    while kills < 20:
+        process = start("fit", "--config", config, "--requeue", "true", cwd=cli.cwd)
+        newest = _newest(cli)
+        wait_for(lambda process=process, newest=newest: _newest(cli) != newest or process.poll() is not None)
+        time.sleep(rng.uniform(0.0, 0.3))
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    cli("fit", "--config", config, "--requeue", "true")
+    assert kills >= 5
+    same(cli.run(), cli.run("straight"))
+
+
+def _newest(cli: Cli) -> str | None:
+    found = checkpoints(cli.run()) if (cli.run() / "checkpoints").is_dir() else []
+    return found[-1].name if found else None
+
+
+@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round"])
+def test_an_error_within_an_iteration_saves_the_state_before_it(cli: Cli, case: str) -> None:
+    """Also of a ring that has lost rows since."""
+    marker = cli.cwd / "failed"
+    fails = {"class_path": "tests.runs.test_off_policy.FailsAt", "init_args": {"marker": str(marker), "at": 250}}
+    config = write(cli, CASES[case], trainer={"callbacks": [fails]}, checkpoint={"every_timesteps": None})
+    marker.touch()
+    cli("fit", "--config", config, "--name", "straight")
+    marker.unlink()
+    done = lit_rl("fit", "--config", config, cwd=cli.cwd, expect=1)
+    assert "The state before this iteration" in done.stderr
+    cli("fit", "--config", config, "--mode", "resume")
+    same(cli.run(), cli.run("straight"))
+
+
+def test_a_checkpoint_shares_what_is_complete(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hard links, so that each directory holds all it needs; where there are none, by copies."""
+    monkeypatch.setattr("lit_rl.data.replay.SMALLEST_FILE", 1000)
+    config = write(cli, CASES["DQN, several, wrapped round"])
+    cli("fit", "--config", config, "--name", "linked")
+    monkeypatch.setattr(os, "link", _no_links)
+    cli("fit", "--config", config, "--name", "copied")
+    linked, copied = (rows(cli.run(name)) for name in ("linked", "copied"))
+    assert [path.name for path in linked] == [path.name for path in copied]
+    shared = [path for path in linked if path.stat().st_nlink > 1]
+    assert len(shared) >= 4
+    assert not [path for path in linked if "tail" in path.name and path.stat().st_nlink > 1]
+    assert all(path.stat().st_nlink == 1 for path in copied)
+    same(cli.run("linked"), cli.run("copied"))
+    for run in ("linked", "copied"):
+        cli("verify-checkpoint", cli.run(run))
+
+
+def _no_links(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def rows(run: Path) -> list[Path]:
+    return sorted((run / "checkpoints").glob("t*/*.rows"))
+
+
+@pytest.mark.parametrize("how", ["bit", pytest.param("cut", marks=pytest.mark.slow), "gone"])
+def test_a_damaged_file_of_rows_is_never_read(cli: Cli, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lit_rl.data.replay.SMALLEST_FILE", 1000)
+    config = write(cli, CASES["SAC"])
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--pause_at", 384, expect=75)
+    newest = checkpoints(cli.run())[-1].path
+    file = sorted(newest.glob("*tail.rows"))[0]  # the others are the older ones' too
+    data = bytearray(file.read_bytes())
+    file.unlink()
+    if how == "bit":
+        data[len(data) // 2] ^= 1
+    if how != "gone":
+        file.write_bytes(data[:-1] if how == "cut" else data)
+    done = cli("fit", "--config", config, "--mode", "resume")
+    assert str(file.name) in done.out + done.err
+    assert "timestep: 256 of 512" in done.out
+    same(cli.run(), cli.run("straight"))
+
+
+def test_a_copy_by_any_tool_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lit_rl.data.replay.SMALLEST_FILE", 1000)
+    config = write(cli, CASES["TD3"])
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--pause_at", 256, expect=75)
+    copy = cli.cwd / "copy"
+    for path in (path for path in cli.run().rglob("*") if path.is_file() and "best" not in path.parts):
+        if not path.is_symlink() and "last" not in path.parts:
+            target = copy / path.relative_to(cli.run())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    cli("fit", "--config", config, "--ckpt_path", copy)
+    same(copy, cli.run("straight"))
+
+
+def test_a_new_capacity_is_a_changed_setting(cli: Cli) -> None:
+    config = write(cli, CASES["SAC"])
+    cli("fit", "--config", config, "--pause_at", 256, expect=75)
+    words = ("fit", "--config", config, "--mode", "resume", "--model.buffer_size", 100)
+    assert "buffer_size" in cli.error(*words)
+    done = cli(*words, "--resume.on_config_change", "accept")
+    assert "replay: 100 of 100 transitions" in done.out
+
+
+def test_several_ranks_are_refused(cli: Cli) -> None:
+    config = write(cli, CASES["DQN"])
+    words = ("--trainer.devices", 2, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--env.n_envs", 2)
+    done = lit_rl("fit", "--config", config, *words, cwd=cli.cwd, expect=2)
+    assert "DQN trains in one process; set trainer.devices: 1" in done.stderr
+    assert not (cli.cwd / "lightning_logs").exists()
+
+
+def test_weights_of_a_trained_one_begin_another(cli: Cli) -> None:
+    config = write(cli, CASES["SAC"])
+    cli("fit", "--config", config, "--name", "trained")
+    done = cli("fit", "--config", config, "--mode", "warmstart", "--warmstart.checkpoint", cli.run("trained"))
+    assert "replay: 0 of 10,000 transitions" in done.out
+    assert "temperature" in done.out
+
+
+def test_it_plays_and_is_evaluated(cli: Cli) -> None:
+    for case in ("DQN", "SAC, gSDE", "TD3"):
+        config = write(cli, CASES[case], eval={"every": 200, "episodes": 2}, name=case.split(",")[0])
+        cli("fit", "--config", config)
+        assert "return: mean" in cli("test", "--config", config, "--episodes", 2).out
+
+
+def test_dropping_what_earlier_levels_gave(cli: Cli) -> None:
+    curriculum = {"levels": [
+        {"name": "short", "promote": {"metric": "timesteps", "threshold": 200}},
+        {"name": "long"},
+    ]}  # fmt: skip
+    kept = {}
+    for choice in ("keep", "drop"):
+        over = config_of("DQN", DISCRETE, on_promotion=choice)
+        config = write(cli, over, curriculum=curriculum)
+        cli("fit", "--config", config, "--name", f"straight_{choice}")
+        cli("fit", "--config", config, "--name", choice, "--pause_at", 256, expect=75)
+        cli("fit", "--config", config, "--name", choice, "--mode", "resume")
+        same(cli.run(choice), cli.run(f"straight_{choice}"))
+        kept[choice] = len(final_state(cli.run(choice))["replay"]["columns"]["reward"])
+    assert kept["keep"] == 512
+    assert 250 < kept["drop"] < 320
