@@ -21,7 +21,7 @@ from lit_rl.checkpoint.manifest import (
     read_checkpoint,
     read_file,
 )
-from lit_rl.checkpoint.rows import each_once, mapped, rows_in
+from lit_rl.checkpoint.rows import all_mapped, each_once, mapped, rows_in
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 
@@ -88,7 +88,14 @@ def verify(where: Path | Checkpoint) -> Opened:
     missing = missing_files(manifest)
     if missing:
         raise DataError(f"{path} does not list {', '.join(missing)}.")
-    held = {name: _checked(path, name, entry) for name, entry in manifest.files.items()}
+    outside = [name for name in manifest.files if Path(name).name != name]
+    if outside:
+        raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {outside[0]!r}.")
+    rows = {name: entry for name, entry in manifest.files.items() if name.endswith(ROWS_SUFFIX)}
+    held: dict[str, Any] = {
+        name: read_verified(path, name, entry) for name, entry in manifest.files.items() if name not in rows
+    }
+    held |= all_mapped(path, rows) if rows else {}
     return Opened(path, manifest, checkpoint.digest, held)
 
 

@@ -11,7 +11,8 @@ import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,16 @@ def mapped(path: Path, name: str, entry: FileEntry) -> Any:
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise DataError(f"digest mismatch in {file}: damaged.")
     return data
+
+
+def all_mapped(path: Path, entries: Mapping[str, FileEntry]) -> dict[str, Any]:
+    """`mapped` for many files, on all cores: working out digests is what takes time.
+
+    Raises:
+        DataError: as `mapped`, for the first that is not right.
+    """
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 8)) as pool:
+        return dict(zip(entries, pool.map(lambda name: mapped(path, name, entries[name]), entries), strict=True))
 
 
 def rows_in(data: Any, file: Path) -> tuple[int, int, dict[str, np.ndarray]]:

@@ -18,6 +18,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from lit_rl.data.ring import copied, memory, named, read, stored, unnamed, write
 from lit_rl.data.rollout import batch_of
 from lit_rl.ops.tree import Obs, leaves, tree_map, write_at
 
@@ -96,8 +97,8 @@ class Replay:
         self, capacity: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> None:
         self.n_envs, self.rows = n_envs, max(capacity // n_envs, 1)
-        self._obs = batch_of(observation_space, self.rows + 1, n_envs)
-        self._action = batch_of(action_space, self.rows, n_envs)
+        self._obs = memory(observation_space, self.rows + 1, n_envs)
+        self._action = memory(action_space, self.rows, n_envs)
         self._reward = np.zeros((self.rows, n_envs))
         self._terminated = np.zeros((self.rows, n_envs), dtype=bool)
         self._truncated = np.zeros((self.rows, n_envs), dtype=bool)
@@ -157,7 +158,7 @@ class Replay:
         self._reward[slot], self._level[slot] = reward, level
         self._terminated[slot], self._truncated[slot] = terminated, truncated
         for env, final in finals:
-            self._finals[row, env] = tree_map(_stored, final, self._sample)
+            self._finals[row, env] = tree_map(stored, final, self._sample)
         self._head = tree_map(np.array, next_obs)
         self.end += 1
         self.begin = max(self.begin, self.end - self.rows)
@@ -282,23 +283,28 @@ class Replay:
             name = f"{first:012d}_{first + size:012d}" if complete else "tail"
             yield Rows(name, max(first, self.begin), min(first + size, self.end), complete, self)
 
+    def _rings(self) -> dict[str, np.ndarray]:
+        """The memory of every column by name, [slots, N, ...]; row k lies at k modulo the slots it has."""
+        found = {
+            "reward": self._reward,
+            "terminated": self._terminated,
+            "truncated": self._truncated,
+            "level": self._level,
+        }
+        found |= named("action", tree_map(Tensor.numpy, self._action))
+        return found | named("obs", tree_map(Tensor.numpy, self._obs))
+
     def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
         """Rows of the ring by column, [rows, N, ...]; `finals` are the observations that episodes ended with in them,
         by `final_row` and `final_env`."""
-        rows = np.arange(begin, end)
-        slot = rows % self.rows
-        found = {"reward": self._reward[slot], "terminated": self._terminated[slot], "truncated": self._truncated[slot]}
-        found["level"] = self._level[slot]
-        found |= _named("action", tree_map(lambda part: part[torch.from_numpy(slot)].numpy(), self._action))
-        at = torch.from_numpy(rows % (self.rows + 1))
-        found |= _named("obs", tree_map(lambda part: part[at].numpy(), self._obs))
+        found = {name: read(ring, begin, end) for name, ring in self._rings().items()}
         ended = np.argwhere(found["terminated"] | found["truncated"])
         keys = [(begin + int(row), int(env)) for row, env in ended]
         found["final_row"] = np.array([row for row, _ in keys], dtype=np.int64)
         found["final_env"] = np.array([env for _, env in keys], dtype=np.int64)
         if keys:
             finals = [self._finals[key] for key in keys]
-            found |= _named("finals", tree_map(lambda *parts: np.stack(parts), *finals))
+            found |= named("finals", tree_map(lambda *parts: np.stack(parts), *finals))
         return found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -311,7 +317,7 @@ class Replay:
         self.end = int(state["end"])
         self.begin = max(int(state["begin"]), self.end - self.rows)
         self._finals = {}
-        self._head = None if state["head"] is None else tree_map(_copied, state["head"])
+        self._head = None if state["head"] is None else tree_map(copied, state["head"])
         for begin, end, columns in state["pieces"]:
             self._take(max(begin, self.begin), end, begin, columns)
         if self._head is not None:
@@ -320,15 +326,11 @@ class Replay:
     def _take(self, begin: int, end: int, first: int, columns: dict[str, np.ndarray]) -> None:
         if begin >= end:
             return
-        rows, kept = np.arange(begin, end), slice(begin - first, end - first)
-        slot, at = rows % self.rows, torch.from_numpy(rows % (self.rows + 1))
-        self._reward[slot], self._level[slot] = columns["reward"][kept], columns["level"][kept]
-        self._terminated[slot], self._truncated[slot] = columns["terminated"][kept], columns["truncated"][kept]
-        _fill(self._action, torch.from_numpy(slot), "action", columns, kept)
-        _fill(self._obs, at, "obs", columns, kept)
+        for name, ring in self._rings().items():
+            write(ring, begin, columns[name][begin - first : end - first])
         for i, (row, env) in enumerate(zip(columns["final_row"], columns["final_env"], strict=True)):
             if row >= begin:
-                self._finals[int(row), int(env)] = _tree("finals", columns, i, self._obs)
+                self._finals[int(row), int(env)] = unnamed("finals", columns, i, self._obs)
 
     # -- back to a boundary ----------------------------------------------------------------------------------------
 
@@ -348,33 +350,3 @@ class Replay:
         self._overwritten = []
         if self._head is not None:
             self._write(self._obs, self.end % (self.rows + 1), self._head)
-
-
-def _copied(part: Any) -> np.ndarray:
-    array: np.ndarray = part.numpy().copy() if isinstance(part, Tensor) else np.array(part)
-    return array
-
-
-def _stored(part: Any, like: np.ndarray) -> np.ndarray:
-    return np.array(part, dtype=like.dtype)
-
-
-def _named(name: str, tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree, each by its path."""
-    if isinstance(tree, dict):
-        return {path: leaf for key in tree for path, leaf in _named(f"{name}/{key}", tree[key]).items()}
-    return {name: tree}
-
-
-def _fill(tree: Any, slot: Tensor, name: str, columns: dict[str, np.ndarray], kept: slice) -> None:
-    if isinstance(tree, dict):
-        for key, part in tree.items():
-            _fill(part, slot, f"{name}/{key}", columns, kept)
-    else:
-        tree[slot] = torch.from_numpy(columns[name][kept].copy())
-
-
-def _tree(name: str, columns: dict[str, np.ndarray], i: int, like: Any) -> Any:
-    if isinstance(like, dict):
-        return {key: _tree(f"{name}/{key}", columns, i, part) for key, part in like.items()}
-    return columns[name][i].copy()
