@@ -67,6 +67,7 @@ def save(
         ranks=Ranks(),
         score=SimpleNamespace(value=score, level=0),
         capture_rank=lambda: rank_state(timesteps),
+        rank_parts=dict,
     )
     checkpointer = Checkpointer(store, settings, "id", segment)
     checkpointer.setup(cast(Any, trainer), cast(Any, module), "fit")
