@@ -155,6 +155,7 @@ class Checkpointer(Callback):
         self._io = PlainCheckpointIO()
         self._io.opened = opened
         self._row_files = RowFiles(opened)
+        self._said_copies = False
         self._before = Moment(0, 0.0)
         self.rows = Rows()
         self.on_boundary: list[Callable[[Trainer, RLModule], None]] = []
@@ -221,8 +222,7 @@ class Checkpointer(Callback):
                 raise
             if trainer.is_global_zero:
                 gone = self._store.make_room()
-                with contextlib.suppress(OSError):  # standard output may go to the same disk
-                    print(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.", flush=True)
+                _say(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.")
             self._save(trainer, module, reason)
         self.saved_at, self.has_saved = module.counters.timesteps, True
         if self.on_saved is not None and trainer.is_global_zero:
@@ -286,7 +286,18 @@ class Checkpointer(Callback):
             made = commit(staging_path(final), final, fields, self._io.written, self._row_files.entries)
             self._store.accept(made, self._row_files.new)
             self._row_files.base = made
+        if self._row_files.copies is not None and not self._said_copies:
+            self._said_copies = True
+            _say(
+                f"WARNING: no hard links in {self._store.directory} ({self._row_files.copies}): every checkpoint copies "
+                "all rows of the replay; raise checkpoint.every_timesteps if that takes long."
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
         self.save(trainer, pl_module, "finish" if pl_module.loop.finished else "stop")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # standard output may go to the same disk
+        print(line, flush=True)

@@ -39,6 +39,8 @@ class RowFiles:
         """What lies in the checkpoint that is being written."""
         self.new: set[str] = set()
         """Names of those that were written for it."""
+        self.copies: str | None = None
+        """What the file system says to a hard link, where it has none."""
 
     def begin(self) -> None:
         """Another checkpoint is being written."""
@@ -71,7 +73,8 @@ class RowFiles:
             return False  # somebody has been at it; the rows are all here
         try:
             os.link(old, path)
-        except OSError:
+        except OSError as error:
+            self.copies = self.copies or error.strerror or str(error)
             with named(path, entry.size):
                 shutil.copyfile(old, path)
                 with open(path, "rb") as copy:

@@ -14,9 +14,12 @@ import pytest
 import yaml
 from lightning.pytorch import Callback
 
+from lit_rl.cli.dispatch import run_command
+from lit_rl.data import replay as module
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs
 from tests.helpers.cli import checkpoints, final_state, lit_rl, metrics, start, wait_for
+from tests.helpers.strace import needs_strace, traced
 from tests.runs.conftest import Cli
 
 SMALL = {"net_arch": [8]}
@@ -159,7 +162,8 @@ def test_a_checkpoint_shares_what_is_complete(cli: Cli, monkeypatch: pytest.Monk
     config = write(cli, CASES["DQN, several, wrapped round"])
     cli("fit", "--config", config, "--name", "linked")
     monkeypatch.setattr(os, "link", _no_links)
-    cli("fit", "--config", config, "--name", "copied")
+    done = cli("fit", "--config", config, "--name", "copied")
+    assert done.out.count("WARNING: no hard links in lightning_logs") == 1
     linked, copied = (rows(cli.run(name)) for name in ("linked", "copied"))
     assert [path.name for path in linked] == [path.name for path in copied]
     shared = [path for path in linked if path.stat().st_nlink > 1]
@@ -197,6 +201,40 @@ def test_a_damaged_file_of_rows_is_never_read(cli: Cli, how: str, monkeypatch: p
     assert str(file.name) in done.out + done.err
     assert "timestep: 256 of 512" in done.out
     same(cli.run(), cli.run("straight"))
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["openat", "write", "fsync", "link"])
+def test_a_kill_while_rows_are_written(cli: Cli, call: str) -> None:
+    config = write(cli, CASES["DQN"], total_timesteps=1024)
+    words = ["fit", "--config", str(config), "--trainer.default_root_dir", str(cli.cwd / "lightning_logs")]
+    cli(*words, "--name", "straight")
+    store, struck = cli.run() / "checkpoints", 0
+
+    def fit() -> None:
+        os.chdir(cli.cwd)
+        module.SMALLEST_FILE = 3000
+        raise SystemExit(run_command([*words, "--requeue", "true"]))
+
+    for timesteps in range(128, 1025, 128):
+        segment = struck + 1
+        staging = store / f".staging-t{timesteps:010d}-s{segment:03d}"
+        names = [f"replay_00000_{first:012d}_{first + 64:012d}.rows" for first in range(0, 1024, 64)]
+        paths = [staging / name for name in (*names, "replay_00000_tail.rows")]
+        fault = f"?{call},?{call}at:signal=KILL:when=1" if call == "link" else f"{call}:signal=KILL:when=1"
+        outcome = traced(fit, cli.cwd / f"traced-{timesteps}", fault, paths=paths)
+        if outcome.code == 0:
+            break
+        assert outcome.code == -signal.SIGKILL, outcome.error
+        struck += (cli.run() / "lineage.json").exists() and bool(checkpoints(cli.run()))
+    cli(*words, "--requeue", "true")
+    same(newest_run(cli), cli.run("straight"))
+
+
+def newest_run(cli: Cli) -> Path:
+    versions = (cli.cwd / "lightning_logs" / "run").glob("version_*")
+    return max(versions, key=lambda path: int(path.name.removeprefix("version_")))
 
 
 def test_a_copy_by_any_tool_goes_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
