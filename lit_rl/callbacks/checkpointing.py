@@ -289,8 +289,8 @@ class Checkpointer(Callback):
         if self._row_files.copies is not None and not self._said_copies:
             self._said_copies = True
             _say(
-                f"WARNING: no hard links in {self._store.directory} ({self._row_files.copies}): every checkpoint copies "
-                "all rows of the replay; raise checkpoint.every_timesteps if that takes long."
+                f"WARNING: no hard links in {self._store.directory} ({self._row_files.copies}): every checkpoint "
+                "copies all rows of the replay; raise checkpoint.every_timesteps if that takes long."
             )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -45,20 +45,21 @@ def sb3_train(twin: Any, ours: OffPolicy, steps: int, monkeypatch: Any) -> dict[
     for i in range(steps):
         ours.counters.updates = first + i
         batches.append(samples(ours))
-        drawn += _noise(ours)
+        drawn += samples_noise(ours)
     ours.counters.updates = first
     given, noise = iter(batches), iter(drawn)
     twin.num_timesteps = ours.counters.timesteps
     twin._update_current_progress_remaining(ours.counters.timesteps, ours.clock.target)
     with monkeypatch.context() as patch:
         patch.setattr(twin.replay_buffer, "sample", lambda *_, **__: next(given))
-        patch.setattr(torch.distributions.normal, "_standard_normal", _standard_normal(noise))
+        patch.setattr(torch.distributions.normal, "_standard_normal", standard_normal(noise))
         patch.setattr(torch.Tensor, "normal_", lambda self, _, std: self.copy_(next(noise) * std))
         twin.train(steps, ours.batch_size)
     return dict(twin.logger.name_to_value)
 
 
-def _noise(ours: Any) -> Iterator[torch.Tensor] | list[torch.Tensor]:
+def samples_noise(ours: Any) -> list[torch.Tensor]:
+    """The noise of our next gradient step, in the order in which SB3 draws it."""
     if not hasattr(ours, "noises"):
         return []
     drawn = torch.tensor(ours.noises[ours.counters.updates])
@@ -67,13 +68,15 @@ def _noise(ours: Any) -> Iterator[torch.Tensor] | list[torch.Tensor]:
     return list(drawn)
 
 
-def _standard_normal(noise: Iterator[torch.Tensor]) -> Callable[..., torch.Tensor]:
-    def standard_normal(shape: Any, dtype: Any, device: Any) -> torch.Tensor:
+def standard_normal(noise: Iterator[torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """In the place of the function behind torch's Normal."""
+
+    def drawn(shape: Any, dtype: Any, device: Any) -> torch.Tensor:
         if len(shape) == 3:  # SB3 draws matrices for environments, too, and does not use them in an update
             return torch.zeros(shape)
         return next(noise).reshape(shape)
 
-    return standard_normal
+    return drawn
 
 
 def differences(twin: Any, ours: OffPolicy) -> dict[str, float]:
