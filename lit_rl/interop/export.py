@@ -10,7 +10,7 @@ import copy
 import io
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common import torch_layers
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.sb2_compat import rmsprop_tf_like
 from stable_baselines3.common.utils import LinearSchedule
@@ -47,7 +48,8 @@ def write_agent(
     policy_class: str | type,
     policy_kwargs: Mapping[str, Any] | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
-    optimizer: Mapping[str, Any] | None = None,
+    optimizers: Sequence[Mapping[str, Any]] = (),
+    log_ent_coef: Tensor | None = None,
     n_envs: int = 1,
     num_timesteps: int = 0,
     total_timesteps: int = 0,
@@ -84,14 +86,13 @@ def write_agent(
             **settings,
         )
         model.observation_space, model.action_space, model.n_envs = observation_space, action_space, n_envs
-        model._setup_lr_schedule()
-        model.policy = model.policy_class(
-            observation_space, action_space, model.lr_schedule, use_sde=model.use_sde, **model.policy_kwargs
-        )
+        _make_policy(model)
     try:
         model.policy.load_state_dict(dict(policy))
-        if optimizer is not None:
-            model.policy.optimizer.load_state_dict(_plain_optimizer(optimizer))
+        for theirs_own, state in zip(_optimizers(model), optimizers, strict=False):
+            theirs_own.load_state_dict(_plain_optimizer(state))
+        if log_ent_coef is not None:
+            model.log_ent_coef.data.copy_(log_ent_coef)
     except (RuntimeError, ValueError, KeyError) as error:
         text = " ".join(str(error).split())
         raise DataError(f"{path}: the weights do not fit the policy that the settings make ({text[:300]}).") from None
@@ -102,6 +103,28 @@ def write_agent(
     buffer = io.BytesIO()
     model.save(buffer)
     _write(path, buffer.getvalue())
+
+
+def _make_policy(model: Any) -> None:
+    """The networks of an algorithm of SB3's, without an environment."""
+    if not isinstance(model, OffPolicyAlgorithm):
+        model._setup_lr_schedule()
+        model.policy = model.policy_class(
+            model.observation_space, model.action_space, model.lr_schedule, use_sde=model.use_sde, **model.policy_kwargs
+        )
+        return
+    size, model.buffer_size = model.buffer_size, model.n_envs  # its replay is not written
+    model.env = _Spaces(model.observation_space, model.action_space)  # type: ignore[assignment]
+    model._setup_model()
+    model.buffer_size, model.replay_buffer, model.env = size, None, None
+
+
+def _optimizers(model: Any) -> list[Any]:
+    """Those of an algorithm of SB3's, in our order."""
+    policy = model.policy
+    found = [policy.optimizer] if hasattr(policy, "optimizer") else [policy.actor.optimizer, policy.critic.optimizer]
+    temperature = getattr(model, "ent_coef_optimizer", None)
+    return found if temperature is None else [*found, temperature]
 
 
 def resolve_classes(policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, kinds
-from lit_rl.interop.shapes import infer_shapes
+from lit_rl.interop.shapes import infer_net_arch, infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
 from lit_rl.interop.wrappers import translate
 from lit_rl.interop.zoo import (
@@ -32,12 +32,18 @@ _POLICIES = {
     "ActorCriticPolicy": "MlpPolicy",
     "ActorCriticCnnPolicy": "CnnPolicy",
     "MultiInputActorCriticPolicy": "MultiInputPolicy",
+    **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy"), "MlpPolicy"),
+    **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
+_OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [400, 300]}
+"""Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
 _BOOKKEEPING = re.compile(
     r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule|action_noise"
     r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
+    r"|replay_buffer_class|replay_buffer_kwargs|optimize_memory_usage|exploration_schedule|exploration_rate"
+    r"|actor|critic|.*_target|.*batch_norm_stats.*|sde_support|remove_time_limit_termination|replay_buffer|tensors"
 )
 
 
@@ -258,6 +264,8 @@ def _policy_kwargs(
     own, refused = policy_kwargs(agent.policy_kwargs)
     missing += refused
     kwargs.update(own)
+    if agent.algorithm in _OFF_POLICY:
+        return _off_policy_kwargs(kwargs, agent, policy)
     shapes = infer_shapes(agent.policy, str(agent.path))
     if shapes.shared_layers:
         missing.append(
@@ -268,5 +276,19 @@ def _policy_kwargs(
     both = given if isinstance(given, dict) else {"pi": given, "vf": given}
     actual = {"pi": list(shapes.policy_layers), "vf": list(shapes.value_layers)}
     if {"pi": both.get("pi", []), "vf": both.get("vf", [])} != actual:
+        kwargs["net_arch"] = actual
+    return kwargs
+
+
+def _off_policy_kwargs(kwargs: dict[str, Any], agent: Agent, policy: str | None) -> dict[str, Any]:
+    """Without what is a setting of the algorithm here, and with the layer sizes that the tensors have."""
+    kwargs = {key: value for key, value in kwargs.items() if key not in ("use_sde", "sde_net_arch")}
+    images = [256, 256] if agent.algorithm in ("td3", "ddpg") else [] if agent.algorithm == "dqn" else [256, 256]
+    default = images if policy == "CnnPolicy" else _OFF_POLICY[agent.algorithm]
+    given, actual = kwargs.get("net_arch", default), infer_net_arch(agent.policy)
+    if "both" in actual:
+        if given != actual["both"]:
+            kwargs["net_arch"] = actual["both"]
+    elif actual and (given if isinstance(given, dict) else {"pi": given, "qf": given}) != actual:
         kwargs["net_arch"] = actual
     return kwargs

@@ -6,10 +6,22 @@ Algorithms are imported when they are asked for: reading other people's files ne
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any, Literal
 
-Kind = Literal["schedule", "number", "whole", "flag"]
-_KINDS: dict[str, Kind] = {"ScheduleLike": "schedule", "float": "number", "int": "whole", "bool": "flag"}
+Kind = Literal["schedule", "number", "whole", "flag", "coefficient", "frequency", "word"]
+_KINDS: dict[str, Kind] = {
+    "ScheduleLike": "schedule",
+    "float": "number",
+    "int": "whole",
+    "bool": "flag",
+    "float | str": "coefficient",
+    "float | Literal['auto']": "coefficient",
+    "TrainFreq": "frequency",
+    "NoiseType": "word",
+}
+_ZOO_ALONE = frozenset({"noise_type", "noise_std"})
+"""What the RL Zoo makes an object of stable-baselines3 of."""
 _ELSEWHERE = frozenset({"env", "policy", "policy_kwargs", "seed"})
 """What run.yaml and the files say in another place."""
 
@@ -31,7 +43,15 @@ def sb3_class(algorithm: type[Any]) -> Any:
 
 def kinds(algorithm: type[Any]) -> dict[str, Kind]:
     """The kind of every setting that stable-baselines3 has under the same name."""
-    theirs = inspect.signature(sb3_class(algorithm).__init__).parameters.keys() - _ELSEWHERE
+    return _kinds(algorithm, inspect.signature(sb3_class(algorithm).__init__).parameters.keys() - _ELSEWHERE)
+
+
+def zoo_kinds(algorithm: type[Any]) -> dict[str, Kind]:
+    """The same, and that of every setting that the RL Zoo alone has under the same name."""
+    return kinds(algorithm) | _kinds(algorithm, _ZOO_ALONE)
+
+
+def _kinds(algorithm: type[Any], names: Collection[str]) -> dict[str, Kind]:
     own = inspect.signature(algorithm).parameters
-    read = {name: _KINDS.get(str(own[name].annotation).removesuffix(" | None")) for name in own if name in theirs}
+    read = {name: _KINDS.get(str(own[name].annotation).removesuffix(" | None")) for name in own if name in names}
     return {name: kind for name, kind in read.items() if kind is not None}

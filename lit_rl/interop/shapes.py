@@ -58,6 +58,30 @@ def infer_shapes(policy: Mapping[str, Tensor], where: str = "the policy") -> Net
     )
 
 
+_FIRST_LAYERS = {
+    "q_net.q_net": "both",
+    "actor.latent_pi": "pi",
+    "actor.mu": "pi",
+    "critic.qf0": "qf",
+}
+"""Networks of off-policy algorithms by their names, and what `net_arch` calls their layers."""
+
+
+def infer_net_arch(policy: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """Layers of an off-policy algorithm's networks, output widths, as far as they are named: `pi` and `qf`, or `both`.
+
+    The output's own layer is none of them; SAC's actor has it apart.
+    """
+    found: dict[str, list[int]] = {}
+    for name, key in _FIRST_LAYERS.items():
+        pattern = re.compile(rf"{re.escape(name)}\.(\d+)\.weight")
+        layers = sorted((int(m.group(1)), t.shape[0]) for n, t in policy.items() if (m := pattern.fullmatch(n)))
+        widths = [width for _, width in layers]
+        if widths and key not in found:
+            found[key] = widths if name == "actor.latent_pi" else widths[:-1]
+    return found
+
+
 def _layers(policy: Mapping[str, Tensor], net: str) -> list[Tensor]:
     pattern = re.compile(rf"mlp_extractor\.{net}\.(\d+)\.weight")
     found = [(int(m.group(1)), t) for n, t in policy.items() if (m := pattern.fullmatch(n)) and t.ndim == 2]

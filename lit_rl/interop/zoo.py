@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from lit_rl.errors import ConfigError, DataError, did_you_mean
-from lit_rl.interop.settings import Kind, by_zoo_name, kinds
+from lit_rl.interop.settings import Kind, by_zoo_name, zoo_kinds
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
 from lit_rl.interop.wrappers import ELSEWHERE, stacked
 from lit_rl.untrusted.archive import check_path
@@ -145,7 +145,7 @@ _DICT_KEYS = frozenset({"env_kwargs", "policy_kwargs", "normalize", "env_wrapper
 
 def _settings(block: dict[str, Any], env_id: str | None, algo: str, where: str) -> ZooSettings:
     zoo = ZooSettings(env_id, algo)
-    known = kinds(by_zoo_name()[algo])
+    known = zoo_kinds(by_zoo_name()[algo])
     for key, value in block.items():
         try:
             _sort(zoo, known, str(key), value, f"{where}: {key}")
@@ -193,6 +193,12 @@ def setting(kind: Kind, value: Any, where: str) -> Any:
         return value
     if kind == "whole":
         return _integer(value, where)
+    if kind == "word":
+        return _text(value, where)
+    if kind == "frequency":
+        return _frequency(value, where)
+    if kind == "coefficient" and isinstance(value, str) and re.fullmatch(r"auto(_[0-9.e+-]+)?", value):
+        return value
     number = schedule(value) if isinstance(value, str) else value
     if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
         return number
@@ -267,6 +273,16 @@ def _integer(value: Any, where: str) -> int:
     if not isinstance(number, int | float) or isinstance(number, bool) or not float(number).is_integer():
         raise ConfigError(f"{where}: {str(value)[:60]!r} is not a whole number.")
     return int(number)
+
+
+def _frequency(value: Any, where: str) -> int | list[Any]:
+    if isinstance(value, list | tuple) and len(value) == 2 and value[1] in ("step", "episode"):
+        count = _integer(value[0], where)
+        return count if value[1] == "step" else [count, "episode"]
+    count = _integer(value, where)
+    if count < 1:
+        raise ConfigError(f"{where}: {count} means something else in old versions; give it in run.yaml.")
+    return count
 
 
 def _text(value: Any, where: str) -> str:

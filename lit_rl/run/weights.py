@@ -161,6 +161,16 @@ def check_load(module: RLModule, config: WarmstartConfig) -> None:
             raise ConfigError(f"warmstart.load: '{part}' is not one of {', '.join(parts)}.{did_you_mean(part, parts)}")
 
 
+def _temperature(agent: Agent) -> dict[str, Tensor]:
+    """SAC's entropy coefficient, which its files keep beside the policy."""
+    for name in ("pytorch_variables.pth", "tensors.pth"):
+        found = agent.tensors.get(name)
+        tensor = found.get("log_ent_coef") if isinstance(found, dict) else None
+        if isinstance(tensor, Tensor):
+            return {"log_ent_coef": tensor.detach()}
+    return {}
+
+
 def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig) -> Report:
     """Copy the parts named in `warmstart.load` from a stable-baselines3 agent and its VecNormalize pickle.
 
@@ -173,6 +183,7 @@ def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig
     what = str(agent.path)
     names = [name.removeprefix("policy.") for name in module.state_dict() if name.startswith("policy.")]
     theirs = {f"policy.{name}": tensor for name, tensor in with_newer_names(agent.policy, names).items()}
+    theirs |= _temperature(agent)
     _Takeover(module, theirs, config, what)
     notes = [f"moments from {path}" for path in _add_moments(theirs, agent, config)]
     weights = "policy" in config.load or "value" in config.load

@@ -101,7 +101,7 @@ def test_sb3_acts_alike_on_a_thousand_observations(tmp_path: Path, seen: str, do
         name,
         text_kwargs,
         {"use_sde": sde, "n_steps": 4, "batch_size": 4},
-        policy.optimizer.state_dict(),
+        [policy.optimizer.state_dict()],
     )
     assert torch.equal(torch.random.get_rng_state(), state)
     model = PPO.load(tmp_path / "agent.zip", device="cpu")
@@ -154,7 +154,7 @@ def test_sb3_trains_on(tmp_path: Path) -> None:
         "MlpPolicy",
         kwargs,
         hyperparameters,
-        policy.optimizer.state_dict(),
+        [policy.optimizer.state_dict()],
         n_envs=2,
         num_timesteps=250,
         total_timesteps=1000,
@@ -179,7 +179,9 @@ def test_an_optimizer_of_fused_kernels(tmp_path: Path) -> None:
     policy, kwargs = trained("box", "box", False)
     state = policy.optimizer.state_dict()
     state["param_groups"][0] |= {"lr": torch.tensor(1e-3), "fused": True, "capturable": True}
-    write_agent(tmp_path / "agent.zip", policy.state_dict(), VECTOR, DONE["box"], "MlpPolicy", kwargs, optimizer=state)
+    write_agent(
+        tmp_path / "agent.zip", policy.state_dict(), VECTOR, DONE["box"], "MlpPolicy", kwargs, optimizers=[state]
+    )
     agent = read_agent(tmp_path / "agent.zip")
     assert agent.policy_optimizer is not None
     group = agent.policy_optimizer["param_groups"][0]
@@ -199,7 +201,7 @@ def test_the_published_agent_survives_a_round_trip(pendulum: Path, tmp_path: Pat
         "MlpPolicy",
         agent.policy_kwargs,
         {"use_sde": True},
-        agent.policy_optimizer,
+        [agent.policy_optimizer],
     )
     again = read_agent(tmp_path / "agent.zip")
     assert again.policy_kwargs == agent.policy_kwargs
@@ -233,7 +235,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="do not fit"):
         write(policy_kwargs={"net_arch": [17]})
     with pytest.raises(DataError, match="do not fit"):
-        write(optimizer={"state": {}, "param_groups": []})
+        write(optimizers=[{"state": {}, "param_groups": []}])
     with pytest.raises(StorageError, match="cannot be written"):
         write_agent(tmp_path / "no" / "x.zip", policy.state_dict(), VECTOR, DONE["box"], "MlpPolicy", kwargs)
     assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
 
 from lit_rl.cli.dispatch import run_command
 from lit_rl.errors import ConfigError
@@ -170,9 +171,47 @@ def test_mistakes(tmp_path: Path, pendulum: Path) -> None:
     with pytest.raises(ConfigError, match="--env"):
         draft_run(read_agent(pendulum))
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu").save(tmp_path / "agent.zip")
-    with pytest.raises(ConfigError, match="'sac'"):
-        draft_run(read_agent(tmp_path / "agent.zip"), env_id="Pendulum-v1")
+    unknown = dataclasses.replace(read_agent(tmp_path / "agent.zip"), algorithm="tqc")
+    with pytest.raises(ConfigError, match="'tqc'"):
+        draft_run(unknown, env_id="Pendulum-v1")
     assert find_zoo_config(tmp_path / "agent.zip") is None
+
+
+SMALL = {"net_arch": [16]}
+OFF_POLICY = {
+    "dqn": (DQN, "CartPole-v1", {"policy_kwargs": SMALL, "train_freq": (2, "episode"), "exploration_fraction": 0.3}),
+    "sac": (SAC, "Pendulum-v1", {"policy_kwargs": {"net_arch": {"pi": [16], "qf": [24, 24]}}, "ent_coef": "auto_0.2"}),
+    "td3": (TD3, "Pendulum-v1", {"policy_delay": 3, "tau": 0.01}),
+    "ddpg": (DDPG, "Pendulum-v1", {"policy_kwargs": SMALL, "gradient_steps": 2}),
+}
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_an_off_policy_agent_starts_a_run_of_its_kind(tmp_path: Path, name: str) -> None:
+    cls, env_id, settings = OFF_POLICY[name]
+    cls("MlpPolicy", env_id, buffer_size=90, device="cpu", learning_rate=2e-3, **settings).save(tmp_path / "agent.zip")
+    draft = draft_run(read_agent(tmp_path / "agent.zip"), env_id=env_id)
+    model = draft.config["model"]
+    assert model["class_path"].lower() == name
+    written = model["init_args"]
+    assert (written["buffer_size"], written["learning_rate"]) == (90, 2e-3)
+    for key, value in settings.items():
+        if key == "train_freq":  # a class of its own in the file
+            assert any(item.key == key for item in draft.not_carried)
+        elif key != "policy_kwargs":
+            assert written[key] == value
+    assert written.get("policy_kwargs", {}).get("net_arch") == settings.get("policy_kwargs", {}).get("net_arch")
+
+
+def test_noise_and_frequencies_of_the_zoo(tmp_path: Path) -> None:
+    path = tmp_path / "td3.yml"
+    path.write_text(
+        "Pendulum-v1:\n  policy: MlpPolicy\n  noise_type: normal\n  noise_std: 0.1\n  train_freq: [1, episode]\n"
+        "  gradient_steps: -1\n"
+    )
+    model = draft_run(zoo=read_zoo(path, "Pendulum-v1", "td3")).config["model"]["init_args"]
+    assert (model["noise_type"], model["noise_std"]) == ("normal", 0.1)
+    assert (model["train_freq"], model["gradient_steps"]) == ([1, "episode"], -1)
 
 
 def test_comments_stay_comments(tmp_path: Path) -> None:

@@ -10,15 +10,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import stable_baselines3
+import torch
 import yaml
 from lightning.pytorch import Callback
 
+import lit_rl as lit_rl_package
 from lit_rl.cli.dispatch import run_command
 from lit_rl.data import replay as module
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs
-from tests.helpers.cli import checkpoints, final_state, lit_rl, metrics, start, wait_for
+from tests.helpers.cli import ROOT, checkpoints, final_state, lit_rl, metrics, start, wait_for
 from tests.helpers.strace import needs_strace, traced
 from tests.runs.conftest import Cli
 
@@ -300,3 +304,43 @@ def test_dropping_what_earlier_levels_gave(cli: Cli) -> None:
         kept[choice] = len(final_state(cli.run(choice))["replay"]["columns"]["reward"])
     assert kept["keep"] == 512
     assert 250 < kept["drop"] < 320
+
+
+@pytest.mark.parametrize("case", ["DQN", "SAC", "SAC, gSDE", "TD3", "DDPG"])
+def test_stable_baselines3_opens_what_is_exported(cli: Cli, case: str) -> None:
+    """Predicts the same, has optimizers and entropy coefficient, and learns on."""
+    config = write(cli, {**CASES[case], "total_timesteps": 128})
+    cli("fit", "--config", config)
+    cli("export-sb3", cli.run(), "--out", cli.cwd / "agent.zip")
+    name = case.split(",")[0]
+    ours = getattr(lit_rl_package, name).load_from_checkpoint(cli.run())
+    env = make_env(CASES[case]["env"]["class_path"])
+    theirs = getattr(stable_baselines3, name).load(cli.cwd / "agent.zip", env=env, device="cpu")
+    obs = np.stack([env.observation_space.sample() for _ in range(5)])
+    seen = ours.normalizer.normalize_obs(obs)
+    np.testing.assert_allclose(theirs.predict(seen, deterministic=True)[0], ours.predict(seen), atol=1e-6)
+    assert theirs.num_timesteps == 128
+    if name == "SAC":
+        assert torch.equal(theirs.log_ent_coef, ours.log_ent_coef)
+    policy = theirs.policy
+    optimizer = policy.optimizer if name == "DQN" else policy.critic.optimizer
+    assert optimizer.state_dict()["state"]
+    theirs.learn(60)
+
+
+def make_env(path: str) -> Any:
+    return getattr(envs, path.removeprefix(envs.PATH))()
+
+
+AGENTS = ROOT.parent / "shared" / "sb3_agents"
+
+
+@pytest.mark.skipif(not AGENTS.is_dir(), reason="needs the published agents")
+@pytest.mark.parametrize(("agent", "least"), [("dqn", 490.0), ("sac", -300.0)])
+def test_a_published_agent_is_as_good_here(cli: Cli, agent: str, least: float) -> None:
+    (path,) = AGENTS.glob(f"{agent}/*/*.zip")
+    cli("import-sb3", path, "--out", "imported.yaml")
+    out = cli("test", "--config", "imported.yaml", "--ckpt_path", path, "--episodes", 10).out
+    assert float(out.split("return: mean ")[1].split(",")[0]) > least
+    begun = cli("fit", "--config", "imported.yaml", "--total_timesteps", 200, "--model.learning_starts", 100).out
+    assert "policy: " in begun

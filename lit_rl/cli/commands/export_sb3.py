@@ -57,8 +57,9 @@ def main(argv: list[str]) -> int:
         policy.action_space,
         settings["policy"] if settings["policy"] in cls.POLICIES else module.policy_class,
         given and {key: module.policy_kwargs[key] for key in given},
-        {key: value for key, value in settings.items() if key in kinds(cls)},
-        source.lightning["optimizer_states"][0],
+        {key: _theirs(value) for key, value in settings.items() if key in kinds(cls)},
+        source.lightning["optimizer_states"],
+        log_ent_coef=getattr(module, "log_ent_coef", None),
         n_envs=module.env_config.n_envs,
         num_timesteps=counters.timesteps,
         total_timesteps=module.clock.target,
@@ -70,6 +71,11 @@ def main(argv: list[str]) -> int:
         write_vecnormalize(beside, stats, module.observation_space, module.action_space)
         print(f"wrote {beside}")
     return EXIT_OK
+
+
+def _theirs(value: Any) -> Any:
+    """A setting as stable-baselines3 takes it."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _load(cls: type[RLModule], source: Source, config: str | None) -> RLModule:
