@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lit_rl.errors import DiskFull, StorageError
+from lit_rl.errors import FULL, DiskFull, StorageError, chain
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 """What file systems without symbolic links say."""
 
@@ -28,7 +27,7 @@ def named(path: Path, size: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         needed = f", {size:,} bytes needed" if size is not None else ""
-        kind = DiskFull if error.errno in _FULL else StorageError
+        kind = DiskFull if error.errno in FULL else StorageError
         raise kind(f"cannot write {path}: {error.strerror or error}{needed}.") from error
 
 
@@ -40,13 +39,13 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def append(path: Path, text: str) -> None:
-    """Add to a file, all of the text or none of it. Not fsynced."""
-    with named(path, len(text)):
+def append(path: Path, data: bytes) -> None:
+    """Add to a file, all of the data or none of it. Not fsynced."""
+    with named(path, len(data)):
         before = path.stat().st_size if path.exists() else 0
         try:
-            with open(path, "a") as file:
-                file.write(text)
+            with open(path, "ab") as file:
+                file.write(data)
         except OSError:
             with contextlib.suppress(OSError):
                 os.truncate(path, before)
@@ -66,11 +65,10 @@ def memory_named(path: Path) -> Iterator[None]:
 
 def _lacks_memory(error: BaseException | None) -> bool:
     """Whether it began with a lack of memory, which torch says in a way of its own, or hides behind a later error."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(each, MemoryError) or (isinstance(each, RuntimeError) and "allocate memory" in str(each))
+        for each in chain(error)
+    )
 
 
 def sync_directory(path: Path) -> None:

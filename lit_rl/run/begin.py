@@ -18,6 +18,7 @@ from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ops.limits import at_least, check_value
+from lit_rl.process import guarded
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
 from lit_rl.run.aside import Aside, cut, settle, tidy
@@ -321,6 +322,7 @@ def begin(
     with contextlib.ExitStack() as stack:
         # From the first thing written on, a signal waits for the end of an iteration; where others would wait for this
         # process in vain, from the start.
+        stack.enter_context(guarded())
         if several:
             stack.enter_context(request.listening())
         ranks = module.ranks = Ranks() if trainer is None else launch(trainer)

@@ -49,7 +49,7 @@ class MonitorCsv:
             seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
             success = "" if episode.success is None else int(episode.success)
             lines.append(f"{round(episode.ret, 6)},{episode.length},{seconds:.6f},{episode.level},{success}\n")
-        append(self._file, "".join(lines))
+        append(self._file, "".join(lines).encode())
 
     def position(self) -> dict[str, Any]:
         """Length in bytes, and the time of the last iteration."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -22,6 +23,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from lit_rl.checkpoint.files import append, named
 from lit_rl.errors import StorageError
 from lit_rl.run.directory import event_files
+from lit_rl.run.events import Events
 
 
 @contextlib.contextmanager
@@ -81,7 +83,7 @@ class MetricsCsv(Logger):
             self._rewrite(self._read())
         text = io.StringIO()
         csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(self._pending)
-        append(self._file, text.getvalue())
+        append(self._file, text.getvalue().encode())
         self._rows += len(self._pending)
         self._pending = []
 
@@ -131,19 +133,26 @@ class MetricsCsv(Logger):
 class RunTensorBoard(TensorBoardLogger):
     """TensorBoard event files in the run directory, one more for every segment.
 
-    Event files are only ever appended to, so a cut at a length they once had leaves whole records.
+    Event files are only ever appended to, so a cut at a length they once had leaves whole records. `experiment` is
+    PyTorch's SummaryWriter.
     """
 
     def __init__(self, directory: Path) -> None:
         super().__init__(save_dir=directory.parent.parent, name=directory.parent.name, version=directory.name)
         self._run_directory = directory
 
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Events:
+        self._experiment: Any = self._experiment or Events(self._run_directory)
+        experiment: Events = self._experiment
+        return experiment
+
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """All of them in one event: an event each would fill the writer's queue and wait for its thread."""
+        """All of them in one event."""
         values = [Summary.Value(tag=key, simple_value=float(value)) for key, value in metrics.items()]
-        with named(self._run_directory):
-            self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+        self.experiment.add_summary(Summary(value=values), step)
 
     def save(self) -> None:
         """Flush; hyperparameters stand in config.yaml, not in a file of their own."""
@@ -155,9 +164,7 @@ class RunTensorBoard(TensorBoardLogger):
 
     def finalize(self, status: str) -> None:
         with _first_error_only(status):
-            if self._experiment is not None:
-                self.experiment.flush()
-                self.experiment.close()
+            self.save()
 
     def files(self) -> list[Path]:
         return event_files(self._run_directory)
@@ -171,7 +178,10 @@ class RunTensorBoard(TensorBoardLogger):
 
     def cut_to(self, position: dict[str, Any]) -> str | None:
         """Cut event files to the lengths of `position`, and delete those begun since. Returns what is missing."""
+        own = None if self._experiment is None else self._experiment.file
         for file in self.files():
+            if file == own:
+                continue  # begun by a callback that came first
             if file.name in position:
                 os.truncate(file, min(position[file.name], file.stat().st_size))
             else:
