@@ -13,7 +13,7 @@ from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
-from lit_rl.checkpoint.files import replace_durably
+from lit_rl.checkpoint.files import lacking, replace_durably
 from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
@@ -322,6 +322,7 @@ def begin(
     with contextlib.ExitStack() as stack:
         # From the first thing written on, a signal waits for the end of an iteration; where others would wait for this
         # process in vain, from the start.
+        lacking.clear()
         stack.enter_context(guarded())
         if several:
             stack.enter_context(request.listening())

@@ -21,7 +21,7 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 from lit_rl.checkpoint.files import append
 
 _EVERY_S = 30.0
-_BYTES = 1 << 20
+_BYTES = 1 << 16
 """Events wait in memory for so long, or until there is so much of them."""
 _number = itertools.count()
 

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from lit_rl.checkpoint.files import append, named
+from lit_rl.checkpoint.files import append, put
 from lit_rl.errors import StorageError
 from lit_rl.run.directory import event_files
 from lit_rl.run.events import Events
@@ -121,13 +121,11 @@ class MetricsCsv(Logger):
             return list(csv.DictReader(file))
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        staged = self._file.with_name(".metrics.csv")
-        with named(self._file), open(staged, "w") as file:
-            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        with named(self._file):
-            os.replace(staged, self._file)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        put(self._file, text.getvalue().encode())
 
 
 class RunTensorBoard(TensorBoardLogger):
