@@ -23,7 +23,7 @@ from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
 from lit_rl.run.aside import Aside, cut, settle, tidy
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, new_directory
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, RunLock, check_name, gone_on_error, new_directory
 from lit_rl.run.fork import fork_into
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
@@ -116,6 +116,8 @@ class Run:
             stack.callback(claim_name(root, name, plan.requeued.newest).release)
         in_place = plan.directory is not None and not plan.fork
         directory = plan.directory if plan.directory is not None and in_place else new_directory(root, name)
+        if not in_place:
+            stack.enter_context(gone_on_error(directory))
         stack.callback(RunLock(directory).release)
         if in_place:
             settle(directory)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import re
+import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lit_rl.checkpoint.files import lacking, make_directory, named, sync_directory
 from lit_rl.checkpoint.store import CHECKPOINTS as CHECKPOINTS
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, StorageError
+from lit_rl.errors import ConfigError, LitRLError, StorageError
 from lit_rl.ops.limits import shown
 
 LINEAGE = "lineage.json"
@@ -79,6 +82,16 @@ def new_directory(root: Path, name: str) -> Path:
             raise StorageError(f"cannot make the run directory {path}: {error.strerror}.") from error
         sync_directory(path.parent)
         return path
+
+
+@contextlib.contextmanager
+def gone_on_error(directory: Path) -> Iterator[None]:
+    """Take a new run directory away again where its run does not come to begin."""
+    try:
+        yield
+    except LitRLError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def has_checkpoint(directory: Path) -> bool:
