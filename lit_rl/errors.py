@@ -6,6 +6,7 @@ traceback.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import linecache
@@ -13,6 +14,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 EXIT_OK = 0
 EXIT_CONFIG = 2
@@ -81,13 +83,28 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def of_the_disk(error: BaseException | None) -> StorageError | None:
-    """What the disk has said, in one line, whatever thread and library it comes from; `None` for other errors."""
+def of_the_disk(error: BaseException | None, place: Any = None) -> StorageError | None:
+    """What the disk has said, in one line, whatever thread and library it comes from; `None` for other errors.
+
+    `place`: what was written, where the error does not know.
+    """
     if not isinstance(error, OSError) or error.errno not in (*FULL, *_DISK, *_LIMITS):
         return None
     kind, verb = (DiskFull, "write") if error.errno in FULL else (StorageError, "read or write")
-    what = error.filename or "a log or standard output"
+    what = error.filename or place or "a log or standard output"
     return kind(f"cannot {verb} {what}: {error.strerror}{users_line(error)}.")
+
+
+@contextlib.contextmanager
+def disk_named(place: Any) -> Iterator[None]:
+    """Turn what the disk says to somebody else's code into one line."""
+    try:
+        yield
+    except OSError as error:
+        found = of_the_disk(error, place)
+        if found is None:
+            raise
+        raise found from error
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -13,8 +13,11 @@ import os
 import signal
 import stat
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
+
+from lit_rl.errors import of_the_disk
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
@@ -35,6 +38,7 @@ def own() -> None:
     _owned = True
     _fill_closed_streams()
     guard()
+    threading.excepthook = _thread_has_failed
 
 
 def _fill_closed_streams() -> None:
@@ -46,6 +50,15 @@ def _fill_closed_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _thread_has_failed(args: threading.ExceptHookArgs) -> None:
+    """A thread of a library that writes files ends with what the disk said: one line; with a bug: its traceback."""
+    said = of_the_disk(args.exc_value)
+    if said is None:
+        threading.__excepthook__(args)
+    else:
+        print(f"WARNING: {args.thread.name if args.thread else 'a thread'}: {said}", file=sys.stderr, flush=True)
 
 
 class Outlet:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 
-from lit_rl.errors import EXIT_INTERRUPTED, LitRLError, of_the_disk
+from lit_rl.errors import EXIT_INTERRUPTED, LitRLError, StorageError, chain, of_the_disk
 from lit_rl.process import forget
 
 
@@ -21,10 +21,11 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
+        first = next((each for each in chain(error) if isinstance(each, StorageError)), None)  # a logger says it again
         of_disk = of_the_disk(error)
         if of_disk is None:
             raise
-        return _reported(of_disk)
+        return _reported(first or of_disk)
     finally:
         _flush()
 
