@@ -6,12 +6,15 @@ traceback.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import linecache
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 EXIT_OK = 0
 EXIT_CONFIG = 2
@@ -71,6 +74,45 @@ class NotFinite(LitRLError):
     """The state of a run holds NaN or infinity: training has gone wrong."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk without room says."""
+_DISK = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENOLCK, errno.ENXIO, errno.ENODEV)
+_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what has led to it, each once: those of another thread, raised again, can form a ring."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def of_the_disk(error: BaseException | None, place: Any = None) -> StorageError | None:
+    """What the disk has said, in one line, whatever thread and library it comes from; `None` for other errors.
+
+    `place`: what was written, where the error does not know.
+    """
+    if not isinstance(error, OSError) or error.errno not in (*FULL, *_DISK, *_LIMITS):
+        return None
+    kind, verb = (DiskFull, "write") if error.errno in FULL else (StorageError, "read or write")
+    what = error.filename or place or "a log or standard output"
+    return kind(f"cannot {verb} {what}: {error.strerror}{users_line(error)}.")
+
+
+@contextlib.contextmanager
+def disk_named(place: Any) -> Iterator[None]:
+    """Turn what the disk says to somebody else's code into one line."""
+    try:
+        yield
+    except OSError as error:
+        found = of_the_disk(error, place)
+        if found is None:
+            raise
+        raise found from error
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest of `known`, or an empty string when none is near."""
     names = [str(name) for name in known]
@@ -88,11 +130,16 @@ def raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, AssertionError) and not str(error) and frames:
         text = f"AssertionError: {linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip()}"
+    return f"{text if len(text) <= 300 else text[:300] + '...'}{users_line(error)}"
+
+
+def users_line(error: BaseException) -> str:
+    """The line of the user's own file that an exception comes from, in brackets; empty where there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
     own = [(frame.filename, frame.lineno) for frame in frames if _is_users(frame.filename)]
     if isinstance(error, SyntaxError) and error.filename:
         own.append((error.filename, error.lineno))
-    where = f" ({own[-1][0]}:{own[-1][1]})" if own else ""
-    return f"{text if len(text) <= 300 else text[:300] + '...'}{where}"
+    return f" ({own[-1][0]}:{own[-1][1]})" if own else ""
 
 
 def _is_users(filename: str) -> bool:

@@ -13,12 +13,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.callbacks.rows import Rows
 from lit_rl.checkpoint.commit import commit, dumps, staging_path
-from lit_rl.checkpoint.files import memory_named, named, write_durably
+from lit_rl.checkpoint.files import memory_named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
 from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
 from lit_rl.checkpoint.rows import RowFiles
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite
+from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite, disk_named
 from lit_rl.ops.limits import above, at_least, check_record
 from lit_rl.ranks.group import caused_by
 from lit_rl.state.parts import check_finite
@@ -248,8 +248,8 @@ class Checkpointer(Callback):
 
     def _stage(self, trainer: Trainer, module: RLModule) -> None:
         """Write what the logs hold, and make the place where the checkpoint is put together."""
-        with named(self._store.directory.parent):
-            for logger in trainer.loggers:
+        for logger in trainer.loggers:
+            with disk_named(logger.save_dir):
                 logger.save()
         module.log_book.marks = self.rows.positions(trainer, module)
         self._store.stage(module.counters.timesteps, self._segment)

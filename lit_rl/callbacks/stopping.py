@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -13,22 +14,21 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
-from lit_rl.errors import EXIT_INTERRUPTED
+from lit_rl.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
+from lit_rl.process import STOP_SIGNALS, is_owned
 from lit_rl.ranks.launch import launched_rank
 from lit_rl.training.module import RLModule
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
-)
 _PATIENCE_S = 3.0
-"""So long may an evaluation go on after a signal; it is given up then."""
+"""So long may an evaluation go on after a signal, and so long does an end go on that Ctrl-C would cut short."""
 
 
 class StopRequest:
     """Remembers that a signal asked the run to stop, and says so. The handler does nothing else, so it may come at any
     point.
 
-    A second Ctrl-C leaves the process at once.
+    A second Ctrl-C leaves the process at once. Once the last state has been saved no signal changes the exit code. A
+    signal that was ignored when the run began (`nohup`) stays ignored.
     """
 
     def __init__(self) -> None:
@@ -36,8 +36,18 @@ class StopRequest:
         self.doing: Callable[[], str] = lambda: "beginning"
         """Says what the run is busy with."""
         self._since = 0.0
+        self._decided: int | None = None
+        self._heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def decide(self, code: int) -> None:
+        """The run has ended and its state is saved: the process exits with this, whatever comes."""
+        self._decided, self._since = code, time.monotonic()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._decided is not None:
+            if number == signal.SIGINT and time.monotonic() - self._since > _PATIENCE_S:
+                os._exit(self._decided)  # something of the user's goes on, such as a logger that uploads
+            return
         if number == signal.SIGINT and self.signal is signal.SIGINT:
             os._exit(EXIT_INTERRUPTED)
         if self.signal is None:
@@ -60,18 +70,21 @@ class StopRequest:
         return self.signal.name
 
     def install(self) -> dict[signal.Signals, Any]:
-        """Take the stop signals over; returns the handlers that were there."""
-        return {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        """Take the stop signals over; returns the handlers that were there. Only a main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._handle) for number in self._heeded}
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
-        """Take the stop signals over for a while."""
+        """Take the stop signals over for a while; for good where the process ends with the run."""
         before = self.install()
         try:
             yield self
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+                after = signal.SIG_DFL if handler is None else handler
+                signal.signal(number, signal.SIG_IGN if is_owned() else after)
 
 
 class Stopper(Callback):
@@ -100,6 +113,10 @@ class Stopper(Callback):
         pl_module.asked_to_stop = self._request.overdue
         self._request.install()  # Lightning has put its own handlers in by now
         self.look(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RLModule)
+        self._request.decide(EXIT_OK if pl_module.loop.finished else EXIT_STOPPED)
 
     def look(self, trainer: Trainer, module: RLModule) -> None:
         """Decide whether training ends here. All ranks look together, at the end of an iteration."""

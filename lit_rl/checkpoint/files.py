@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lit_rl.errors import DiskFull, StorageError
+from lit_rl.errors import FULL, DiskFull, StorageError, chain
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
-"""What file systems without symbolic links say."""
+_NOT_THERE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+"""What a file system says that does not have what it is asked for."""
+_NO_LINKS = (*_NOT_THERE, errno.EPERM, errno.EACCES, errno.EMLINK)
+
+lacking: dict[str, None] = {}
+"""What file systems were found to lack, for the run's banner; filled as it is found."""
 
 
 @contextlib.contextmanager
@@ -28,25 +31,37 @@ def named(path: Path, size: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         needed = f", {size:,} bytes needed" if size is not None else ""
-        kind = DiskFull if error.errno in _FULL else StorageError
-        raise kind(f"cannot write {path}: {error.strerror or error}{needed}.") from error
+        kind = DiskFull if error.errno in FULL else StorageError
+        place = path.resolve() if path == Path() else path
+        raise kind(f"cannot write {place}: {error.strerror or error}{needed}.") from error
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, durably: bool = True) -> None:
     """Write a new file and wait until it is on the disk. Never writes over a file that is there."""
     with named(path, len(data)), open(path, "xb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if durably:
+            sync(file.fileno(), "files")
 
 
-def append(path: Path, text: str) -> None:
-    """Add to a file, all of the text or none of it. Not fsynced."""
-    with named(path, len(text)):
+def sync(descriptor: int, what: str) -> None:
+    """Wait until a file or a directory is on the disk, where the file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
+        lacking[f"this file system does not fsync {what}: a loss of power may take the newest checkpoints"] = None
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add to a file, all of the data or none of it. Not fsynced."""
+    with named(path, len(data)):
         before = path.stat().st_size if path.exists() else 0
         try:
-            with open(path, "a") as file:
-                file.write(text)
+            with open(path, "ab") as file:
+                file.write(data)
         except OSError:
             with contextlib.suppress(OSError):
                 os.truncate(path, before)
@@ -66,19 +81,21 @@ def memory_named(path: Path) -> Iterator[None]:
 
 def _lacks_memory(error: BaseException | None) -> bool:
     """Whether it began with a lack of memory, which torch says in a way of its own, or hides behind a later error."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(each, MemoryError) or (isinstance(each, RuntimeError) and "allocate memory" in str(each))
+        for each in chain(error)
+    )
 
 
 def sync_directory(path: Path) -> None:
     """Wait until a directory's entries are on the disk."""
     with named(path):
-        descriptor = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            descriptor = os.open(path, os.O_RDONLY)
+        except PermissionError:  # a directory that may be written and not read
+            return
+        try:
+            sync(descriptor, "directories")
         finally:
             os.close(descriptor)
 
@@ -93,18 +110,34 @@ def make_directory(path: Path) -> None:
 
 def replace_durably(path: Path, data: bytes) -> None:
     """Put a new content in a file's place: readers see the old one or the new one, also after a crash."""
+    put(path, data, durably=True)
+    sync_directory(path.parent)
+
+
+def put(path: Path, data: bytes, durably: bool = False) -> None:
+    """Put a new content in a file's place: readers see the old one or the new one."""
     staged = path.with_name(f".{path.name}.staged")
-    with named(path):
-        staged.unlink(missing_ok=True)
     try:
-        write_durably(staged, data)
         with named(path):
-            os.replace(staged, path)
+            staged.unlink(missing_ok=True)
+        write_durably(staged, data, durably)
+        replace(staged, path)
     except StorageError:
         with contextlib.suppress(OSError):
             staged.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+
+
+def replace(staged: Path, path: Path) -> None:
+    """Rename a file over another; where the file system cannot, in two steps."""
+    with named(path):
+        try:
+            os.replace(staged, path)
+        except OSError as error:
+            if error.errno not in (*_NOT_THERE, errno.EEXIST) or not path.exists():
+                raise
+            path.unlink()
+            os.rename(staged, path)
 
 
 def write_json(path: Path, value: Any) -> None:

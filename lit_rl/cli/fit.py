@@ -20,7 +20,7 @@ from lit_rl.cli.text import rewritten
 from lit_rl.cli.trainer_block import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import EXIT_OK, ConfigError, LitRLError
+from lit_rl.errors import EXIT_OK, ConfigError, LitRLError, chain
 from lit_rl.ranks.launch import launched_rank
 from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
@@ -73,12 +73,7 @@ def run_lightning(command: str, rest: list[str]) -> int:
 
 def _within(error: BaseException) -> LitRLError | None:
     """An error of ours that the parser has wrapped into its own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, LitRLError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
+    return next((cause for cause in chain(error) if isinstance(cause, LitRLError)), None)
 
 
 def _no_model(given: list[Given]) -> str:

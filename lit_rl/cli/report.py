@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import contextlib
 import sys
 from collections.abc import Callable
 
-from lit_rl.errors import EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, LitRLError
+from lit_rl.errors import EXIT_INTERRUPTED, LitRLError, StorageError, chain, of_the_disk
+from lit_rl.process import forget
 
 
 def exit_code_of(command: Callable[[], int]) -> int:
@@ -17,25 +17,29 @@ def exit_code_of(command: Callable[[], int]) -> int:
         sys.stdout.flush()  # here, where it can still be said that it failed
         return code
     except LitRLError as error:
-        if error.reported:
-            return error.exit_code
-        print(f"error: {error}", file=sys.stderr)
-        for note in getattr(error, "__notes__", []):
-            print(note, file=sys.stderr)
-        return error.exit_code
+        return _reported(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        _leave_stdout()
-        return EXIT_OK
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        first = next((each for each in chain(error) if isinstance(each, StorageError)), None)  # a logger says it again
+        of_disk = of_the_disk(error)
+        if of_disk is None:
             raise
-        print(f"error: cannot write {error.filename or 'standard output or a log'}: {error.strerror}.", file=sys.stderr)
-        _leave_stdout()
-        return EXIT_IO
+        return _reported(first or of_disk)
+    finally:
+        _flush()
 
 
-def _leave_stdout() -> None:
-    """What is still buffered cannot be written: Python would try again as it ends, and exit with 120."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _reported(error: LitRLError) -> int:
+    if not error.reported:
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+    return error.exit_code
+
+
+def _flush() -> None:
+    """What is still buffered and cannot be written, Python would try again as it ends, and exit with 120."""
+    try:
+        with contextlib.suppress(ValueError):  # closed by somebody
+            sys.stdout.flush()
+    except OSError:
+        forget(sys.stdout)

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lit_rl.errors import LitRLError
+from lit_rl.errors import LitRLError, of_the_disk
 from lit_rl.ranks.share import rows_of
 from lit_rl.ranks.watch import BEAT_S, RESUMABLE, Watch, open_store
 
@@ -146,6 +146,10 @@ class Ranks:
             result = work()
         except LitRLError as error:
             own = error
+        except OSError as error:
+            own = of_the_disk(error)
+            if own is None:
+                raise
         failures = self.gather(None if own is None else (str(own), own.exit_code, type(own)))
         failed = next(((rank, *failure) for rank, failure in enumerate(failures) if failure is not None), None)
         if failed is None:
@@ -177,6 +181,7 @@ class Ranks:
 
     def fail(self, error: BaseException) -> None:
         """Report to the others that this rank exits with an error, before it does."""
+        error = of_the_disk(error) or error
         if self._watch is not None and not isinstance(error, PeerFailed):
             if isinstance(error, LitRLError) and error.agreed:
                 return

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 import re
 import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from lit_rl.checkpoint.files import named, sync_directory
+from lit_rl.checkpoint.files import named, replace, sync, sync_directory
 from lit_rl.checkpoint.manifest import place_of
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import StorageError
@@ -56,8 +55,8 @@ class Aside:
                     for path in log_files(self._run):
                         archive.add(path, path.name)
                 with open(staged, "rb") as written:
-                    os.fsync(written.fileno())
-                os.replace(staged, self._file)
+                    sync(written.fileno(), "files")
+            replace(staged, self._file)
         except StorageError:
             with contextlib.suppress(OSError):
                 staged.unlink(missing_ok=True)
@@ -86,7 +85,7 @@ class Aside:
                     with open(staged, "wb") as file:
                         while part := content.read(1 << 20):
                             file.write(part)
-                    os.replace(staged, self._run / name)
+                    replace(staged, self._run / name)
         except tarfile.TarError:  # damaged: what lies there stays
             pass
         self.drop()

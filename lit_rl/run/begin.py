@@ -13,16 +13,17 @@ from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
-from lit_rl.checkpoint.files import replace_durably
+from lit_rl.checkpoint.files import lacking, replace_durably
 from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ops.limits import at_least, check_value
+from lit_rl.process import guarded
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launch import launch
 from lit_rl.run.aside import Aside, cut, settle, tidy
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, check_name, new_directory
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, check_name, gone_on_error, new_directory
 from lit_rl.run.fork import fork_into
 from lit_rl.run.hold import Hold
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
@@ -118,6 +119,8 @@ class Run:
             stack.callback(claim_name(root, name, plan.requeued.newest).release)
         in_place = plan.directory is not None and not plan.fork
         directory = plan.directory if plan.directory is not None and in_place else new_directory(root, name)
+        if not in_place:
+            stack.enter_context(gone_on_error(directory))
         hold.take(directory)
         if in_place:
             settle(directory)
@@ -327,6 +330,8 @@ def begin(
         stack.callback(hold.release)
         # From the first thing written on, a signal waits for the end of an iteration; where others would wait for this
         # process in vain, from the start.
+        lacking.clear()
+        stack.enter_context(guarded())
         if several:
             stack.enter_context(request.listening())
         ranks = module.ranks = Ranks() if trainer is None else launch(trainer)

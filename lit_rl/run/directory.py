@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
+import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from lit_rl.checkpoint.files import make_directory, named, sync_directory
+from lit_rl.checkpoint.files import lacking, make_directory, named, sync_directory
 from lit_rl.checkpoint.store import CHECKPOINTS as CHECKPOINTS
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, Held, StorageError
+from lit_rl.errors import ConfigError, Held, LitRLError, StorageError
 from lit_rl.ops.limits import shown
 
 LINEAGE = "lineage.json"
@@ -20,6 +25,8 @@ CONFIG = "config.yaml"
 MOVED_AWAY = ".damaged-"
 """In the name of a log that could not be gone on with."""
 _LONGEST = 200
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+"""What file systems without `flock` say."""
 _VERSION = re.compile(r"version_(\d+)")
 
 
@@ -77,6 +84,16 @@ def new_directory(root: Path, name: str) -> Path:
         return path
 
 
+@contextlib.contextmanager
+def gone_on_error(directory: Path) -> Iterator[None]:
+    """Take a new run directory away again where its run does not come to begin."""
+    try:
+        yield
+    except LitRLError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
 def has_checkpoint(directory: Path) -> bool:
     """Whether a run directory holds a committed checkpoint, be it damaged: an older run must not be taken for it."""
     return bool(CheckpointStore(directory / CHECKPOINTS).places())
@@ -91,7 +108,10 @@ def runs_with_checkpoints(root: Path) -> list[Path]:
 
 
 class RunLock:
-    """One process at a time works on a run. The lock goes with its holder, however that ends.
+    """Held by one process at a time. The lock goes with its holder, however that ends.
+
+    Where the file system has no locks, what the holder has written down stands for one: a process of this machine that
+    is alive holds the run, any other does not, for a run that was killed has to go on. The banner says so.
 
     Args:
         directory: the run directory.
@@ -102,30 +122,75 @@ class RunLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        with named(directory / ".lock"):
-            self._file = open(directory / ".lock", "a+")  # noqa: SIM115  held for the life of the run
+        self._path = directory / ".lock"
+        with named(self._path):
+            self._file = open(self._path, "a+")  # noqa: SIM115  held for the life of the run
+            try:
+                self._take()
+            except BaseException:
+                self._file.close()
+                raise
+
+    def _take(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._kernels = True
         except BlockingIOError:
-            self._file.seek(0)
-            holder = self._holder(self._file.read())
-            self._file.close()
-            raise Held(
-                f"the run {directory} is being trained by {holder}; wait for it, stop it, or start another run."
-            ) from None
+            raise self._held() from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            self._kernels = False
+            if _lives(self._holder()):
+                raise self._held() from None
+            said = "a second process on another machine would not be noticed"
+            lacking[f"this file system has no locks ({error.strerror}): {said}"] = None
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": _started(os.getpid())}
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        self._file.write(json.dumps(me))
         self._file.flush()
 
-    @staticmethod
-    def _holder(text: str) -> str:
+    def _holder(self) -> dict[str, Any]:
+        self._file.seek(0)
         try:
-            holder = json.loads(text)
-            return f"process {holder['pid']} on {holder['host']}"
-        except (ValueError, KeyError, TypeError):
-            return "another process"
+            holder = json.loads(self._file.read())
+        except ValueError:
+            return {}
+        return holder if isinstance(holder, dict) else {}
+
+    def _held(self) -> Held:
+        holder = self._holder()
+        by = f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
+        where = self._path.parent
+        return Held(f"the run {where} is being trained by {by}; wait for it, stop it, or start another run.")
 
     def release(self) -> None:
         """Let the run go."""
+        if not self._kernels and not self._file.closed:
+            with named(self._path):
+                self._file.truncate(0)
         self._file.close()
+
+
+def _started(pid: int) -> int | None:
+    """When a process of this machine began, in ticks since that did; `None` where it cannot be told."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _lives(holder: dict[str, Any]) -> bool:
+    """Whether who has written itself down is a process of this machine that is still there."""
+    if holder.get("host") != socket.gethostname() or not isinstance(holder.get("pid"), int):
+        return False
+    if holder.get("started") is not None:
+        return bool(_started(holder["pid"]) == holder["started"])
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

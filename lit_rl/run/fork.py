@@ -11,7 +11,6 @@ from pathlib import Path
 from lit_rl.checkpoint.commit import staging_path
 from lit_rl.checkpoint.files import make_directory, named, sync_directory, write_durably
 from lit_rl.checkpoint.reader import verify
-from lit_rl.errors import LitRLError
 from lit_rl.run.aside import log_files
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.plan import Plan
@@ -25,26 +24,22 @@ def fork_into(plan: Plan, directory: Path) -> Iterator[None]:
     in between leaves nothing that could be taken for one.
 
     Raises:
-        LitRLError: the disk said no, or the copy is not right; the new directory is gone.
+        LitRLError: the disk said no, or the copy is not right.
     """
     assert plan.checkpoint is not None
     assert plan.directory is not None
-    try:
-        for file in log_files(plan.directory):
-            with named(directory / file.name):
-                shutil.copy(file, directory / file.name)
-        yield
-        final = directory / CHECKPOINTS / plan.checkpoint.name
-        make_directory(final.parent)
-        staging = staging_path(final)
-        with named(staging):
-            staging.mkdir()
-            for file in sorted(plan.checkpoint.path.iterdir()):
-                write_durably(staging / file.name, file.read_bytes())
-            sync_directory(staging)
-            os.rename(staging, final)
-        sync_directory(final.parent)
-        verify(final).release()
-    except LitRLError:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
+    for file in log_files(plan.directory):
+        with named(directory / file.name):
+            shutil.copy(file, directory / file.name)
+    yield
+    final = directory / CHECKPOINTS / plan.checkpoint.name
+    make_directory(final.parent)
+    staging = staging_path(final)
+    with named(staging):
+        staging.mkdir()
+        for file in sorted(plan.checkpoint.path.iterdir()):
+            write_durably(staging / file.name, file.read_bytes())
+        sync_directory(staging)
+        os.rename(staging, final)
+    sync_directory(final.parent)
+    verify(final).release()

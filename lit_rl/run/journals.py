@@ -5,6 +5,7 @@ Like a logger, each says where it stands (`position`) and can go back there (`cu
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_rl.checkpoint.files import append, named
+from lit_rl.checkpoint.files import append, put
 from lit_rl.training.iteration import Iteration
 
 
@@ -49,7 +50,7 @@ class MonitorCsv:
             seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
             success = "" if episode.success is None else int(episode.success)
             lines.append(f"{round(episode.ret, 6)},{episode.length},{seconds:.6f},{episode.level},{success}\n")
-        append(self._file, "".join(lines))
+        append(self._file, "".join(lines).encode())
 
     def position(self) -> dict[str, Any]:
         """Length in bytes, and the time of the last iteration."""
@@ -140,11 +141,10 @@ class EvaluationsNpz:
         self._rows = {}
 
     def _save(self) -> None:
-        staged = self._file.with_name(".evaluations.npz")
+        data = io.BytesIO()
         arrays = {key: np.array(rows) if key == "timesteps" else _matrix(rows) for key, rows in self._rows.items()}
-        with named(self._file):
-            np.savez(staged, **arrays)  # type: ignore[arg-type]
-            os.replace(staged, self._file)
+        np.savez(data, **arrays)  # type: ignore[arg-type]
+        put(self._file, data.getvalue())
 
 
 def _matrix(rows: list[Any]) -> np.ndarray:

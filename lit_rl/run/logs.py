@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from lit_rl.checkpoint.files import append, named
+from lit_rl.checkpoint.files import append, put
 from lit_rl.errors import StorageError
 from lit_rl.run.directory import event_files
+from lit_rl.run.events import Events
 
 
 @contextlib.contextmanager
@@ -87,7 +89,7 @@ class MetricsCsv(Logger):
             self._rewrite(self._read())
         text = io.StringIO()
         csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(rows)
-        append(self._file, text.getvalue())
+        append(self._file, text.getvalue().encode())
         self._rows += len(rows)
         self._pending, self._settled = self._pending[self._settled :], 0
 
@@ -127,19 +129,18 @@ class MetricsCsv(Logger):
             return list(csv.DictReader(file))
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        staged = self._file.with_name(".metrics.csv")
-        with named(self._file), open(staged, "w") as file:
-            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        with named(self._file):
-            os.replace(staged, self._file)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        put(self._file, text.getvalue().encode())
 
 
 class RunTensorBoard(TensorBoardLogger):
     """TensorBoard event files in the run directory, one more for every segment.
 
-    Event files are only ever appended to, so a cut at a length they once had leaves whole records.
+    Event files are only ever appended to, so a cut at a length they once had leaves whole records. `experiment` is
+    PyTorch's SummaryWriter.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -147,17 +148,23 @@ class RunTensorBoard(TensorBoardLogger):
         self._run_directory = directory
         self._pending: list[tuple[Summary, int | None]] = []
 
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Events:
+        self._experiment: Any = self._experiment or Events(self._run_directory)
+        experiment: Events = self._experiment
+        return experiment
+
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """All of them in one event: an event each would fill the writer's queue and wait for its thread."""
+        """All of them in one event."""
         values = [Summary.Value(tag=key, simple_value=float(value)) for key, value in metrics.items()]
         self._pending.append((Summary(value=values), step))
 
     def settle(self) -> None:
         """The iteration that rows were logged in has ended: they are events of the run."""
-        with named(self._run_directory):
-            for summary, step in self._pending:
-                self.experiment._get_file_writer().add_summary(summary, step)
+        for summary, step in self._pending:
+            self.experiment.add_summary(summary, step)
         self._pending = []
 
     def save(self) -> None:
@@ -172,9 +179,7 @@ class RunTensorBoard(TensorBoardLogger):
         with _first_error_only(status):
             if status != "failed":
                 self.settle()
-            if self._experiment is not None:
-                self.experiment.flush()
-                self.experiment.close()
+            self.save()
 
     def files(self) -> list[Path]:
         return event_files(self._run_directory)
@@ -188,7 +193,10 @@ class RunTensorBoard(TensorBoardLogger):
 
     def cut_to(self, position: dict[str, Any]) -> str | None:
         """Cut event files to the lengths of `position`, and delete those begun since. Returns what is missing."""
+        own = None if self._experiment is None else self._experiment.file
         for file in self.files():
+            if file == own:
+                continue  # begun by a callback that came first
             if file.name in position:
                 os.truncate(file, min(position[file.name], file.stat().st_size))
             else:

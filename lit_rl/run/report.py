@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lit_rl.checkpoint.files import lacking
 from lit_rl.run.drift import table
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.plan import Plan
@@ -66,6 +67,7 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
     else:
         lines.append("loaded: nothing, everything is new" if plan.mode == "fresh" else "loaded:")
     lines += [f"  {note}" for note in plan.notes]
+    lines += [f"WARNING: {directory}: {what}" for what in lacking]
     if plan.changed:
         lines.append("changed settings:\n" + table(plan.changed))
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from lit_rl.checkpoint.reader import local_path, read_lightning
 from lit_rl.checkpoint.store import checkpoint_in
 from lit_rl.curriculum import CurriculumConfig, make_curriculum
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import ConfigError, DataError, LitRLWarning
+from lit_rl.errors import ConfigError, DataError, LitRLWarning, disk_named
 from lit_rl.ops.schedules import Clock
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.optimizers import carried, name_of
@@ -292,7 +292,8 @@ class RLModule(Algorithm):
         if self._trainer is not None:  # callbacks of Lightning's log by its count of batches, which follows ours
             self._trainer.fit_loop.epoch_loop._batches_that_stepped = iteration.timesteps - 1
         for logger in self.loggers:
-            logger.log_metrics(iteration.metrics, step=iteration.timesteps)
+            with disk_named(logger.save_dir):  # type: ignore[attr-defined]
+                logger.log_metrics(iteration.metrics, step=iteration.timesteps)
         for journal in self.loop.journals:
             journal.write(iteration)
         self._watch.first_look()

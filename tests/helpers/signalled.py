@@ -1,7 +1,7 @@
-"""``python -m tests.helpers.signalled POINT SIGNAL WORD...``: the command line, with a signal to itself at some point.
+"""``python -m tests.helpers.signalled POINT[,POINT...] SIGNAL[*TIMES] WORD...``: a command that signals itself.
 
 A point is `module:attribute` of a function or method, with `@n` for its n-th call (from 1) and `!` in front for right
-after the call instead of right before it.
+after the call instead of right before it. At each the signal is sent, as many times as asked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 
-def plant(point: str, number: signal.Signals) -> None:
+def plant(point: str, number: signal.Signals, times: int = 1) -> None:
     """Make the process send itself a signal."""
     after, point = point.startswith("!"), point.lstrip("!")
     path, _, nth = point.partition("@")
@@ -25,24 +25,30 @@ def plant(point: str, number: signal.Signals) -> None:
         owner = getattr(owner, parent)
     unchanged, calls = getattr(owner, name), []
 
+    def send() -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), number)
+
     @functools.wraps(unchanged)
     def signalled(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
         now = len(calls) == int(nth or 1)
         if now and not after:
-            os.kill(os.getpid(), number)
+            send()
         result = unchanged(*args, **kwargs)
         if now and after:
-            os.kill(os.getpid(), number)
+            send()
         return result
 
     setattr(owner, name, signalled)
 
 
 if __name__ == "__main__":
+    import lit_rl.__main__ as main
     import lit_rl.cli.fit  # noqa: F401  (everything that a point may name)
 
-    plant(sys.argv[1], signal.Signals[sys.argv[2]])
-    from lit_rl.cli.dispatch import run_command
-
-    sys.exit(run_command(sys.argv[3:]))
+    name, _, times = sys.argv[2].partition("*")
+    for each in sys.argv[1].split(","):
+        plant(each, signal.Signals[name], int(times or 1))
+    sys.argv[1:] = sys.argv[3:]
+    main.main()

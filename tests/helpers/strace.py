@@ -23,7 +23,7 @@ from lit_rl.errors import LitRLError
 CALLS = (
     "openat", "open", "creat", "read", "pread64", "write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate",
     "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "symlink", "symlinkat",
-    "close", "lseek", "getdents64", "newfstatat", "stat", "lstat", "fstat", "readlink",
+    "close", "lseek", "getdents64", "newfstatat", "stat", "lstat", "fstat", "readlink", "flock", "truncate",
 )  # fmt: skip
 """Everything that a save asks of the file system."""
 _CALL = re.compile(r"^\d+ +(\w+)\(")
@@ -38,12 +38,14 @@ class Outcome:
         error: the line a user sees, or a traceback.
         out: what it printed.
         trace: every call, one a line.
+        pid: its number.
     """
 
     code: int
     error: str
     out: str
     trace: list[str]
+    pid: int = 0
 
     def calls(self) -> Counter[str]:
         """How often each call was made."""
@@ -60,16 +62,22 @@ def can_trace() -> bool:
 needs_strace = pytest.mark.skipif(not can_trace(), reason="needs strace, and leave to trace")
 
 
-def traced(work: Callable[[], None], directory: Path, *inject: str, paths: Sequence[Path] = ()) -> Outcome:
+def traced(
+    work: Callable[[], None],
+    directory: Path,
+    *inject: str,
+    paths: Sequence[Path] = (),
+    calls: Sequence[str] = CALLS,
+) -> Outcome:
     """Do `work` in a process of its own under `strace`, with faults such as `fsync:error=EIO:when=2`.
 
-    With `paths`, only calls on them are seen, counted and failed.
+    With `paths`, only calls on them are seen, counted and failed. The trace names the files of descriptors.
     """
     trace = directory / "trace"
     child, go = _fork(work, directory)
     words = [word for fault in inject for word in ("-e", f"inject={fault}")]
     words += [word for path in paths for word in ("-P", str(path))]
-    command = ["strace", "-f", "-o", str(trace), "-e", f"trace=?{',?'.join(CALLS)}", *words, "-p", str(child)]
+    command = ["strace", "-f", "-y", "-o", str(trace), "-e", f"trace=?{',?'.join(calls)}", *words, "-p", str(child)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     line = tracer.stderr.readline()
@@ -77,6 +85,7 @@ def traced(work: Callable[[], None], directory: Path, *inject: str, paths: Seque
     outcome = _ended(child, go, directory)
     tracer.communicate()
     outcome.trace = trace.read_text().splitlines()
+    outcome.pid = child
     return outcome
 
 

@@ -134,3 +134,40 @@ def test_while_it_loads(when: str, name: str, tmp_path: Path, stopped: Path, str
     assert saved in ([128, 256], [128, 256, 384])  # at once, or after the iteration that had begun
     lit_rl("fit", "--config", "run.yaml", "--mode", "resume", cwd=cwd)
     assert_same(run, straight)
+
+
+END = {
+    "training ends": "lit_rl.callbacks.progress:Progress.on_train_end",
+    "the environments are closed": "lit_rl.training.play:Play.close",
+    "the history is written": "lit_rl.run.lineage:Lineage.write@2",
+    "the lock is let go": "!lit_rl.run.directory:RunLock.release",
+    "the ranks part": "lit_rl.ranks.group:Ranks.close",
+    "it is told how it ended": "lit_rl.run.begin:summary",
+    "the process ends": "lit_rl.__main__:ignore_stop_signals",
+    "the interpreter ends": "!lit_rl.__main__:ignore_stop_signals",
+}
+
+
+@pytest.mark.parametrize("when", END)
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM*3", 75), ("SIGINT*3", 75), ("SIGHUP", 0)])
+def test_while_it_ends(when: str, name: str, code: int, tmp_path: Path) -> None:
+    """What has been saved is there, and no further signal says otherwise."""
+    if (name, when) == ("SIGINT*3", "training ends"):
+        pytest.skip("a second Ctrl-C before the end leaves at once")
+    config = write_config(tmp_path, {"total_timesteps": 256})
+    words = ("--pause_at", 128) if code else ()
+    done = signalled(END[when], name, "fit", "--config", config, *words, cwd=tmp_path)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert checkpoints(run_directory(tmp_path))[-1].manifest.timesteps == (128 if code else 256)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_signals_all_the_way_to_the_end(tmp_path: Path, name: str) -> None:
+    """From the first write on, and again and again until the process is gone."""
+    points = ("lit_rl.run.begin:new_directory", LOGGING, WRITE, *END.values())
+    config = write_config(tmp_path, CONFIG)
+    done = signalled(",".join(points), f"{name}*3", "fit", "--config", config, cwd=tmp_path)
+    assert done.returncode == 75, done.stdout + done.stderr
+    assert lineage(run_directory(tmp_path))["segments"][0]["cause"] == name
+    assert "Traceback" not in done.stderr

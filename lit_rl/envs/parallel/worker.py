@@ -40,6 +40,7 @@ from lit_rl.envs.parallel.layout import (
 )
 from lit_rl.envs.slot import Slot
 from lit_rl.errors import ConfigError, LitRLError
+from lit_rl.process import guard
 
 
 @dataclass
@@ -161,6 +162,7 @@ def serve(pipe: Connection, stderr: Connection, task: Task) -> None:
     os.dup2(stderr.fileno(), 2)
     stderr.close()
     faulthandler.enable()
+    guard()
     try:
         worker = _Worker(task)
         pipe.send_bytes(NOTHING)

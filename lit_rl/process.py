@@ -1,0 +1,148 @@
+"""What belongs to a process and not to a run: its standard streams and its stop signals.
+
+Nobody may read what a run prints: a pipe's reader has gone, a terminal has hung up, the shell has closed the stream. No
+run ends for that, and nothing is written into a file that has got the number of a closed stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO, cast
+
+from lit_rl.errors import of_the_disk
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
+)
+_NO_READER = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
+
+_owned = False
+
+
+def is_owned() -> bool:
+    """Whether this process is the command line's: it ends when its command does."""
+    return _owned
+
+
+def own() -> None:
+    """Take this process over for a command, before it opens anything."""
+    global _owned
+    _owned = True
+    _fill_closed_streams()
+    guard()
+    threading.excepthook = _thread_has_failed
+
+
+def _fill_closed_streams() -> None:
+    """Point standard streams that are closed at nothing: the next file would get their number, and what they print."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _thread_has_failed(args: threading.ExceptHookArgs) -> None:
+    """A thread of a library that writes files ends with what the disk said: one line; with a bug: its traceback."""
+    said = of_the_disk(args.exc_value)
+    if said is None:
+        threading.__excepthook__(args)
+    else:
+        print(f"WARNING: {args.thread.name if args.thread else 'a thread'}: {said}", file=sys.stderr, flush=True)
+
+
+class Outlet:
+    """A standard stream that goes on when nobody reads it any more.
+
+    Args:
+        stream: where text goes as long as somebody reads.
+        optional: whether nothing that this stream refuses is an error: there is no other place to say so.
+    """
+
+    def __init__(self, stream: TextIO, optional: bool) -> None:
+        self._stream, self._optional = stream, optional
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._refused(error)
+            return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        if isinstance(error, BlockingIOError):  # a reader that is slow, on a pipe that somebody has set not to wait
+            return
+        if not (self._optional or error.errno in _NO_READER or (error.errno == errno.EIO and not self._is_file())):
+            raise error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            forget(self._stream)
+
+    def _is_file(self) -> bool:
+        try:
+            return stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode)
+        except (OSError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def forget(stream: TextIO) -> None:
+    """Point a stream at nothing, whoever else writes to it: what is still buffered would be tried again at the end."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a number
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+def guard() -> None:
+    """Let standard output and error go on when nobody reads them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or isinstance(stream, Outlet):
+            continue
+        if isinstance(stream, io.TextIOWrapper) and _owned:
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name
+        setattr(sys, name, cast(TextIO, Outlet(stream, optional=name == "stderr")))
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """The same for a while, in a process that is not ours."""
+    before = sys.stdout, sys.stderr
+    guard()
+    ours = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        if sys.stdout is ours[0]:
+            sys.stdout = before[0]
+        if sys.stderr is ours[1]:
+            sys.stderr = before[1]
+
+
+def ignore_stop_signals() -> None:
+    """The command is over and its exit code decided: no signal changes it any more."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
