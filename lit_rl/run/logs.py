@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from lit_rl.checkpoint.files import append, named
@@ -39,10 +39,12 @@ class MetricsCsv(Logger):
 
     Args:
         directory: the run directory.
+        writes: whether this process is the one that writes it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, writes: bool = True) -> None:
         super().__init__()
+        self._writes = writes
         self._file = directory / "metrics.csv"
         self._directory = directory
         self._columns: list[str] = []
@@ -64,13 +66,13 @@ class MetricsCsv(Logger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Hyperparameters stand in config.yaml."""
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if not self._writes:
+            return
         self._pending.append({"step": step, **metrics})
         if len(self._pending) >= 50:
             self.save()
 
-    @rank_zero_only
     def save(self) -> None:
         """Write what is pending. A new metric becomes a new column, empty in the lines before."""
         if not self._pending:
@@ -132,15 +134,31 @@ class RunTensorBoard(TensorBoardLogger):
     """TensorBoard event files in the run directory, one more for every segment.
 
     Event files are only ever appended to, so a cut at a length they once had leaves whole records.
+
+    Args:
+        directory: the run directory.
+        writes: whether this process is the one that writes them.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, writes: bool = True) -> None:
         super().__init__(save_dir=directory.parent.parent, name=directory.parent.name, version=directory.name)
-        self._run_directory = directory
+        self._run_directory, self._writes = directory, writes
 
-    @rank_zero_only
+    @property
+    def experiment(self) -> Any:
+        """The writer. Lightning's own property asks variables of the environment whether this process is the first."""
+        if not self._writes:
+            return _DummyExperiment()
+        if self._experiment is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._experiment = SummaryWriter(log_dir=self.log_dir)
+        return self._experiment
+
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """All of them in one event: an event each would fill the writer's queue and wait for its thread."""
+        if not self._writes:
+            return
         values = [Summary.Value(tag=key, simple_value=float(value)) for key, value in metrics.items()]
         with named(self._run_directory):
             self.experiment._get_file_writer().add_summary(Summary(value=values), step)
