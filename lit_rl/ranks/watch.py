@@ -140,7 +140,7 @@ class Watch:
             before = now
             if self.failure is None and self.peers:
                 for peer in self._watched:
-                    verdict = self._verdict(peer, now - self._heard[peer])
+                    verdict = self._verdict(peer, now - self._heard.get(peer, now))
                     if verdict is not None:
                         self.fail(peer, verdict, 1)
                         break
