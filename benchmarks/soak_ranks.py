@@ -39,7 +39,7 @@ RUN: dict[str, Any] = {
     "name": "run",
     "seed_everything": 1,
     "requeue": True,
-    "total_timesteps": 60_000,
+    "total_timesteps": 30_000,
     "env": {"id": "CartPole-v1", "n_envs": 6, "backend": "async", "n_workers": 1},
     "model": {
         "class_path": "PPO",

@@ -167,9 +167,8 @@ class Checkpointer(Callback):
         """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        assert isinstance(pl_module, RLModule)
         trainer.strategy.checkpoint_io = self._io
-        self._io.rank = pl_module.ranks.rank
+        self._io.rank = trainer.global_rank
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)

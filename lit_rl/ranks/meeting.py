@@ -21,7 +21,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.peers import state_of
-from lit_rl.ranks.watch import Watch
+from lit_rl.ranks.watch import SILENCE_S, Watch
 
 T = TypeVar("T")
 ENDLESS = timedelta(days=30)
@@ -71,6 +71,8 @@ class Meeting:
         self._watch: Watch | None = None
         self._begin = time.monotonic()
         self._next_line = self._begin + _FIRST_LINE_S
+        self._moving = self._begin
+        """When the process that has started this one was last seen not to be stopped."""
         self._store: Any = None
 
     def hold(self) -> Watch:
@@ -167,8 +169,15 @@ class Meeting:
         for i, child in enumerate(self._children):
             if child.poll() is not None:
                 self._child_ended(self._rank + 1 + i, child.returncode)
-        if self._parent is not None and os.getppid() != self._parent:
-            os._exit(1)
+        if self._parent is not None:
+            if os.getppid() != self._parent:
+                os._exit(1)
+            if state_of(self._parent) != "stopped":
+                self._moving = now
+            elif now - self._moving > SILENCE_S:  # nobody else could say so: it would wait for itself
+                error = LitRLError(f"process {self._parent}, which started the ranks, is stopped; all ranks leave.")
+                error.reported = self._rank != 1
+                raise error
         if now - self._begin > self._config.start_timeout_s and (self._watch is None or not self._watch.peers):
             who = self._awaited()
             limit = f"{self._config.start_timeout_s:g} s (ranks.start_timeout_s)"
