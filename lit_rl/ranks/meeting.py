@@ -21,12 +21,14 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.peers import state_of
-from lit_rl.ranks.watch import SILENCE_S, Watch
+from lit_rl.ranks.watch import Watch
 
 T = TypeVar("T")
 ENDLESS = timedelta(days=30)
 """The heartbeat knows whether a rank is lost: no connection gives up before it does."""
 _LOOK_S = 0.1
+_STOPPED_S = 8.0
+"""A rank leaves when the process that has started it was stopped for so long."""
 _FIRST_LINE_S = 5.0
 _MOST_BETWEEN_S = 600.0
 
@@ -174,7 +176,7 @@ class Meeting:
                 os._exit(1)
             if state_of(self._parent) != "stopped":
                 self._moving = now
-            elif now - self._moving > SILENCE_S:  # nobody else could say so: it would wait for itself
+            elif now - self._moving > _STOPPED_S:  # nobody else could say so: it would wait for itself
                 error = LitRLError(f"process {self._parent}, which started the ranks, is stopped; all ranks leave.")
                 error.reported = self._rank != 1
                 raise error

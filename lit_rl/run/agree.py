@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
@@ -94,9 +95,9 @@ def prove_common(ranks: Ranks, directory: Path) -> None:
         every = ranks.gather((_appears(directory / token), os.path.abspath(directory)))
     finally:
         if ranks.is_first:
-            (directory / token).unlink(missing_ok=True)
-            for path in reversed(made):
-                path.rmdir()
+            with contextlib.suppress(OSError):
+                (directory / token).unlink(missing_ok=True)
+            _remove(made)
     for rank, (seen, own) in enumerate(every):
         if not seen:
             where = f"{own} there" if own != every[0][1] else "the same path there, on another disk"
@@ -132,10 +133,14 @@ def _leave(directory: Path, token: str, made: list[Path]) -> None:
                 made.append(path)
         (directory / token).touch()
     except OSError as error:
-        for path in reversed(made):
-            path.rmdir()
-        made.clear()
+        _remove(made)
         raise StorageError(f"cannot write to {directory}: {error.strerror}.") from error
+
+
+def _remove(made: list[Path]) -> None:
+    with contextlib.suppress(OSError):  # another run has put something there
+        while made:
+            made.pop().rmdir()
 
 
 def _appears(path: Path) -> bool:
