@@ -57,6 +57,7 @@ LAST = f"t{-(-RUN['total_timesteps'] // 768) * 768:010d}"
 
 def start(cwd: Path, name: str, ranks: int, full: bool = False) -> subprocess.Popen[bytes]:
     def limit() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored, and the run would go on
         if full:
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 

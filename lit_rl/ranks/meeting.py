@@ -27,7 +27,7 @@ T = TypeVar("T")
 ENDLESS = timedelta(days=30)
 """The heartbeat knows whether a rank is lost: no connection gives up before it does."""
 _LOOK_S = 0.1
-_STOPPED_S = 8.0
+_STOPPED_S = 4.0
 """A rank leaves when the process that has started it was stopped for so long."""
 _FIRST_LINE_S = 5.0
 _MOST_BETWEEN_S = 600.0

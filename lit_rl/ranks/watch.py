@@ -132,7 +132,7 @@ class Watch:
     # -- judging ---------------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
-        before = time.monotonic()
+        before, grace_s = time.monotonic(), _GRACE_S
         while not self._stopped.wait(BEAT_S):
             now = time.monotonic()
             if now - before > BEAT_S + 3.0 and self.peers:  # this process stood still itself: nobody is to blame
@@ -143,8 +143,9 @@ class Watch:
                     verdict = self._verdict(peer, now - self._heard.get(peer, now))
                     if verdict is not None:
                         self.fail(peer, verdict, 1)
+                        grace_s = BEAT_S  # its connections are whole: the main thread will hear nothing
                         break
-            if self.failure is not None and not self._stopped.wait(_GRACE_S):
+            if self.failure is not None and not self._stopped.wait(grace_s):
                 self._leave()
 
     def _verdict(self, rank: int, silence: float) -> str | None:
