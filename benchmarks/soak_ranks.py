@@ -1,10 +1,11 @@
-"""Random signals and kills at a run of two ranks, under load, until it is finished; then compare.
+"""Random signals, kills and full disks at a run of several ranks, under load, until it is finished; then compare.
 
-Each disturbance is a stop signal, a SIGKILL or a SIGSTOP, to one rank or to the process group, at a random moment from
-the first second of the process to late in training. All ranks must have left within 30 s of a loss, no worker may be
-left, and the same command goes on with the run. At its end the state is compared with that of a run nobody disturbed.
+Each disturbance goes to one rank or to the process group: a stop signal, once or five times, a SIGKILL, a SIGSTOP, or a
+disk that takes no more. It comes at a random moment: while the processes start, while a save is being written, once
+the last save is there. All ranks must have left within 30 s, with a code that is true, no worker may be left, and the
+same command goes on with the run. At its end the state is compared with that of a run nobody disturbed.
 
-    python benchmarks/soak_ranks.py --disturbances 30 --load 2
+    python benchmarks/soak_ranks.py --ranks 3 --disturbances 30 --load 1
 """
 
 from __future__ import annotations
@@ -12,47 +13,60 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lit_rl.checkpoint.commit import STAGING_PREFIX
 from lit_rl.checkpoint.reader import load_lightning, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import first_difference
 
-LIMIT_S = {"SIGKILL": 30.0, "SIGSTOP": 30.0}
-"""A lost rank is a matter of seconds."""
-SLOW_S = 120.0
-"""A stop signal waits for the end of an iteration, and before the first for all ranks to have started, under load."""
+LIMIT_S = 30.0
+"""From a disturbance to the end of the last process."""
 RUN: dict[str, Any] = {
     "name": "run",
     "seed_everything": 1,
     "requeue": True,
-    "total_timesteps": 200_000,
-    "env": {"id": "CartPole-v1", "n_envs": 4, "backend": "async", "n_workers": 1},
+    "total_timesteps": 30_000,
+    "env": {"id": "CartPole-v1", "n_envs": 6, "backend": "async", "n_workers": 1},
     "model": {
         "class_path": "PPO",
-        "init_args": {"n_steps": 256, "batch_size": 128, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}},
+        "init_args": {"n_steps": 128, "batch_size": 128, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}},
     },
-    "checkpoint": {"every_timesteps": 4096, "keep_last": 2},
-    "trainer": {"devices": 2, "accelerator": "cpu", "strategy": "ddp"},
+    "checkpoint": {"every_timesteps": 2048, "keep_last": 2},
+    "trainer": {"accelerator": "cpu", "strategy": "ddp"},
 }
-SIGNALS = ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGKILL", "SIGSTOP"]
+STOPS = ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"]
+KINDS = [*STOPS, "SIGTERM x5", "SIGUSR1 x5", "SIGKILL", "SIGKILL", "SIGKILL", "SIGSTOP", "full disk"]
+MOMENTS = ["at the start", "in training", "in training", "in a save", "at the end"]
+LAST = f"t{-(-RUN['total_timesteps'] // 768) * 768:010d}"
+"""What the last checkpoint's name begins with."""
 
 
-def start(cwd: Path, name: str) -> subprocess.Popen[bytes]:
+def start(cwd: Path, name: str, ranks: int, full: bool = False) -> subprocess.Popen[bytes]:
+    def limit() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored, and the run would go on
+        if full:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
     command = [sys.executable, "-m", "lit_rl", "fit", "--config", "run.yaml", "--name", name]
     return subprocess.Popen(
-        command, cwd=cwd, start_new_session=True, stdout=open(cwd / f"{name}.out", "ab"),
-        stderr=open(cwd / f"{name}.err", "ab"), env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [*command, "--trainer.devices", str(ranks)], cwd=cwd, start_new_session=True,
+        stdout=subprocess.DEVNULL if full else open(cwd / f"{name}.out", "ab"),
+        stderr=subprocess.DEVNULL if full else open(cwd / f"{name}.err", "ab"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=limit,
     )  # fmt: skip
 
 
@@ -69,48 +83,92 @@ def group(pid: int) -> list[int]:
     return found
 
 
-def ranks_of(pid: int) -> list[int]:
-    """The processes of both ranks, or of the first alone while there is no other."""
-    ranks = [pid]
+def ranks_of(pid: int) -> dict[int, int]:
+    """The processes of the ranks that there are, by rank."""
+    ranks = {0: pid}
     for each in group(pid):
         try:
-            environ = Path(f"/proc/{each}/environ").read_bytes()
+            environ = Path(f"/proc/{each}/environ").read_bytes().split(b"\0")
             command = Path(f"/proc/{each}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"LOCAL_RANK=1" in environ and b"lit_rl" in command and b"multiprocessing" not in command:
-            ranks.append(each)
+        local = next((word.partition(b"=")[2] for word in environ if word.startswith(b"LOCAL_RANK=")), b"")
+        if local.isdigit() and int(local) and b"lit_rl" in command and b"multiprocessing" not in command:
+            ranks[int(local)] = each
     return ranks
 
 
-def disturb(process: subprocess.Popen[bytes], rng: random.Random) -> tuple[str, float] | None:
-    """Wait a while, then do harm.
+def names_in(directory: Path) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except OSError:
+        return set()
+
+
+def wait_until(process: subprocess.Popen[bytes], moment: str, run: Callable[[], Path], rng: random.Random) -> bool:
+    """Wait for a moment; says whether the run was still there."""
+    waits = {"at the start": rng.uniform(0.2, 7.0), "in training": rng.uniform(6.0, 16.0)}
+    end = time.monotonic() + waits.get(moment, 60.0)
+    skip = rng.randint(0, 4)
+    seen: set[str] = set()
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            return False
+        names = names_in(run() / "checkpoints")
+        if moment == "in a save":
+            seen |= {name for name in names if name.startswith(STAGING_PREFIX)}
+            if len(seen) > skip:
+                break
+        if moment == "at the end" and any(name[:11] == LAST for name in names):
+            break
+        time.sleep(0.002 if moment in ("in a save", "at the end") else 0.05)
+    return process.poll() is None
+
+
+def true_codes(kind: str, whom: int | None) -> set[int]:
+    """What rank 0 may exit with. 0: it had finished."""
+    name = kind.partition(" ")[0]
+    if kind == "full disk":
+        return {74, 0}
+    if name in ("SIGKILL", "SIGSTOP"):
+        return {-signal.SIGKILL} if whom in (0, None) else {1, 0}
+    codes = {75, 0}
+    return codes | {130} if name == "SIGINT" else codes
+
+
+def disturb(
+    process: subprocess.Popen[bytes], kind: str, moment: str, size: int, run: Callable[[], Path], rng: random.Random
+) -> tuple[str, float] | None:
+    """Wait for a moment, then do harm.
 
     Returns:
-        what was done, and the seconds until all had left; `None` if the run had ended by then.
+        to whom, and the seconds until all had left; `None` if the run had ended by then.
     """
-    try:
-        process.wait(rng.uniform(1.0, 25.0))
-    except subprocess.TimeoutExpired:
-        pass
+    if kind != "full disk" and not wait_until(process, moment, run, rng):
+        return None
+    name, _, times = kind.partition(" x")
+    ranks = ranks_of(process.pid)
+    whom = rng.choice([*range(size), *([] if name == "SIGSTOP" else [None])])
+    if whom not in ranks and whom is not None:
+        whom = 0
+    begin, stopped = time.monotonic(), None
+    if kind == "full disk":
+        whom = None
     else:
-        return None
-    name, ranks = rng.choice(SIGNALS), ranks_of(process.pid)
-    whom = rng.choice(["rank 0", "rank 1", "all"]) if len(ranks) > 1 else "rank 0"
-    if whom == "all" and name == "SIGSTOP":
-        whom = "rank 1"
-    try:
-        if whom == "all":
-            os.killpg(process.pid, getattr(signal, name))
-        else:
-            os.kill(ranks[int(whom[-1])], getattr(signal, name))
-    except ProcessLookupError:
-        return None
-    stopped = ranks[int(whom[-1])] if name == "SIGSTOP" else None
-    limit, begin = LIMIT_S.get(name, SLOW_S), time.monotonic()
-    while any(pid != stopped for pid in ranks if Path(f"/proc/{pid}").exists() and pid in group(process.pid)):
+        for _ in range(int(times or 1)):
+            try:
+                if whom is None:
+                    os.killpg(process.pid, getattr(signal, name))
+                else:
+                    os.kill(ranks[whom], getattr(signal, name))
+            except ProcessLookupError:
+                break
+            time.sleep(rng.uniform(0.0, 0.2) if times else 0.0)
+        stopped = ranks[whom] if name == "SIGSTOP" and whom is not None else None
+    limit = 120.0 if kind == "full disk" else LIMIT_S  # there the start counts too
+    while any(pid != stopped for pid in ranks_of(process.pid).values() if pid in group(process.pid)):
         if time.monotonic() > begin + limit:
-            raise SystemExit(f"HANG: {name} to {whom}, and after {limit:g} s {group(process.pid)} are still there")
+            raise SystemExit(f"HANG: {kind} {moment} to {whom}: {group(process.pid)} are there after {limit:g} s")
         time.sleep(0.1)
     seconds = time.monotonic() - begin
     if stopped is not None and Path(f"/proc/{stopped}").exists():
@@ -119,71 +177,78 @@ def disturb(process: subprocess.Popen[bytes], rng: random.Random) -> tuple[str, 
     time.sleep(1.5)
     left = group(process.pid)
     if left:
-        raise SystemExit(f"LEFT BEHIND after {name} to {whom}: {left}")
-    return f"{name} to {whom}", seconds
+        raise SystemExit(f"LEFT BEHIND after {kind} {moment} to {whom}: {left}")
+    code, saved = process.returncode, names_in(run() / "checkpoints")
+    if code not in true_codes(kind, whom) or (code == 0 and not any(name[:11] == LAST for name in saved)):
+        raise SystemExit(f"WRONG CODE: {kind} {moment} to {whom}: {code}")
+    return "all" if whom is None else f"rank {whom}", seconds
 
 
-def state(cwd: Path, name: str) -> dict[str, Any]:
-    store = CheckpointStore(cwd / "lightning_logs" / name / "version_0" / "checkpoints")
+def state(cwd: Path, name: str, ranks: int) -> dict[str, Any]:
+    store = CheckpointStore(newest_run(cwd, name) / "checkpoints")
     checkpoint = store.newest_good(strict=True)[0]
     assert checkpoint is not None
-    return by_part(load_lightning(checkpoint), [load_rank(checkpoint, rank) for rank in range(2)])
+    return by_part(load_lightning(checkpoint), [load_rank(checkpoint, rank) for rank in range(ranks)])
+
+
+def newest_run(cwd: Path, name: str) -> Path:
+    """The run directory of a name; one that was killed before its first checkpoint is begun again in the next."""
+    versions = list((cwd / "lightning_logs" / name).glob("version_*"))
+    return max(versions, key=lambda path: int(path.name.removeprefix("version_")), default=cwd / "none")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--disturbances", type=int, default=30)
-    parser.add_argument("--load", type=int, default=2, help="processes that do nothing but use up a core")
+    parser.add_argument("--load", type=int, default=1, help="processes that do nothing but use up a core")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng = random.Random(arguments.seed)
+    rng, ranks = random.Random(arguments.seed), arguments.ranks
     load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(arguments.load)]
     done: Counter[str] = Counter()
+    codes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    took: defaultdict[str, list[float]] = defaultdict(list)
     runs = lost = 0
     begin = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="lit_rl_soak_") as directory:
             cwd = Path(directory)
             (cwd / "run.yaml").write_text(yaml.safe_dump(RUN))
-            straight = start(cwd, "straight")
-            if straight.wait() != 0:
+            if start(cwd, "straight", ranks).wait() != 0:
                 raise SystemExit((cwd / "straight.err").read_text())
-            expected = state(cwd, "straight")
+            expected = state(cwd, "straight", ranks)
             while sum(done.values()) < arguments.disturbances:
                 name = f"run_{runs}"
                 runs += 1
                 while True:
-                    process = start(cwd, name)
-                    left = arguments.disturbances - sum(done.values())
-                    what = disturb(process, rng) if left > 0 else None
+                    over = sum(done.values()) >= arguments.disturbances
+                    kind, moment = rng.choice(KINDS), rng.choice(MOMENTS)
+                    process = start(cwd, name, ranks, full=kind == "full disk" and not over)
+                    what = None if over else disturb(process, kind, moment, ranks, partial(newest_run, cwd, name), rng)
                     if what is not None:
-                        done[what[0]] += 1
-                        took = f"all left within {what[1]:.1f} s, exit code {process.returncode}"
-                        print(f"{sum(done.values()):>3} {name}: {what[0]}, {took}", flush=True)
-                    elif process.wait() == 0:
+                        row = f"{kind} | {moment}"
+                        done[row] += 1
+                        codes[row][process.returncode] += 1
+                        took[row].append(what[1])
+                        said = f"{row} to {what[0]}: all left within {what[1]:.1f} s, exit code {process.returncode}"
+                        print(f"{sum(done.values()):>3} {name}: {said}", flush=True)
+                    elif process.wait() not in (0, 75):
+                        raise SystemExit(f"LOST: {process.returncode}\n{(cwd / f'{name}.err').read_text()}")
+                    if process.returncode == 0:
                         break
-                    elif process.returncode not in (75,):
-                        raise SystemExit(f"LOST: exit code {process.returncode}\n{(cwd / f'{name}.err').read_text()}")
-                versions = list((cwd / "lightning_logs" / name).glob("version_*"))
-                newest = max(versions, key=lambda path: int(path.name.removeprefix("version_")))
-                if newest.name != "version_0":  # killed before its first checkpoint: begun again
-                    newest.parent.rename(newest.parent.with_name(f"{name}_old"))
-                    renamed = newest.parent.with_name(f"{name}_old") / newest.name
-                    renamed.parent.with_name(name).mkdir()
-                    renamed.rename(cwd / "lightning_logs" / name / "version_0")
-                found = first_difference(expected, state(cwd, name))
+                found = first_difference(expected, state(cwd, name, ranks))
                 lost += found is not None
                 print(f"{name} finished: {'equal to the bit' if found is None else found}", flush=True)
     finally:
         for process in load:
             process.kill()
     minutes = (time.monotonic() - begin) / 60
-    print(
-        f"\n{sum(done.values())} disturbances of {runs} runs in {minutes:.0f} minutes, load: {arguments.load} processes"
-    )
-    for what, count in sorted(done.items()):
-        print(f"  {what:<20} {count}")
-    print(f"hangs: 0, left behind: 0, runs that differ: {lost}")
+    print(f"\n{sum(done.values())} disturbances of {runs} runs of {ranks} ranks in {minutes:.0f} minutes")
+    for row, count in sorted(done.items()):
+        said = ", ".join(f"{code}: {times}" for code, times in sorted(codes[row].items()))
+        print(f"| {row} | {count} | {said} | {min(took[row]):.1f} to {max(took[row]):.1f} s |")
+    print(f"hangs: 0, left behind: 0, wrong codes: 0, runs that differ: {lost}")
     raise SystemExit(1 if lost else 0)
 
 

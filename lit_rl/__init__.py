@@ -17,6 +17,7 @@ _EXPORTS = {
     "NormalizeConfig": "lit_rl.envs.config",
     "WrapperConfig": "lit_rl.envs.config",
     "CheckpointConfig": "lit_rl.callbacks.checkpointing",
+    "RanksConfig": "lit_rl.ranks.config",
     "ResumeConfig": "lit_rl.run.config",
     "WarmstartConfig": "lit_rl.run.config",
     "Schedule": "lit_rl.ops.schedules",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
     from lit_rl.ops.schedules import Schedule
+    from lit_rl.ranks.config import RanksConfig
     from lit_rl.run.begin import begin
     from lit_rl.run.config import ResumeConfig, WarmstartConfig
     from lit_rl.state.parts import Part
@@ -46,6 +48,7 @@ __all__ = [
     "NormalizeConfig",
     "Part",
     "RLModule",
+    "RanksConfig",
     "ResumeConfig",
     "Schedule",
     "WarmstartConfig",

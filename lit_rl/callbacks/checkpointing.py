@@ -15,7 +15,7 @@ from lit_rl.callbacks.rows import Rows
 from lit_rl.checkpoint.commit import commit, dumps, staging_path
 from lit_rl.checkpoint.files import memory_named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
-from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
+from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning, load_rank
 from lit_rl.checkpoint.rows import RowFiles
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite, disk_named
@@ -23,7 +23,7 @@ from lit_rl.ops.limits import above, at_least, check_record
 from lit_rl.ranks.group import caused_by
 from lit_rl.state.parts import check_finite
 from lit_rl.state.stored import Stored
-from lit_rl.training.module import RLModule
+from lit_rl.training.module import RLModule, states_of_callbacks
 
 
 @dataclass
@@ -96,6 +96,8 @@ class PlainCheckpointIO(CheckpointIO):
         self.written: dict[str, bytes] = {}
         self.opened: Opened | None = None
         """The checkpoint that has been read and checked already: the Trainer is given what was read."""
+        self.rank = 0
+        """Of this process."""
         self.refused: LitRLError | None = None
         """Why the last file could not be written. It is not raised at once: the other ranks wait in a barrier then."""
 
@@ -117,7 +119,10 @@ class PlainCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         if self.opened is not None and Path(path) == self.opened.lightning_file:
-            return load_lightning(self.opened)
+            state = load_lightning(self.opened)
+            if 0 < self.rank < self.opened.manifest.world_size:  # its callbacks' states are its own
+                state["callbacks"] = load_rank(self.opened, self.rank).get("callbacks", state.get("callbacks", {}))
+            return state
         return load_bare(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -169,6 +174,7 @@ class Checkpointer(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         trainer.strategy.checkpoint_io = self._io
+        self._io.rank = trainer.global_rank
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
@@ -220,12 +226,12 @@ class Checkpointer(Callback):
         except LitRLError as error:
             if not caused_by(error, DiskFull):
                 raise
-            if trainer.is_global_zero:
+            if module.ranks.is_first:
                 gone = self._store.make_room()
                 _say(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.")
             self._save(trainer, module, reason)
         self.saved_at, self.has_saved = module.counters.timesteps, True
-        if self.on_saved is not None and trainer.is_global_zero:
+        if self.on_saved is not None and module.ranks.is_first:
             self.on_saved()
 
     def _save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
@@ -233,7 +239,7 @@ class Checkpointer(Callback):
         try:
             self._stage_and_commit(trainer, module, reason)
         except Exception:
-            if trainer.is_global_zero:
+            if module.ranks.is_first:
                 self._store.discard(counters.timesteps, self._segment)
             raise
         finally:
@@ -265,8 +271,15 @@ class Checkpointer(Callback):
             if isinstance(part, Stored):
                 state[name]["files"] = self._row_files.write(staging, module.ranks.rank, name, part)
         with memory_named(own):
-            self._io.written[own.name] = dumps(state)
+            self._io.written[own.name] = dumps(state | self._own_callbacks(module))
         write_durably(own, self._io.written[own.name])
+
+    def _own_callbacks(self, module: RLModule) -> dict[str, Any]:
+        """The callbacks' states of a rank that is not the first: that one's stand in Lightning's file."""
+        if module.ranks.is_first:
+            return {}
+        kept = module.boundary_callbacks
+        return {"callbacks": states_of_callbacks(module.trainer) if kept is None else kept}
 
     def _commit(self, final: Path, module: RLModule, reason: str) -> None:
         """Make a whole of what all ranks have written."""

@@ -41,7 +41,7 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
-        if not (trainer.is_global_zero and self._shown):
+        if not (pl_module.ranks.is_first and self._shown):
             return
         terminal = self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._initial = pl_module.counters.timesteps
@@ -67,7 +67,7 @@ class Progress(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RLModule)
-        if not trainer.is_global_zero:
+        if not pl_module.ranks.is_first:
             return
         for line in _events(pl_module):
             tqdm.write(line)

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, StorageError
+from lit_rl.ranks.group import caused_by
 from lit_rl.state.snapshot import Snapshot
 from lit_rl.state.stored import Stored
 from lit_rl.training.module import RLModule, states_of_callbacks
@@ -17,7 +18,8 @@ from lit_rl.training.module import RLModule, states_of_callbacks
 class Rescue(Callback):
     """Keeps the state of every iteration boundary in memory, and saves the last one when training ends by an error.
 
-    With several ranks there is nobody to save with when one of them fails: the last checkpoint is what is left.
+    With several ranks there is nobody to save with when one of them fails: the last checkpoint is what is left. Where
+    all end together by one error, as when an evaluation is given up, they save together.
 
     Args:
         checkpointer: that saves.
@@ -32,7 +34,7 @@ class Rescue(Callback):
 
     def take(self, trainer: Trainer, module: RLModule) -> None:
         """Keep the state of this moment, which lies between two iterations."""
-        if not module.ranks.alone:
+        if not module.ranks.alone and module.eval_config.every is None:
             return
         if self._snapshot is None:
             parts: dict[str, Any] = {name: part for name, part in module.run_parts().items() if part is not None}
@@ -56,7 +58,10 @@ class Rescue(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         assert isinstance(pl_module, RLModule)
-        if self._snapshot is None or isinstance(exception, StorageError | ConfigError):
+        ours = exception if isinstance(exception, LitRLError) else None
+        together = pl_module.ranks.alone or (ours is not None and ours.agreed)
+        refused = ours is not None and (caused_by(ours, StorageError) or caused_by(ours, ConfigError))
+        if self._snapshot is None or refused or not together:
             return
         snapshot, self._snapshot = self._snapshot, None
         snapshot.put_back()

@@ -16,7 +16,6 @@ from lightning.pytorch.callbacks import Timer
 
 from lit_rl.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
 from lit_rl.process import STOP_SIGNALS, is_owned
-from lit_rl.ranks.launch import launched_rank
 from lit_rl.training.module import RLModule
 
 _PATIENCE_S = 3.0
@@ -29,9 +28,13 @@ class StopRequest:
 
     A second Ctrl-C leaves the process at once. Once the last state has been saved no signal changes the exit code. A
     signal that was ignored when the run began (`nohup`) stays ignored.
+
+    Args:
+        speaks: whether it says so; one of several ranks does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: bool = True) -> None:
+        self._speaks = speaks
         self.signal: signal.Signals | None = None
         self.doing: Callable[[], str] = lambda: "beginning"
         """Says what the run is busy with."""
@@ -56,12 +59,16 @@ class StopRequest:
         self.signal = signal.Signals(number)
 
     def _answer(self, name: str) -> None:
-        if launched_rank() != 0:
+        if not self._speaks:
             return
         text = f"\n{name}: stopping at the end of this iteration ({self.doing()}), and saving"
         text += "; Ctrl-C again leaves at once, without\n" if name == "SIGINT" else "\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode())  # print() may not be entered twice
+
+    def name(self) -> str | None:
+        """The signal that has come, if one has."""
+        return None if self.signal is None else self.signal.name
 
     def overdue(self) -> str | None:
         """The signal, once it has waited for as long as an evaluation may go on."""
@@ -110,7 +117,7 @@ class Stopper(Callback):
         assert isinstance(pl_module, RLModule)
         module = pl_module
         self._request.doing = lambda: f"{module.loop.phase}, timestep {module.play.timesteps:,}"
-        pl_module.asked_to_stop = self._request.overdue
+        pl_module.asked_to_stop = lambda: self._request.overdue() or module.ranks.overdue(_PATIENCE_S)
         self._request.install()  # Lightning has put its own handlers in by now
         self.look(trainer, pl_module)
 
@@ -118,21 +125,32 @@ class Stopper(Callback):
         assert isinstance(pl_module, RLModule)
         self._request.decide(EXIT_OK if pl_module.loop.finished else EXIT_STOPPED)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RLModule)
+        if not pl_module.ranks.alone:  # Lightning asks once more whether to stop before it begins
+            self.look(trainer, pl_module)
+
     def look(self, trainer: Trainer, module: RLModule) -> None:
-        """Decide whether training ends here. All ranks look together, at the end of an iteration."""
+        """Decide whether training ends here. All ranks look together, at the end of an iteration.
+
+        Whichever rank a signal came to, and on whichever a callback has set `should_stop`: all stop.
+        """
         if module.loop.finished:
             trainer.should_stop = True
             return
-        asked = module.ranks.gather(None if self._request.signal is None else self._request.signal.name)
+        wished = _who_stopped(trainer) if trainer.should_stop else None
+        asked, wishes = zip(*module.ranks.gather((self._request.name(), wished)), strict=True)
         cause = next((name for name in asked if name is not None), None)
-        if cause is not None:  # whichever rank it came to, all stop at this iteration
+        wished = next((who for who in wishes if who is not None), None)
+        if cause is not None:
             self.cause = cause
             trainer.should_stop = True
         elif self._pause_at is not None and module.counters.timesteps >= self._pause_at:
             self.cause = "pause_at"
             trainer.should_stop = True
-        elif trainer.should_stop:
-            self.cause = _who_stopped(trainer)
+        elif wished is not None:
+            self.cause = wished
+            trainer.should_stop = True
 
 
 def _who_stopped(trainer: Trainer) -> str:

@@ -150,7 +150,7 @@ def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
     """A rank's own state, checked. A part whose rows lie in files has them in `pieces`: begin, end, columns of each."""
     state = open_file(checkpoint, rank_file(rank))
     for name, part in state.items():
-        if isinstance(part, dict) and "files" in part:
+        if isinstance(part, dict) and {"files", "begin", "end"} <= part.keys():
             missing = [file for file in part["files"] if file not in checkpoint.manifest.files]
             if missing:
                 raise DataError(f"{checkpoint.path / MANIFEST} does not list {missing[0]}: damaged.")

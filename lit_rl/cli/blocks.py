@@ -15,6 +15,7 @@ from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.limits import SEEDS, Limit, at_least
+from lit_rl.ranks.config import RanksConfig
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
@@ -27,6 +28,7 @@ BLOCKS = {
     "curriculum": CurriculumConfig,
     "eval": EvalConfig,
     "checkpoint": CheckpointConfig,
+    "ranks": RanksConfig,
 }
 """Top-level keys that hold a record."""
 

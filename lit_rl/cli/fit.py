@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -21,7 +22,8 @@ from lit_rl.cli.trainer_block import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError, chain
-from lit_rl.ranks.launch import launched_rank
+from lit_rl.ranks.config import RanksConfig
+from lit_rl.ranks.launchers import cluster_environment, rank_of, tell_lightning
 from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.plan import prepare_evaluation
@@ -150,6 +152,7 @@ class RunCLI(LightningCLI):
         parser.add_class_arguments(CurriculumConfig, "curriculum")
         parser.add_class_arguments(EvalConfig, "eval")
         parser.add_class_arguments(CheckpointConfig, "checkpoint")
+        parser.add_class_arguments(RanksConfig, "ranks")
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True)
@@ -190,6 +193,7 @@ class RunCLI(LightningCLI):
             config_text=self._resolved_config(),
             pause_at=self._get(self.config, "pause_at"),
             requeue=self._get(self.config, "requeue"),
+            waiting=self._get(self.config_init, "ranks"),
         )
 
     def _root(self) -> Path:
@@ -202,7 +206,7 @@ class RunCLI(LightningCLI):
             for block in ("resume", "warmstart")
             if block != mode and self._get(self.config, block) != defaults.get(block)
         ]
-        if ignored and launched_rank() == 0:
+        if ignored and rank_of(self.trainer) == 0:
             print(f"mode is {mode}: the {' and '.join(ignored)} block is ignored")
 
     def _resolved_config(self) -> str:
@@ -216,6 +220,11 @@ class RunCLI(LightningCLI):
                 kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
             if self._get(self.config_init, "trainer").get("logger") is True:
                 kwargs["logger"] = False  # the run's own are there either way
+            plugins = self._get(self.config_init, "trainer").get("plugins") or []
+            plugins = plugins if isinstance(plugins, list) else [plugins]
+            launcher = cluster_environment()
+            if launcher is not None and not any(isinstance(each, ClusterEnvironment) for each in plugins):
+                kwargs["plugins"] = [*plugins, launcher]
             return super().instantiate_trainer(**kwargs)
         except LitRLError:
             raise
@@ -233,6 +242,7 @@ class RunCLI(LightningCLI):
                 print(self.run.summary())
 
     def _evaluate(self, subcommand: str) -> None:
+        tell_lightning(0)
         episodes = self._get(self.config, "episodes")
         wanted = self._get(self.config, "ckpt_path") or "last"
         source = find(str(wanted), self._root(), self._get(self.config, "name"), False, "--ckpt_path")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import socket
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from lit_rl.errors import LitRLError, of_the_disk
 from lit_rl.ranks.share import rows_of
-from lit_rl.ranks.watch import BEAT_S, RESUMABLE, Watch, open_store
+from lit_rl.ranks.watch import BEAT_S, Watch
 
 T = TypeVar("T")
 
@@ -43,25 +41,15 @@ class Ranks:
         rank: of this process.
         size: how many there are.
         local_size: how many of them are on this machine.
-        on_loss: called before this process is ended because another is lost.
+        watch: over the heartbeats of all.
+        host: the group for host data.
     """
 
     def __init__(
-        self, rank: int = 0, size: int = 1, local_size: int = 1, on_loss: Callable[[], None] = lambda: None
+        self, rank: int = 0, size: int = 1, local_size: int = 1, watch: Watch | None = None, host: Any = None
     ) -> None:
         self.rank, self.size, self.local_size = rank, size, local_size
-        self._host: Any = None
-        self._watch: Watch | None = None
-        if size > 1:
-            self._host = dist.new_group(backend="gloo")
-            self._start_watch(on_loss)
-
-    def _start_watch(self, on_loss: Callable[[], None]) -> None:
-        name = f"process {os.getpid()} on {socket.gethostname()}"
-        host = os.environ.get("MASTER_ADDR", "127.0.0.1")
-        store = open_store(host, 0, serve=True) if self.is_first else None
-        port = self.broadcast(0 if store is None else store.port)
-        self._watch = Watch(store or open_store(host, port, serve=False), self.gather(name), self.rank, on_loss)
+        self._watch, self._host = watch, host
 
     @property
     def is_first(self) -> bool:
@@ -166,17 +154,36 @@ class Ranks:
         done: list[T] = self.together(lambda: [work()] if self.is_first else [])
         return self.gather(done)[0][0]
 
-    def _lost(self, error: RuntimeError) -> LitRLError:
+    def tell_of(self, signal: str) -> None:
+        """Let all ranks know of a stop signal that came to this one, before they talk to each other again."""
+        if self._watch is not None:
+            self._watch.ask(signal)
+
+    def overdue(self, patience_s: float) -> str | None:
+        """A stop signal that came to any rank, once it has waited for as long as something may go on."""
+        asked = None if self._watch is None else self._watch.asked
+        return None if asked is None or time.monotonic() - asked[1] < patience_s else asked[0]
+
+    def resumable_if(self, has_saved: Callable[[], bool]) -> None:
+        """How to find out whether there is a checkpoint that the run can be resumed from."""
+        if self._watch is not None:
+            self._watch.has_saved = has_saved
+
+    def name(self, rank: int) -> str:
+        """A rank as messages call it."""
+        return f"rank {rank}" if self._watch is None else self._watch.name(rank)
+
+    def _lost(self, error: BaseException) -> LitRLError:
         """Another rank is gone: what is known about it, as an error that one rank reports."""
         failure = None if self._watch is None else self._watch.why()
         if failure is None or self._watch is None:
-            lost = PeerFailed(f"another rank is gone ({str(error).splitlines()[0]}); all ranks leave. {RESUMABLE}")
+            lost = PeerFailed(f"another rank is gone ({str(error).splitlines()[0]}); all ranks leave.")
             lost.exit_code = 1
             return lost
         peer = self._watch.name(failure["rank"])
-        lost = PeerFailed(f"{peer} {failure['text']}; all ranks leave. {RESUMABLE}")
+        lost = PeerFailed(f"{peer} {failure['text']}; all ranks leave. {self._watch.resumable}")
         lost.exit_code = failure["code"]
-        lost.reported = self.rank != min({0, 1} - {failure["rank"]})
+        lost.reported = self.rank != self._watch.speaker(failure["rank"])
         return lost
 
     def fail(self, error: BaseException) -> None:
@@ -191,17 +198,25 @@ class Ranks:
             if self.is_first:
                 time.sleep(2 * BEAT_S)  # the store goes with this process: let the others read why
 
-    def explain(self, error: BaseException) -> None:
-        """Raise what is known of a failure elsewhere in place of what the network says of it, if that is what it is."""
-        known = None if self._watch is None else self._watch.failure
-        if known is not None and known["rank"] != self.rank and type(error) is RuntimeError:
-            raise self._lost(error) from None
+    def explain(self, error: BaseException) -> LitRLError | None:
+        """What is known of a failure elsewhere, where an error is what the network says of it."""
+        if self._watch is None or isinstance(error, LitRLError) or not isinstance(error, RuntimeError):
+            return None
+        known = self._watch.failure
+        elsewhere = known is not None and known["rank"] != self.rank and type(error) is RuntimeError
+        return self._lost(error) if elsewhere or _of_the_network(error) else None
 
     def close(self) -> None:
         """Nothing more will be said. All ranks call it together."""
         if self._watch is None:
             return
+        self.barrier()  # watched over: one may be lost here too
         self._watch.stop()
-        self.barrier()  # the store of the heartbeats goes with rank 0's
         self._watch = None
         dist.destroy_process_group()
+
+
+def _of_the_network(error: RuntimeError) -> bool:
+    """Whether a connection to another rank has broken, inside of what others do over them."""
+    broken = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in broken)

@@ -6,11 +6,9 @@ Lightning would do so inside `fit`: every process would make its own plan, its o
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
@@ -18,21 +16,16 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from lit_rl.errors import ConfigError
+from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.group import Ranks
+from lit_rl.ranks.launchers import check_world, rank_of, size_of, tell_lightning
+from lit_rl.ranks.meeting import Meeting
 
 several = False
 """Whether this process is one of several ranks."""
 
 _PARENT = "LIT_RL_LAUNCHED_BY"
 """Where a process finds the id of the one that has started it as a rank."""
-
-
-def launched_rank() -> int:
-    """This process's rank by what its launcher has set, before anything is connected."""
-    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
 
 
 def check_strategy(trainer: Trainer) -> None:
@@ -55,38 +48,72 @@ def check_strategy(trainer: Trainer) -> None:
         )
 
 
-def launch(trainer: Trainer) -> Ranks:
+def launch(
+    trainer: Trainer | None, config: RanksConfig | None = None, asked: Callable[[], str | None] = lambda: None
+) -> Ranks:
     """Start the Trainer's processes, unless something else has, and connect them.
+
+    Args:
+        trainer: whose processes they are; `None` for this one alone.
+        config: how long to wait for each other.
+        asked: the stop signal that has come, if one has.
 
     Returns:
         this process among them; alone, where the Trainer has one.
+
+    Raises:
+        ConfigError: other processes were started than the Trainer speaks of.
+        LitRLError: they have not come together.
     """
-    check_strategy(trainer)
-    # Signals are the run's: Lightning's handlers save at any moment, or talk to other ranks from inside a handler.
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    if trainer.world_size == 1:
+    if trainer is not None:
+        check_strategy(trainer)
+        # Signals are the run's: Lightning's handlers save at any moment, or talk to others from inside a handler.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    check_world(trainer)
+    if trainer is None or size_of(trainer) == 1:
+        tell_lightning(0)
         return Ranks()
     global several
     several = True
     strategy: Any = trainer.strategy
     launcher: Any = strategy.launcher
     children: list[Any] = []
-    if launcher is not None:
-        environment = launcher.cluster_environment
-        environment.validate_settings(num_devices=launcher.num_processes, num_nodes=launcher.num_nodes)
-        if not environment.creates_processes_externally:
-            # Not launcher.launch(): that one's observer kills this process as soon as a child exits with 75.
-            os.environ[_PARENT] = str(os.getpid())
-            launcher._call_children_scripts()
-            children = launcher.procs
+    if launcher is not None and not launcher.cluster_environment.creates_processes_externally:
+        # Not launcher.launch(): that one's observer kills this process as soon as a child exits with 75.
+        os.environ[_PARENT] = str(os.getpid())
+        launcher._call_children_scripts()
+        children = launcher.procs
+    strategy.set_world_ranks()
+    rank, parent = rank_of(trainer), int(os.environ.get(_PARENT, os.getpid()))
+    tell_lightning(rank)
 
     def end_children() -> None:
         for child in children:
             child.kill()
 
-    with _leaving_with_the_others(children, end_children):
-        strategy.setup_environment()
-        return Ranks(trainer.global_rank, trainer.world_size, strategy.num_processes, end_children)
+    environment = strategy.cluster_environment
+    meeting = Meeting(
+        rank,
+        strategy.local_rank,
+        size_of(trainer),
+        environment.main_address,
+        environment.main_port,
+        children,
+        None if parent == os.getpid() else parent,
+        asked,
+        config or RanksConfig(),
+        end_children,
+    )
+    try:
+        watch = meeting.hold()
+        device = None if strategy.root_device.type == "cpu" else strategy.root_device
+        prepare = lambda: strategy.accelerator.setup_device(strategy.root_device)  # noqa: E731
+        host = meeting.connect(strategy._get_process_group_backend(), device, prepare)
+        strategy.setup_environment()  # finds the group that is there
+    except BaseException:
+        end_children()
+        raise
+    return Ranks(rank, size_of(trainer), strategy.num_processes, watch, host)
 
 
 def leave(code: int) -> NoReturn:
@@ -95,28 +122,3 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-@contextlib.contextmanager
-def _leaving_with_the_others(children: list[Any], end_children: Callable[[], None]) -> Iterator[None]:
-    """While ranks wait for each other to connect: leave when a child or the process that started this one has ended."""
-    connected, parent = threading.Event(), int(os.environ.get(_PARENT, 0))
-    is_child = bool(parent) and parent != os.getpid()
-
-    def look() -> None:
-        while not connected.wait(0.2):
-            ended = [(i + 1, child.returncode) for i, child in enumerate(children) if child.poll() is not None]
-            if ended:
-                rank, code = ended[0]
-                print(f"error: rank {rank} ended with exit code {code} before all had connected.", file=sys.stderr)
-                end_children()
-            if ended or (is_child and os.getppid() != parent):
-                os._exit(1)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        connected.set()
-        thread.join()

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
+from lit_rl.callbacks.alert import alert
 from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
@@ -19,13 +20,16 @@ from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ops.limits import at_least, check_value
 from lit_rl.process import guarded
-from lit_rl.ranks.group import Ranks
+from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.launch import launch
+from lit_rl.ranks.launchers import rank_of, size_of
+from lit_rl.run.agree import agree, prove_common, same_everywhere
 from lit_rl.run.aside import Aside, cut, settle, tidy
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.run.directory import CHECKPOINTS, CONFIG, check_name, gone_on_error, new_directory
+from lit_rl.run.directory import CHECKPOINTS, CONFIG, check_name, gone_on_error, has_checkpoint, new_directory
 from lit_rl.run.fork import fork_into
 from lit_rl.run.hold import Hold
+from lit_rl.run.holdable import check_holdable
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
@@ -35,10 +39,8 @@ from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.weights import check_load
 from lit_rl.state.deal import deal
-from lit_rl.state.parts import capture, restore
-from lit_rl.state.plain import to_plain
 from lit_rl.training.evaluation import EvaluationGivenUp
-from lit_rl.training.module import RLModule
+from lit_rl.training.module import RLModule, states_of_callbacks
 
 DEFAULT_ROOT = Path("lightning_logs")
 
@@ -90,6 +92,7 @@ class Run:
     ) -> None:
         plan = self.plan
         self.directory, self.lineage = self.ranks.first(lambda: self._write(name, root, config_text, hold, stack))
+        self.ranks.resumable_if(lambda: has_checkpoint(self.directory))
         store = CheckpointStore(self.directory / CHECKPOINTS, checkpoint.keep_last, checkpoint.keep_every)
         debris = store.tidy(plan.checkpoint) if self.ranks.is_first else []
         if debris:
@@ -105,10 +108,13 @@ class Run:
         self.at_boundary: list[Callback] = [self._stopper, self._checkpointer, Progress()]
         self.callbacks: list[Callback] = [_Opening(self), self._rescue, *self.at_boundary]
         self.module.loop.journals = [
-            MonitorCsv(self.directory, self.module.env_config.name),
-            EvaluationsNpz(self.directory),
+            MonitorCsv(self.directory, self.module.env_config.name, self.ranks.is_first),
+            EvaluationsNpz(self.directory, self.ranks.is_first),
         ]
-        self.loggers: list[Logger] = [MetricsCsv(self.directory), RunTensorBoard(self.directory)]
+        self.loggers: list[Logger] = [
+            MetricsCsv(self.directory, self.ranks.is_first),
+            RunTensorBoard(self.directory, self.ranks.is_first),
+        ]
 
     def _write(
         self, name: str, root: Path, config_text: str | None, hold: Hold, stack: contextlib.ExitStack
@@ -171,6 +177,8 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        lost = None if error is None else self.ranks.explain(error)
+        error = lost or error
         if error is None:
             cause = self._cause
         else:
@@ -186,14 +194,12 @@ class Run:
                 raise  # else the first error is the one to show
         finally:
             self._until_exit.close()
-        by_signal = self._stopper.by_signal if error is None else isinstance(error, EvaluationGivenUp)
-        if by_signal and self.ranks.is_first and self.plan.requeued is not None:
-            ask_for_requeue()
+        if self.ranks.is_first and self.plan.requeued is not None:
+            ask_for_requeue(cause)
         if error is None:
-            self.ranks.barrier()  # nobody leaves before all has been written
-            self.ranks.close()
-        else:
-            self.ranks.explain(error)
+            self.ranks.close()  # nobody leaves before all has been written
+        if lost is not None:
+            raise lost from None
 
     def _write_end(self, cause: str, mistaken: bool) -> None:
         """Close the segment. One that has saved nothing leaves the run as it was; one that was a mistake never was."""
@@ -245,6 +251,9 @@ class _Opening(Callback):
             run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
         if not run.ranks.is_first:
             return
+        written = plan.checkpoint.manifest.world_size
+        if written < run.ranks.size and states_of_callbacks(trainer):
+            plan.notes.append(f"callbacks: ranks {written} to {run.ranks.size - 1} are new and take rank 0's state")
         marks = run.module.log_book.marks
         logs = [each for each in trainer.loggers if isinstance(each, MetricsCsv | RunTensorBoard)]
         for log in [*logs, *run.module.loop.journals]:
@@ -294,6 +303,7 @@ def begin(
     config_text: str | None = None,
     pause_at: int | None = None,
     requeue: bool = False,
+    waiting: RanksConfig | None = None,
 ) -> Run | None:
     """Begin a run, or go on with one.
 
@@ -310,7 +320,8 @@ def begin(
         config_text: the resolved configuration, kept in the run directory.
         pause_at: end this segment at the first iteration boundary at or past this timestep.
         requeue: go on with the newest run of this name if it has begun; `mode` says how it begins if it has not. Under
-            SLURM, a run that is stopped by a signal asks to be started again once its state is saved.
+            SLURM, a run that its scheduler stops asks to be started again once its state is saved.
+        waiting: how long ranks wait for each other.
 
     Returns:
         the run, or `None` if it is at its target already and there is nothing to do.
@@ -324,7 +335,8 @@ def begin(
     check_value(pause_at, int | None, "pause_at", at_least(1))
     check_value(requeue, bool, "requeue")
     resume, root = resume or ResumeConfig(), Path(root)
-    request, several = StopRequest(), trainer is not None and trainer.world_size > 1
+    request = StopRequest(speaks=trainer is None or rank_of(trainer) == 0)
+    several = trainer is not None and size_of(trainer) > 1
     with contextlib.ExitStack() as stack:
         hold = Hold()
         stack.callback(hold.release)
@@ -334,12 +346,19 @@ def begin(
         stack.enter_context(guarded())
         if several:
             stack.enter_context(request.listening())
-        ranks = module.ranks = Ranks() if trainer is None else launch(trainer)
+        ranks = module.ranks = launch(trainer, waiting, request.name)
+        if several:
+            stack.enter_context(alert(ranks.tell_of))
+        checkpoint, start = checkpoint or CheckpointConfig(), warmstart or WarmstartConfig()
+        asked = {
+            "mode": mode, "name": name, "resume": resume, "warmstart": start, "checkpoint": checkpoint,
+            "pause_at": pause_at, "requeue": requeue, "trainer.default_root_dir": str(root), "ranks": waiting,
+        }  # fmt: skip
         try:
+            notes = agree(module, trainer, asked)
             made: list[Plan] = []
 
             def make() -> Plan:
-                start = warmstart or WarmstartConfig()
                 made.append(make_plan(module, mode, name, root, resume, start, hold, requeue))
                 if not made[0].nothing_to_do:
                     check_load(module, start)  # also where the block is not read: a misspelled part is a mistake
@@ -347,6 +366,7 @@ def begin(
 
             plan = ranks.first(make)
             plan = made[0] if made else plan  # rank 0 keeps what it has read
+            plan.notes += notes
             if plan.nothing_to_do:
                 if ranks.is_first:
                     assert plan.directory is not None
@@ -355,12 +375,13 @@ def begin(
                 ranks.close()
                 return None
             module.play.resuming = plan.mode == "resume"
-            _same_everywhere(module)
-            checkpoint = checkpoint or CheckpointConfig()
+            same_everywhere(module)
             checkpoint.check(module)
             if not several:
                 stack.enter_context(request.listening())
-            _check_holdable(module, trainer)
+            check_holdable(module, trainer)
+            in_place = plan.directory is not None and not plan.fork
+            prove_common(ranks, plan.directory if plan.directory is not None and in_place else root / name)
             run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, hold, stack)
         except BaseException as error:
             ranks.fail(error)
@@ -371,36 +392,3 @@ def begin(
         callbacks[:0] = run.callbacks
         trainer.loggers = [*run.loggers, *trainer.loggers]
     return run
-
-
-def _check_holdable(module: RLModule, trainer: Trainer | None) -> None:
-    """Look whether a checkpoint could hold what the user's own classes keep.
-
-    Raises:
-        ConfigError: it could not; names the class.
-    """
-    callbacks: list[Callback] = [] if trainer is None else trainer.callbacks  # type: ignore[attr-defined]
-    kept = {f"the state of the callback {type(each).__name__}": each.state_dict for each in callbacks}
-    kept["the state of the networks"] = module.state_dict
-    for what, state_dict in kept.items():
-        try:
-            to_plain(state_dict())
-        except TypeError as error:
-            raise ConfigError(f"{what} cannot be saved: {error}; keep tensors and plain values there.") from None
-
-
-def _same_everywhere(module: RLModule) -> None:
-    """The other ranks build what rank 0 has built, and take its weights, its moments and its level."""
-    ranks = module.ranks
-    if ranks.alone:
-        return
-
-    def build() -> None:
-        module.build_envs()
-        module.build_networks()
-
-    ranks.together(build)
-    state = {"tensors": module.state_dict(), "run": capture(module.run_parts())} if ranks.is_first else {}
-    state = ranks.broadcast(state)
-    module.load_state_dict(state["tensors"])
-    restore(module.run_parts(), state["run"])

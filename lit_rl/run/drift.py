@@ -31,8 +31,21 @@ class Change:
         """Whether it is one of the settings `keys`, or below one."""
         return any(self.key == key or self.key.startswith(f"{key}.") for key in keys)
 
+    @property
+    def shown(self) -> str:
+        """Its key as it stands in a run's YAML."""
+        return _shown(self.key)
+
     def __str__(self) -> str:
-        return f"{_shown(self.key)}: {self.old} -> {self.new}"
+        return f"{self.shown}: {self.old} -> {self.new}"
+
+
+class _Named(Change):
+    """A difference of something else than a setting of the model."""
+
+    @property
+    def shown(self) -> str:
+        return self.key
 
 
 def _shown(key: str) -> str:
@@ -58,6 +71,16 @@ def changes(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any] |
     keys = [*after, *(key for key in before if key not in after)]
     found = [Change(key, before.get(key), after.get(key)) for key in keys if not _same(before.get(key), after.get(key))]
     return [each for change in found for each in (_levels(change) if change.key == LEVELS else [change])]
+
+
+def differences_of(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """Whatever differs between two dictionaries of the same keys, whose names are shown as they are."""
+    before, after = _flat(old), _flat(new)
+    return [
+        _Named(key, before.get(key), after.get(key))
+        for key in before | after
+        if not _same(before.get(key), after.get(key))
+    ]
 
 
 def _same(old: Any, new: Any) -> bool:

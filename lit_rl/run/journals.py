@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_only
 
 from lit_rl.checkpoint.files import append, put
 from lit_rl.training.iteration import Iteration
@@ -29,17 +28,19 @@ class MonitorCsv:
     Args:
         directory: the run directory.
         env_name: for the comment.
+        writes: whether this process is the one that writes it.
     """
 
-    def __init__(self, directory: Path, env_name: str) -> None:
-        self._file = directory / "monitor.csv"
+    def __init__(self, directory: Path, env_name: str, writes: bool = True) -> None:
+        self._file, self._writes = directory / "monitor.csv", writes
         self._env_name = env_name
         self.seconds = 0.0
         """Time of training up to the last iteration."""
 
-    @rank_zero_only
     def write(self, iteration: Iteration) -> None:
         """Add the episodes of the iteration that has ended."""
+        if not self._writes:
+            return
         begin, end = self.seconds, iteration.seconds
         self.seconds = end
         lines = []
@@ -86,20 +87,20 @@ class EvaluationsNpz:
 
     Args:
         directory: the run directory.
+        writes: whether this process is the one that writes it.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / "evaluations.npz"
+    def __init__(self, directory: Path, writes: bool = True) -> None:
+        self._file, self._writes = directory / "evaluations.npz", writes
         self._rows: dict[str, list[Any]] = {}
 
     @property
     def _count(self) -> int:
         return len(self._rows.get("timesteps", []))
 
-    @rank_zero_only
     def write(self, iteration: Iteration) -> None:
         """Add the evaluation of the iteration that has ended, if there was one."""
-        if iteration.evaluation is None:
+        if iteration.evaluation is None or not self._writes:
             return
         episodes = iteration.evaluation.episodes
         row: dict[str, Any] = {

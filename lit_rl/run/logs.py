@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.loggers.logger import _DummyExperiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from lit_rl.checkpoint.files import append, put
@@ -41,10 +40,12 @@ class MetricsCsv(Logger):
 
     Args:
         directory: the run directory.
+        writes: whether this process is the one that writes it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, writes: bool = True) -> None:
         super().__init__()
+        self._writes = writes
         self._file = directory / "metrics.csv"
         self._directory = directory
         self._columns: list[str] = []
@@ -67,8 +68,9 @@ class MetricsCsv(Logger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Hyperparameters stand in config.yaml."""
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if not self._writes:
+            return
         self._pending.append({"step": step, **metrics})
 
     def settle(self) -> None:
@@ -77,7 +79,6 @@ class MetricsCsv(Logger):
         if self._settled >= 50:
             self.save()
 
-    @rank_zero_only
     def save(self) -> None:
         """Write rows of iterations that have ended. A new metric becomes a new column, empty in the lines before."""
         rows = self._pending[: self._settled]
@@ -141,23 +142,29 @@ class RunTensorBoard(TensorBoardLogger):
 
     Event files are only ever appended to, so a cut at a length they once had leaves whole records. `experiment` is
     PyTorch's SummaryWriter.
+
+    Args:
+        directory: the run directory.
+        writes: whether this process is the one that writes them.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, writes: bool = True) -> None:
         super().__init__(save_dir=directory.parent.parent, name=directory.parent.name, version=directory.name)
-        self._run_directory = directory
+        self._run_directory, self._writes = directory, writes
         self._pending: list[tuple[Summary, int | None]] = []
 
     @property
-    @rank_zero_experiment
-    def experiment(self) -> Events:
+    def experiment(self) -> Any:
+        """The writer. Lightning's own property asks variables of the environment whether this process is the first."""
+        if not self._writes:
+            return _DummyExperiment()
         self._experiment: Any = self._experiment or Events(self._run_directory)
-        experiment: Events = self._experiment
-        return experiment
+        return self._experiment
 
-    @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """All of them in one event."""
+        if not self._writes:
+            return
         values = [Summary.Value(tag=key, simple_value=float(value)) for key, value in metrics.items()]
         self._pending.append((Summary(value=values), step))
 

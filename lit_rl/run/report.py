@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lit_rl.checkpoint.files import lacking
+from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.run.drift import table
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.plan import Plan
@@ -47,6 +48,12 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
             f"ranks before: {plan.checkpoint.manifest.world_size}; environments are dealt out anew, and from here "
             f"on the run equals one that went on with that number {equal}"
         )
+    if plan.checkpoint is not None:
+        now = library_versions()
+        before = plan.checkpoint.manifest.versions
+        others = [f"{name} {old} -> {now[name]}" for name, old in before.items() if now.get(name, old) != old]
+        if others:
+            lines.append(f"versions: {', '.join(others)}; equal to the bit is only what the same versions compute")
     if plan.mode == "resume":
         parts = [
             "policy",

@@ -13,10 +13,32 @@ def job_id() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
-def ask_for_requeue() -> None:
-    """Run ``scontrol requeue`` for this job, if it is one. Call it once the state is saved, not before."""
+SCHEDULERS = ("SIGTERM", "SIGUSR1")
+"""Signals by which a scheduler stops a job; SIGINT and SIGHUP are a person's and a terminal's."""
+_SHELLS = ("bash", "sh", "zsh", "fish", "tcsh", "csh", "ksh", "interactive")
+"""What SLURM calls a job that is somebody's shell."""
+
+
+def is_interactive() -> bool:
+    """Whether the job is somebody's session: starting it again would end the shell that this was typed into."""
+    if os.environ.get("SLURM_JOB_NAME") in _SHELLS or any(name.startswith("SLURM_PTY_") for name in os.environ):
+        return True
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def ask_for_requeue(signal: str | None) -> None:
+    """Run ``scontrol requeue`` for this job, if it is a batch job that its scheduler has stopped.
+
+    Call it once the state is saved, not before.
+
+    Args:
+        signal: the signal that has stopped the run, by its name.
+    """
     job = job_id()
-    if job is None:
+    if job is None or signal not in SCHEDULERS or is_interactive():
         return
     command = ["scontrol", "requeue", job]
     try:
