@@ -107,10 +107,11 @@ def names_in(directory: Path) -> set[str]:
 
 def wait_until(process: subprocess.Popen[bytes], moment: str, run: Callable[[], Path], rng: random.Random) -> bool:
     """Wait for a moment; says whether the run was still there."""
-    waits = {"at the start": rng.uniform(0.2, 7.0), "in training": rng.uniform(6.0, 16.0)}
+    waits = {"at the start": rng.uniform(0.0, 7.0), "in training": rng.uniform(6.0, 16.0)}
     end = time.monotonic() + waits.get(moment, 60.0)
     skip = rng.randint(0, 4)
     seen: set[str] = set()
+    time.sleep(1.0)  # before Python has come as far as our first line, a signal is the system's
     while time.monotonic() < end:
         if process.poll() is not None:
             return False

@@ -95,6 +95,7 @@ WHOLE: dict[str, Any] = {
         "level": "current",
         "stop_on_reward": 1000.0,
     },
+    "ranks": {"patience_s": 60.0, "start_timeout_s": 600.0},
     "checkpoint": {
         "every_timesteps": 32,
         "every_minutes": None,

@@ -5,15 +5,28 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
-from lit_rl.envs.parallel.worker import Task, serve
+from lit_rl.envs.parallel.worker import NOT_OURS, Task, serve
 
 _TAIL = 2000
 """Characters of a lost worker's standard error that are reported with the error."""
+
+
+@contextlib.contextmanager
+def _held(signals: list[signal.Signals]) -> Iterator[None]:
+    """Let signals wait, also in a process that is started meanwhile: it begins with nobody to ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class StderrTail:
@@ -60,7 +73,8 @@ class Worker:
         self.process = context.Process(
             target=serve, args=(theirs, stderr, task), name=f"lit_rl environments {first} to {last}", daemon=True
         )
-        with _light_main():
+        resource_tracker.ensure_running()  # which would let signals through again
+        with _light_main(), _held(NOT_OURS):
             self.process.start()
         theirs.close()
         stderr.close()

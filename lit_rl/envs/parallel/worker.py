@@ -42,6 +42,11 @@ from lit_rl.envs.slot import Slot
 from lit_rl.errors import ConfigError, LitRLError
 from lit_rl.process import guard
 
+NOT_OURS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]
+"""Signals to a whole process group that mean the trainer."""
+
 
 @dataclass
 class Task:
@@ -146,9 +151,9 @@ def _slot(task: Task, i: int) -> Slot:
 
 def _protect(parent: int) -> None:
     """Leave stopping to the trainer, and die with it (at once on Linux; elsewhere when the pipe closes)."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NOT_OURS)  # they were held while this process was started
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
