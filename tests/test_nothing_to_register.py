@@ -92,7 +92,7 @@ def test_a_promotion_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_algorithm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slowppo.py").write_text(ALGORITHM)
     monkeypatch.setattr(algorithms, "__path__", [*algorithms.__path__, str(tmp_path)])
-    assert algorithms.algorithms().keys() == {"A2C", "PPO", "SlowPPO"}
+    assert algorithms.algorithms().keys() == {"A2C", "DDPG", "DQN", "PPO", "SAC", "SlowPPO", "TD3"}
     assert lit_rl.SlowPPO is algorithms.algorithms()["SlowPPO"]
     with pytest.raises(AttributeError, match="no attribute 'SlowDQN'"):
         _ = lit_rl.SlowDQN

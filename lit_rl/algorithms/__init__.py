@@ -20,6 +20,8 @@ def algorithms() -> dict[str, type[Any]]:
 
 
 def is_algorithm(cls: type[Any]) -> bool:
-    """Whether a class defines all that an algorithm has to."""
-    methods = [getattr(cls, name, None) for name in ("build_policy", "collect", "update", "predict")]
-    return all(method is not None and not getattr(method, "__isabstractmethod__", False) for method in methods)
+    """Whether a class defines all that an algorithm has to, and what its bases leave open."""
+    needed = {"build_policy", "collect", "update", "predict", *(name for each in cls.__mro__ for name in vars(each))}
+    methods = {name: getattr(cls, name, None) for name in needed if not name.startswith("__")}
+    left_open = [name for name, method in methods.items() if getattr(method, "__isabstractmethod__", False)]
+    return not left_open and None not in [methods[name] for name in ("build_policy", "collect", "update", "predict")]

@@ -148,7 +148,11 @@ def load_lightning(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def load_rank(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
     """A rank's own state, checked. A part whose rows lie in files has them in `pieces`: begin, end, columns of each."""
-    state = open_file(checkpoint, rank_file(rank))
+    return with_rows(checkpoint, open_file(checkpoint, rank_file(rank)))
+
+
+def with_rows(checkpoint: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:
+    """A rank's own state, once its file has been read, with what lies in files of rows."""
     for name, part in state.items():
         if isinstance(part, dict) and {"files", "begin", "end"} <= part.keys():
             missing = [file for file in part["files"] if file not in checkpoint.manifest.files]

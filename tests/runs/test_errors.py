@@ -25,7 +25,10 @@ from tests.runs.conftest import Cli
             "'model.init_args.learning_rte'. Did you mean 'learning_rate'?",
         ),
         ({"model": {"init_args": {"clip_range": {"strat": 1}}}}, "'model.init_args.clip_range.strat'. Did you mean"),
-        ({"model": {"class_path": "PPA"}}, "there is no algorithm 'PPA'; there are A2C, PPO. Did you mean 'PPO'?"),
+        (
+            {"model": {"class_path": "PPA"}},
+            "there is no algorithm 'PPA'; there are A2C, DDPG, DQN, PPO, SAC, TD3. Did you mean 'PPO'?",
+        ),
         ({"model": {"init_args": {"seed": 3}}}, "write `seed_everything:` outside model"),
         ({"model": {"init_args": {"policy": "MplPolicy"}}}, "Did you mean 'MlpPolicy'?"),
         ({"model": {"init_args": {"policy_kwargs": {"net_arhc": [8]}}}}, "unknown key 'net_arhc'. Did you mean"),

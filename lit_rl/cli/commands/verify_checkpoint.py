@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint, missing_files, read_checkpoint
-from lit_rl.checkpoint.reader import load_rank, open_file
+from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint, missing_files, rank_file, read_checkpoint
+from lit_rl.checkpoint.reader import open_file, with_rows
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE
@@ -120,14 +120,14 @@ def judge(where: Path | Checkpoint) -> Verdict:
             verdict.files[name] = str(error)
     verdict.files |= dict.fromkeys(missing_files(checkpoint.manifest), f"is not listed in {MANIFEST}")
     if verdict.good:
-        _judge_parts(verdict, opened[LIGHTNING_FILE], checkpoint)
+        _judge_parts(verdict, opened, checkpoint)
     return verdict
 
 
-def _judge_parts(verdict: Verdict, lightning: dict[str, Any], checkpoint: Checkpoint) -> None:
-    world_size = checkpoint.manifest.world_size
+def _judge_parts(verdict: Verdict, opened: dict[str, Any], checkpoint: Checkpoint) -> None:
+    world_size, lightning = checkpoint.manifest.world_size, opened[LIGHTNING_FILE]
     try:
-        ranks = [load_rank(checkpoint, rank) for rank in range(world_size)]
+        ranks = [with_rows(checkpoint, opened[rank_file(rank)]) for rank in range(world_size)]
         parts = by_part(lightning, ranks)
         of_run, of_ranks = lightning["lit_rl"]["run"], [name for state in ranks for name in state]
     except DataError as error:
