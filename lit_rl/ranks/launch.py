@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -19,7 +20,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.group import Ranks
 from lit_rl.ranks.launchers import check_world, rank_of, size_of, tell_lightning
-from lit_rl.ranks.meeting import Meeting
+from lit_rl.ranks.meeting import Meeting, free_place
 
 several = False
 """Whether this process is one of several ranks."""
@@ -78,7 +79,11 @@ def launch(
     strategy: Any = trainer.strategy
     launcher: Any = strategy.launcher
     children: list[Any] = []
+    place: Any = None
     if launcher is not None and not launcher.cluster_environment.creates_processes_externally:
+        if "MASTER_PORT" not in os.environ and type(launcher.cluster_environment) is LightningEnvironment:
+            place = free_place(launcher.cluster_environment.main_address)
+            launcher.cluster_environment._main_port = place.port
         # Not launcher.launch(): that one's observer kills this process as soon as a child exits with 75.
         os.environ[_PARENT] = str(os.getpid())
         launcher._call_children_scripts()
@@ -103,6 +108,7 @@ def launch(
         asked,
         config or RanksConfig(),
         end_children,
+        place,
     )
     try:
         watch = meeting.hold()

@@ -39,6 +39,11 @@ class NotBegun(LitRLError):
     exit_code = EXIT_STOPPED
 
 
+def free_place(host: str) -> Any:
+    """A store at a port that is free, served from now on: nobody can take the port before the ranks have met there."""
+    return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=ENDLESS)
+
+
 class Meeting:
     """One process at the place where the ranks of a run meet.
 
@@ -52,6 +57,7 @@ class Meeting:
         asked: the stop signal that has come, if one has.
         config: how long to wait.
         on_loss: called before this process is ended because another is lost.
+        place: the store, where it is served already.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Meeting:
         asked: Callable[[], str | None],
         config: RanksConfig,
         on_loss: Callable[[], None],
+        place: Any = None,
     ) -> None:
         self._rank, self._speaks, self._size, self._host, self._port = rank, local_rank == 0, size, host, port
         self._children, self._parent, self._asked, self._config = children, parent, asked, config
@@ -75,7 +82,7 @@ class Meeting:
         self._next_line = self._begin + _FIRST_LINE_S
         self._moving = self._begin
         """When the process that has started this one was last seen not to be stopped."""
-        self._store: Any = None
+        self._store: Any = place
 
     def hold(self) -> Watch:
         """Wait until all ranks are there.
@@ -85,7 +92,8 @@ class Meeting:
             ConfigError: the place is taken.
             LitRLError: they did not come in time, or one has failed.
         """
-        self._store = self.patiently(self._open)
+        if self._store is None:
+            self._store = self.patiently(self._open)
         self._watch = Watch(
             PrefixStore("watch", self._store), self._rank, self._size, self._config.patience_s, self._on_loss
         )
