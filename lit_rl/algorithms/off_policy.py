@@ -61,6 +61,7 @@ class OffPolicy(RLModule):
     """
 
     PARTS: ClassVar[Mapping[str, Part]] = {"replay": Part("the last transitions", "rank")}
+    FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
     LIMITS: ClassVar[Mapping[str, Limit]] = {
         "learning_rate": at_least(0),
         "buffer_size": at_least(1),

@@ -265,6 +265,13 @@ def test_a_new_capacity_is_a_changed_setting(cli: Cli) -> None:
     assert "replay: 100 of 100 transitions" in done.out
 
 
+def test_another_number_of_environments_is_refused(cli: Cli) -> None:
+    config = write(cli, CASES["SAC"])
+    cli("fit", "--config", config, "--pause_at", 128, expect=75)
+    words = ("--mode", "resume", "--env.n_envs", 2, "--resume.on_config_change", "accept")
+    assert "env.n_envs" in cli.error("fit", "--config", config, *words)
+
+
 def test_several_ranks_are_refused(cli: Cli) -> None:
     config = write(cli, CASES["DQN"])
     words = ("--trainer.devices", 2, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--env.n_envs", 2)
