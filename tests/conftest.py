@@ -1,6 +1,7 @@
 """Set before anything is imported that reads it: one torch thread, MuJoCo without a display."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it, and runs would do so too
 
 
 def pytest_configure(config: pytest.Config) -> None:

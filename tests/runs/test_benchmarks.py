@@ -12,7 +12,7 @@ from tests.helpers.cli import ROOT, environment
 
 SHORT = {
     "ppo_speed.py": ("--env", "CartPole-v1", "--rounds", "1", "--iterations", "2"),
-    "iteration_cost.py": ("--seconds", "0.5"),
+    "iteration_cost.py": ("--seconds", "2"),
 }
 
 

@@ -123,7 +123,8 @@ def test_while_it_loads(when: str, name: str, tmp_path: Path, stopped: Path, str
     done = signalled(point, name, "fit", "--config", "run.yaml", "--mode", "resume", cwd=cwd)
     run = run_directory(cwd)
     if code is None:  # before anything is written
-        assert done.returncode == (130 if name == "SIGINT" else -15), done.stderr
+        assert done.returncode == 75, done.stderr
+        assert done.stderr == f"stopped by {name} before the run had begun.\n"
         assert sorted(path.relative_to(cwd) for path in cwd.rglob("*")) == before
     else:
         assert done.returncode == code, done.stdout + done.stderr
