@@ -13,7 +13,6 @@ from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolic
 from torch import Tensor
 
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
-from lit_rl.algorithms.sac import running_statistics
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
@@ -22,7 +21,7 @@ from lit_rl.networks.policies import make_optimizer, make_policy
 from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.ops.td import polyak, td_target
+from lit_rl.ops.td import follow, td_target
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -169,8 +168,7 @@ class DQN(OffPolicy):
     def after_step(self, ended: list[int]) -> None:
         if self.replay.end % max(self.target_update_interval // self.env_config.n_envs, 1) == 0:
             policy: Any = self.policy
-            polyak(policy.q_net.parameters(), policy.q_net_target.parameters(), self.tau)
-            polyak(*running_statistics(policy.q_net, policy.q_net_target), 1.0)
+            follow(policy.q_net_target, policy.q_net, self.tau)
 
     def rollout_metrics(self) -> dict[str, float]:
         return super().rollout_metrics() | {"rollout/exploration_rate": self._epsilon(self.counters.timesteps)}

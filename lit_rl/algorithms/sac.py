@@ -28,7 +28,7 @@ from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.ops.td import polyak, td_target
+from lit_rl.ops.td import follow, td_target
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -228,8 +228,7 @@ class SAC(Continuous):
         actor_loss = (ent_coef * log_prob - q).mean()
         self.descent.step(actor_optimizer, actor_loss, ends_row=taken)
         if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:
-            polyak(policy.critic.parameters(), policy.critic_target.parameters(), self.tau)
-            polyak(*running_statistics(policy.critic, policy.critic_target), 1.0)
+            follow(policy.critic_target, policy.critic, self.tau)
         self.counters.updates += 1
         return torch.stack(
             [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]
@@ -239,12 +238,6 @@ class SAC(Continuous):
     def _wanted_entropy(self) -> float:
         auto = self.target_entropy == "auto"
         return automatic_entropy(self.action_space.shape or ()) if auto else float(self.target_entropy)
-
-
-def running_statistics(source: nn.Module, target: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Running statistics of batch norm in two equal networks; a target takes its source's over whole."""
-    names = [name for name, _ in source.named_buffers() if "running_" in name]
-    return [source.get_buffer(name) for name in names], [target.get_buffer(name) for name in names]
 
 
 def _entropy(ent_coef: float | str) -> tuple[bool, float]:

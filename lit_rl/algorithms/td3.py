@@ -18,7 +18,6 @@ from torch import Tensor
 
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
-from lit_rl.algorithms.sac import running_statistics
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.networks.policies import make_optimizer, make_policy
@@ -26,7 +25,7 @@ from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.ops.td import polyak, td_target
+from lit_rl.ops.td import follow, td_target
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -165,6 +164,5 @@ class TD3(Continuous):
             actor_loss = -policy.critic.q1_forward(batch.obs, policy.actor(batch.obs)).mean()
             self.descent.step(actor_optimizer, actor_loss, ends_row=taken)
             for network, its_target in ((policy.critic, policy.critic_target), (policy.actor, policy.actor_target)):
-                polyak(network.parameters(), its_target.parameters(), self.tau)
-                polyak(*running_statistics(network, its_target), 1.0)
+                follow(its_target, network, self.tau)
         return torch.stack([actor_loss.detach().cpu(), critic_loss.detach().cpu()])

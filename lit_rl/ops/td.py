@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def window_return(reward_Bn: np.ndarray, gamma: float) -> np.ndarray:
@@ -33,3 +33,10 @@ def polyak(sources: Iterable[Tensor], targets: Iterable[Tensor], tau: float) -> 
     if targets:
         torch._foreach_mul_(targets, 1.0 - tau)
         torch._foreach_add_(targets, sources, alpha=tau)
+
+
+def follow(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """`polyak` for the parameters of two equal networks; running statistics of batch norm are taken over whole."""
+    polyak(source.parameters(), target.parameters(), tau)
+    names = [name for name, _ in source.named_buffers() if "running_" in name]
+    polyak([source.get_buffer(name) for name in names], [target.get_buffer(name) for name in names], 1.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.run import report, slurm
 from tests.runs.conftest import Cli
 
@@ -52,7 +53,7 @@ def test_a_shell_inside_a_job_is_not_started_again(
 def test_versions_that_differ_are_in_the_banner(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     config = cli.config()
     cli("fit", "--config", config, "--pause_at", 128, expect=75)
-    now = report.library_versions()
+    now = library_versions()
     monkeypatch.setattr(report, "library_versions", lambda: {**now, "numpy": "9.9.9"})
     done = cli("fit", "--config", config, "--mode", "resume", "--pause_at", 256, expect=75)
     assert (
