@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,7 @@ def verify(where: Path | Checkpoint) -> Opened:
     missing = missing_files(manifest)
     if missing:
         raise DataError(f"{path} does not list {', '.join(missing)}.")
-    outside = [name for name in manifest.files if Path(name).name != name]
-    if outside:
-        raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {outside[0]!r}.")
+    _refuse_outside(path, manifest.files)
     rows = {name: entry for name, entry in manifest.files.items() if name.endswith(ROWS_SUFFIX)}
     held: dict[str, Any] = {
         name: read_verified(path, name, entry) for name, entry in manifest.files.items() if name not in rows
@@ -118,9 +116,14 @@ def read_back(checkpoint: Checkpoint, new: Container[str] | None = None) -> None
             raise DataError(f"{checkpoint.path / name} is not the file that it shares.")
 
 
+def _refuse_outside(path: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if Path(name).name != name:
+            raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {name!r}.")
+
+
 def _checked(path: Path, name: str, entry: FileEntry) -> Any:
-    if Path(name).name != name:
-        raise DataError(f"{path / MANIFEST} names a file outside the checkpoint: {name!r}.")
+    _refuse_outside(path, [name])
     return (mapped if name.endswith(ROWS_SUFFIX) else read_verified)(path, name, entry)
 
 
