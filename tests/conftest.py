@@ -25,3 +25,16 @@ def marker(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "marker"
     yield path
     assert not path.exists(), "a file ran code"
+
+
+@pytest.fixture(autouse=True)
+def _same_environment() -> Iterator[None]:
+    """No test leaves a variable behind: runs of later tests would read it."""
+    before = dict(os.environ)
+    yield
+    after = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(before)
+    for found in (before, after):
+        found.pop("PYTEST_CURRENT_TEST", None)
+    assert after == before
