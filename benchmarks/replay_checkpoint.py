@@ -1,8 +1,8 @@
 """What a large replay costs in checkpoints: bytes and time of the first, of a later one, and of loading it.
 
-A replay of 1,000,000 transitions (17 floats, 6 actions), full; then 10,000 more. Beside it the same arrays written whole by
-NumPy, and the bytes read back without doing anything with them. `--hold-out` keeps the page cache: times of reading are those
-of a file that lies in memory, and are the best that reading can be.
+A replay of 1,000,000 transitions (17 floats, 6 actions), full; then 10,000 more. Beside it the same arrays written
+whole by NumPy, and the bytes read back without doing anything with them. `--hold-out` keeps the page cache: times of
+reading are those of a file that lies in memory, and are the best that reading can be.
 
     python benchmarks/replay_checkpoint.py
 """

@@ -2,11 +2,12 @@
 
 Every attempt is a real `lit-rl fit` in a process of its own (a fork of this one, which has done the imports). Between
 and during attempts come, from a seeded stream: signals and SIGKILL at random moments; SIGKILL, EIO and a full disk at
-random system calls of a save (by `strace`, on paths of that save alone); truncated and bit-flipped files of the newest
-checkpoint; and what people do to a run, with SIGKILL on top: forks, going back to an older checkpoint, a new target given
-at the first, copies to another place with links followed, left out, or through a zip file. A fault is survived when the resumed run loses no more than it may: nothing that was committed, or, where
-the newest checkpoint was damaged, nothing before it. At the end of each round every part of the final state, the
-metrics and the episodes must equal the undisturbed run's, to the bit.
+random system calls of a save (by `strace`, on paths of that save alone); truncated and bit-flipped files of the
+newest checkpoint; and what people do to a run, with SIGKILL on top: forks, going back to an older checkpoint, a new
+target given at the first, copies to another place with links followed, left out, or through a zip file. A fault is
+survived when the resumed run loses no more than it may: nothing that was committed, or, where the newest checkpoint
+was damaged, nothing before it. At the end of each round every part of the final state, the metrics and the episodes
+must equal the undisturbed run's, to the bit.
 
     python benchmarks/soak.py --faults 300 --seed 1
 """

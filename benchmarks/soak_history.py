@@ -1,4 +1,4 @@
-"""What people do to a run, for the soak: forks, ways back, new targets and copies, each killed at random. See soak.py."""
+"""What people do to a run, for the soak: forks, ways back, new targets, copies, each killed at random. See soak.py."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def going_back(this: Round) -> tuple[Attempt, bool, int]:
 
 
 def target(this: Round) -> tuple[Attempt, bool, int]:
-    """A target given where the run had ended, and a kill before or in the first save after it: it was given for good."""
+    """A target given where the run had ended, and a kill before or in the first save after it: it holds for good."""
     if this.chance.random() < 0.5:
         attempt = _killed(this, this.words())
     else:

@@ -7,6 +7,8 @@ from typing import Literal
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.algorithms.td3 import TD3
 from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.hindsight import HindsightReplay
+from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
@@ -34,6 +36,8 @@ class DDPG(TD3):
         noise_type: NoiseType | None = None,
         noise_std: float = 0.1,
         n_steps: int = 1,
+        prioritized_replay: bool | PrioritizedReplay = False,
+        her: bool | HindsightReplay = False,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
@@ -45,8 +49,8 @@ class DDPG(TD3):
     ) -> None:
         super().__init__(
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
-            gradient_steps, noise_type, noise_std, n_steps, policy_delay=1, target_policy_noise=0.0,
-            target_noise_clip=0.0, on_promotion=on_promotion, max_bad_updates=max_bad_updates,
+            gradient_steps, noise_type, noise_std, n_steps, prioritized_replay, her, policy_delay=1,
+            target_policy_noise=0.0, target_noise_clip=0.0, on_promotion=on_promotion, max_bad_updates=max_bad_updates,
             cycles_per_iteration=cycles_per_iteration, policy_kwargs=policy_kwargs, total_timesteps=total_timesteps,
             seed=seed, curriculum=curriculum, evaluation=evaluation,
         )  # fmt: skip

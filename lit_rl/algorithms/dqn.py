@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
 from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.hindsight import HindsightReplay
+from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
@@ -21,7 +23,7 @@ from lit_rl.networks.policies import make_optimizer, make_policy
 from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.ops.td import follow, td_target
+from lit_rl.ops.td import follow, td_target, weighted
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -40,6 +42,8 @@ class DQN(OffPolicy):
         train_freq: steps of all environments between two updates; `[1, episode]` for episodes of the only one.
         gradient_steps: of an update; -1 for one a transition that was collected.
         n_steps: rewards that a target takes in before it bootstraps.
+        prioritized_replay: sample what is surprising more often: `true`, or `{alpha: 0.6, beta: 0.4}`.
+        her: learn from goals that were reached by chance, in a goal environment: `true`, or `{n_sampled_goal: 4}`.
         target_update_interval: timesteps between two updates of the target.
         exploration_fraction: share of the run over which random actions become fewer.
         exploration_initial_eps: share of random actions at the start.
@@ -86,6 +90,8 @@ class DQN(OffPolicy):
         train_freq: TrainFreq = 4,
         gradient_steps: int = 1,
         n_steps: int = 1,
+        prioritized_replay: bool | PrioritizedReplay = False,
+        her: bool | HindsightReplay = False,
         target_update_interval: int = 10_000,
         exploration_fraction: float = 0.1,
         exploration_initial_eps: float = 1.0,
@@ -104,8 +110,8 @@ class DQN(OffPolicy):
     ) -> None:
         super().__init__(
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
-            gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
-            total_timesteps, seed, curriculum, evaluation,
+            gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
+            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
         )  # fmt: skip
         self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
         self.share_exploration, self.double_q = share_exploration, double_q
@@ -201,7 +207,8 @@ class DQN(OffPolicy):
                 next_value = next_values.amax(dim=1, keepdim=True)
             target = td_target(batch.reward, batch.discount, next_value)
         value = policy.q_net(batch.obs).gather(1, batch.action.long()[:, None])
-        loss = F.smooth_l1_loss(value, target)
+        loss = weighted(F.smooth_l1_loss, value, target, batch.weight)
         self.descent.step(optimizer, loss, self.max_grad_norm)
+        self.prioritize(batch, [value], target)
         self.counters.updates += 1
         return loss.detach().cpu()

@@ -6,7 +6,7 @@ A cycle is `train_freq` steps of all environments and the gradient steps that fo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,15 +17,18 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.replay import Replay
+from lit_rl.data.hindsight import Hindsight, HindsightReplay, InEpisodes, check_goals
+from lit_rl.data.priorities import Priorities, PrioritizedReplay
+from lit_rl.data.replay import Replay, Sampled
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.goals import GoalRewards
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.ops.draws import Draws
-from lit_rl.ops.limits import Limit, at_least, between
+from lit_rl.ops.limits import Limit, at_least, between, switched
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import bootstrap_discount, window_return
 from lit_rl.ops.tree import tree_map
@@ -45,6 +48,8 @@ class Transitions:
         action: [B, ...] as it was stored.
         reward: [B, 1] of the whole window, normalised and discounted.
         discount: [B, 1] of the value of `next_obs`; 0 where the episode ended for good.
+        at: where they lie in the replay.
+        weight: [B, 1] of each in the critics' loss; `None` where all are equal.
     """
 
     obs: Any
@@ -52,6 +57,8 @@ class Transitions:
     reward: Tensor
     next_obs: Any
     discount: Tensor
+    at: Sampled
+    weight: Tensor | None = None
 
 
 class OffPolicy(RLModule):
@@ -60,7 +67,10 @@ class OffPolicy(RLModule):
     Args: see `SAC`, whose settings these are too.
     """
 
-    PARTS: ClassVar[Mapping[str, Part]] = {"replay": Part("the last transitions", "rank")}
+    PARTS: ClassVar[Mapping[str, Part]] = {
+        "replay": Part("the last transitions", "rank"),
+        "priorities": Part("how likely each of them is sampled", "rank"),
+    }
     FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
     LIMITS: ClassVar[Mapping[str, Limit]] = {
         "learning_rate": at_least(0),
@@ -76,6 +86,9 @@ class OffPolicy(RLModule):
         "sampling": "made from seed and counters",
         "exploring": "made from seed and counters",
         "collected": "steps of the cycle that goes on",
+        "hindsight": "made from the replay",
+        "relabelling": "made from seed and counters",
+        "goal_rewards": "made from the settings of the environments",
     }
 
     def __init__(
@@ -91,6 +104,8 @@ class OffPolicy(RLModule):
         train_freq: TrainFreq,
         gradient_steps: int,
         n_steps: int,
+        prioritized_replay: bool | PrioritizedReplay,
+        her: bool | HindsightReplay,
         on_promotion: Literal["keep", "drop"],
         policy_kwargs: dict[str, Any] | None,
         max_bad_updates: int,
@@ -109,6 +124,8 @@ class OffPolicy(RLModule):
         self.buffer_size, self.learning_starts, self.batch_size = buffer_size, learning_starts, batch_size
         self.tau, self.gradient_steps, self.n_steps = tau, gradient_steps, n_steps
         self.train_freq, self.train_unit = (train_freq, "step") if isinstance(train_freq, int) else train_freq
+        self.prioritized_replay = switched(prioritized_replay, PrioritizedReplay, "model.prioritized_replay")
+        self.her = switched(her, HindsightReplay, "model.her")
         self.on_promotion = on_promotion
         self.collected = 0
         n_envs = self.env_config.n_envs
@@ -117,6 +134,9 @@ class OffPolicy(RLModule):
                 f"model.train_freq counts episodes, and env.n_envs is {n_envs}: their episodes end at different times; "
                 "use env.n_envs: 1, or a number of steps."
             )
+        for name, clashes in (("prioritized_replay: true", self.prioritized_replay), ("n_steps above 1", n_steps > 1)):
+            if self.her is not None and clashes:
+                raise ConfigError(f"model.her takes single steps, each equally likely; remove it or model.{name}.")
         if buffer_size < n_envs:
             raise ConfigError(f"model.buffer_size is {buffer_size}, fewer than the environments, env.n_envs: {n_envs}.")
 
@@ -147,7 +167,7 @@ class OffPolicy(RLModule):
     def _build_replay(self) -> None:
         own = len(self.ranks.rows(self.env_config.n_envs))
         stored = self.stored_action_space()
-        needed = Replay.bytes_needed(self.buffer_size, own, self.observation_space, stored)
+        needed = self._bytes_needed()
         free = _free_memory()
         if free is not None and needed > free:
             raise ConfigError(
@@ -155,17 +175,32 @@ class OffPolicy(RLModule):
                 f"memory are free; {int(self.buffer_size * free / needed * 0.8):,} would fit."
             )
         self.replay = Replay(self.buffer_size, own, self.observation_space, stored)
+        per = self.prioritized_replay
+        self.priorities = None if per is None else Priorities(self.replay, per)
+        self.hindsight: Hindsight | None = None
+        if self.her is not None:
+            self._look_back(self.her)
         self.sampling = Draws(self.seed, "replay", draw=lambda rng, n: rng.random((n, self.batch_size)))
         rows = self.ranks.rows(self.env_config.n_envs)
         self.exploring = [Draws(self.seed, "exploration", i, draw=self.draw_exploration) for i in rows]
 
     def describe(self) -> list[str]:
         """Lines for the banner: what the replay takes."""
-        replay = self.replay
-        needed = Replay.bytes_needed(
-            self.buffer_size, replay.n_envs, self.observation_space, self.stored_action_space()
-        )
-        return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {_size(needed)} when full"]
+        replay, size = self.replay, _size(self._bytes_needed())
+        return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {size} when full"]
+
+    def _bytes_needed(self) -> int:
+        """Memory of a full replay."""
+        own = len(self.ranks.rows(self.env_config.n_envs))
+        needed = Replay.bytes_needed(self.buffer_size, own, self.observation_space, self.stored_action_space())
+        return needed + (0 if self.prioritized_replay is None else Priorities.bytes_needed(self.buffer_size))
+
+    def _look_back(self, config: HindsightReplay) -> None:
+        check_goals(self.observation_space)
+        self.hindsight = hindsight = Hindsight(self.replay, config, self.batch_size)
+        self.relabelling = Draws(self.seed, "hindsight", draw=lambda rng, n: rng.random((n, hindsight.relabelled)))
+        levels = [] if self.curriculum is None else self.curriculum.levels
+        self.goal_rewards = GoalRewards(self.env_config, levels)
 
     @abstractmethod
     def check_action_space(self, space: spaces.Space[Any]) -> None:
@@ -239,7 +274,8 @@ class OffPolicy(RLModule):
         """The gradient steps of a cycle, once learning has started."""
         metrics = self.rollout_metrics()
         steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.replay.n_envs
-        if self.counters.timesteps <= self.learning_starts or not len(self.replay) or steps == 0:
+        can_be_sampled = self.replay if self.hindsight is None else self.hindsight
+        if self.counters.timesteps <= self.learning_starts or not len(can_be_sampled) or steps == 0:
             return metrics
         self.policy.set_training_mode(True)  # type: ignore[operator]
         metrics |= self.learn(steps)
@@ -257,7 +293,10 @@ class OffPolicy(RLModule):
 
     def sample(self) -> Transitions:
         """The batch of the gradient step that `counters.updates` counts."""
-        steps = self.replay.steps(self.replay.positions(self.sampling[self.counters.updates]), self.n_steps)
+        at = self._positions()
+        steps = self.replay.steps(at, self.n_steps)
+        if self.hindsight is not None and isinstance(at, InEpisodes):
+            self.hindsight.relabel(steps, at, self.relabelling[self.counters.updates], self.goal_rewards)
         reward = window_return(self.normalizer.normalize_rewards(steps.reward), self.gamma)
         discount = bootstrap_discount(steps.length, steps.terminated, self.gamma)
         return Transitions(
@@ -266,7 +305,32 @@ class OffPolicy(RLModule):
             torch.tensor(reward[:, None], dtype=torch.float32, device=self.device),
             self._seen(steps.next_obs),
             torch.tensor(discount[:, None], dtype=torch.float32, device=self.device),
+            at,
+            self._weight(at),
         )
+
+    def _positions(self) -> Sampled:
+        uniform = self.sampling[self.counters.updates]
+        if self.hindsight is not None:
+            return self.hindsight.positions(uniform)
+        return (self.priorities or self.replay).positions(uniform)
+
+    def _weight(self, at: Sampled) -> Tensor | None:
+        if self.priorities is None:
+            return None
+        weight = self.priorities.weights(at, self.priorities.beta(self.progress_remaining))
+        return torch.tensor(weight[:, None], dtype=torch.float32, device=self.device)
+
+    def prioritize(self, batch: Transitions, values: Iterable[Tensor], target: Tensor) -> None:
+        """Let the priorities of a batch follow its errors, the mean over the critics.
+
+        Args:
+            values: [B, 1] of each critic.
+            target: [B, 1] of all.
+        """
+        if self.priorities is not None:
+            error = torch.stack([(value.detach() - target).abs()[:, 0] for value in values]).mean(dim=0)
+            self.priorities.update(batch.at, error.cpu().numpy())
 
     def _seen(self, obs: Any) -> Any:
         """Stored observations as the policy sees them with the moments of now."""

@@ -19,6 +19,8 @@ from torch import Tensor, nn, optim
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.hindsight import HindsightReplay
+from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_q import SquashedActor, automatic_entropy
@@ -28,7 +30,7 @@ from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.ops.td import follow, td_target
+from lit_rl.ops.td import follow, td_target, weighted
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -49,6 +51,8 @@ class SAC(Continuous):
         noise_type: noise on top of the policy's: `normal` or `ornstein-uhlenbeck`; `null` for none.
         noise_std: its deviation.
         n_steps: rewards that a target takes in before it bootstraps.
+        prioritized_replay: sample what is surprising more often: `true`, or `{alpha: 0.6, beta: 0.4}`.
+        her: learn from goals that were reached by chance, in a goal environment: `true`, or `{n_sampled_goal: 4}`.
         ent_coef: weight of the entropy: a number, `auto` to learn it, or `auto_0.1` to learn it from 0.1 on.
         target_update_interval: gradient steps of the run between two updates of the targets.
         target_update_per_call: count those within each update call, as stable-baselines3 does.
@@ -101,6 +105,8 @@ class SAC(Continuous):
         noise_type: NoiseType | None = None,
         noise_std: float = 0.1,
         n_steps: int = 1,
+        prioritized_replay: bool | PrioritizedReplay = False,
+        her: bool | HindsightReplay = False,
         ent_coef: float | str = "auto",
         target_update_interval: int = 1,
         target_update_per_call: bool = False,
@@ -119,8 +125,8 @@ class SAC(Continuous):
     ) -> None:
         super().__init__(
             noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            train_freq, gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
-            total_timesteps, seed, curriculum, evaluation,
+            train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
+            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
         )  # fmt: skip
         self.target_update_interval, self.target_update_per_call = target_update_interval, target_update_per_call
         self.use_sde, self.sde_sample_freq, self.use_sde_at_warmup = use_sde, sde_sample_freq, use_sde_at_warmup
@@ -222,8 +228,9 @@ class SAC(Continuous):
             next_q = torch.cat(policy.critic_target(batch.next_obs, next_action), dim=1).amin(dim=1, keepdim=True)
             target = td_target(batch.reward, batch.discount, next_q - ent_coef * next_log_prob[:, None])
         values = policy.critic(batch.obs, batch.action)
-        critic_loss = 0.5 * torch.stack([F.mse_loss(value, target) for value in values]).sum()
+        critic_loss = 0.5 * torch.stack([weighted(F.mse_loss, value, target, batch.weight) for value in values]).sum()
         taken = self.descent.step(critic_optimizer, critic_loss)
+        self.prioritize(batch, values, target)
         q = torch.cat(policy.critic(batch.obs, action), dim=1).amin(dim=1)
         actor_loss = (ent_coef * log_prob - q).mean()
         self.descent.step(actor_optimizer, actor_loss, ends_row=taken)

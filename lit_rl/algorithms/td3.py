@@ -19,13 +19,15 @@ from torch import Tensor
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.hindsight import HindsightReplay
+from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.networks.policies import make_optimizer, make_policy
 from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.ops.td import follow, td_target
+from lit_rl.ops.td import follow, td_target, weighted
 from lit_rl.training.evaluation import EvalConfig
 
 
@@ -46,6 +48,8 @@ class TD3(Continuous):
         noise_type: noise on top of the actions: `normal` or `ornstein-uhlenbeck`; `null` for none.
         noise_std: its deviation.
         n_steps: rewards that a target takes in before it bootstraps.
+        prioritized_replay: sample what is surprising more often: `true`, or `{alpha: 0.6, beta: 0.4}`.
+        her: learn from goals that were reached by chance, in a goal environment: `true`, or `{n_sampled_goal: 4}`.
         policy_delay: gradient steps of the critics for one of the actor and of the targets.
         target_policy_noise: deviation of the noise on the targets' actions.
         target_noise_clip: how far that noise may go.
@@ -88,6 +92,8 @@ class TD3(Continuous):
         noise_type: NoiseType | None = None,
         noise_std: float = 0.1,
         n_steps: int = 1,
+        prioritized_replay: bool | PrioritizedReplay = False,
+        her: bool | HindsightReplay = False,
         policy_delay: int = 2,
         target_policy_noise: float = 0.2,
         target_noise_clip: float = 0.5,
@@ -102,8 +108,8 @@ class TD3(Continuous):
     ) -> None:
         super().__init__(
             noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            train_freq, gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
-            total_timesteps, seed, curriculum, evaluation,
+            train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
+            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
         )  # fmt: skip
         self.policy_delay = policy_delay
         self.target_policy_noise, self.target_noise_clip = target_policy_noise, target_noise_clip
@@ -156,8 +162,9 @@ class TD3(Continuous):
             next_q = torch.cat(policy.critic_target(batch.next_obs, next_action), dim=1).amin(dim=1, keepdim=True)
             target = td_target(batch.reward, batch.discount, next_q)
         values = policy.critic(batch.obs, batch.action)
-        critic_loss = torch.stack([F.mse_loss(value, target) for value in values]).sum()
+        critic_loss = torch.stack([weighted(F.mse_loss, value, target, batch.weight) for value in values]).sum()
         taken = self.descent.step(critic_optimizer, critic_loss)
+        self.prioritize(batch, values, target)
         self.counters.updates += 1
         actor_loss = torch.tensor(math.nan)
         if self.counters.updates % self.policy_delay == 0:

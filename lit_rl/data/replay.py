@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,13 @@ SMALLEST_FILE = 1 << 16
 """Bytes, about, that one holds at least."""
 
 
+class HasRows(Protocol):
+    """What rows lie in."""
+
+    def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
+        """Some of them, by column."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Some rows of a replay, for one file of a checkpoint.
@@ -37,17 +44,18 @@ class Rows:
         name: of the place in the run: what is complete has the same name and rows in every checkpoint that has it.
         begin, end: the rows; of a place whose first rows are gone, what is left.
         complete: whether nothing will be added: such a file is written once.
+        of: whose they are.
     """
 
     name: str
     begin: int
     end: int
     complete: bool
-    replay: Replay = field(repr=False)
+    of: HasRows = field(repr=False)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Arrays by name, [rows, N, ...]."""
-        return self.replay.columns(self.begin, self.end)
+        return self.of.columns(self.begin, self.end)
 
 
 @dataclass
@@ -109,10 +117,14 @@ class Replay:
         """The oldest row that is there."""
         self.end = 0
         """Rows since the run's start: the number of the next one."""
+        self.since = np.zeros(n_envs, dtype=np.int64)
+        """[N] the row with which each environment's oldest episode of which something is there began."""
+        self.corrected = 0
+        """How often something was said of a row after it had been added."""
         row_bytes = self.bytes_needed(1, 1, observation_space, action_space) // 2 * n_envs
         self.segment_rows = max(self.rows // FILES, SMALLEST_FILE // row_bytes, 1)
         self._overwritten: list[tuple[int, dict[str, Any]]] | None = None
-        self._settled: tuple[int, int, Any] = (0, 0, None)
+        self._settled: tuple[int, int, Any, np.ndarray] = (0, 0, None, self.since)
 
     def __len__(self) -> int:
         """Transitions that are there."""
@@ -186,6 +198,7 @@ class Replay:
                 for env in changed.tolist():
                     if not (self._terminated[last, env] or self._truncated[last, env]):
                         self._truncated[last, env] = True
+                        self.corrected += 1
                         self._finals[self.end - 1, env] = tree_map(
                             lambda part, env=env: part[slot, env].numpy().copy(), self._obs
                         )
@@ -208,11 +221,15 @@ class Replay:
         """The ring comes round to a slot: what lies there goes."""
         if self._overwritten is not None and row >= self._settled[0]:
             self._overwritten.append((row, self.columns(row, row + 1)))
-        for env in np.flatnonzero(self._terminated[slot] | self._truncated[slot]).tolist():
+        ended = self._terminated[slot] | self._truncated[slot]
+        self.since[ended] = np.maximum(self.since[ended], row + 1)
+        for env in np.flatnonzero(ended).tolist():
             self._finals.pop((row, env), None)
 
     def forget(self) -> None:
         """Nothing that is there is sampled any more."""
+        row, env = self.ends(self.begin, self.end)
+        np.maximum.at(self.since, env, row + 1)
         self.begin = self.end
 
     # -- sampling ------------------------------------------------------------------------------------------------
@@ -249,6 +266,21 @@ class Replay:
             self._terminated[last % self.rows, at.env],
         )
 
+    def ends(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where episodes ended in some rows: their rows, in order, and environments."""
+        done = read(self._terminated, begin, end) | read(self._truncated, begin, end)
+        row, env = np.nonzero(done)
+        return begin + row, env
+
+    def levels(self, at: Sampled) -> np.ndarray:
+        """[B] the curriculum's level at each transition."""
+        found: np.ndarray = self._level[at.row % self.rows, at.env]
+        return found
+
+    def led_to(self, at: Sampled) -> Any:
+        """[B, ...] what each transition led to."""
+        return self._next_obs(at.row, at.env)
+
     def _done(self, slot: np.ndarray, env: np.ndarray) -> np.ndarray:
         done: np.ndarray = self._terminated[slot, env] | self._truncated[slot, env]
         return done
@@ -269,7 +301,7 @@ class Replay:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands; the rows themselves are in `pieces`."""
-        return {"begin": self.begin, "end": self.end, "n_envs": self.n_envs, "head": self._head}
+        return {"begin": self.begin, "end": self.end, "n_envs": self.n_envs, "head": self._head, "since": self.since}
 
     def pieces(self) -> Iterator[Rows]:
         """Files that together hold every row, oldest first. Each holds whole rows of one segment of the run.
@@ -316,10 +348,12 @@ class Replay:
             raise ValueError(f"the checkpoint's replay is of {state['n_envs']} environments, not {self.n_envs}.")
         self.end = int(state["end"])
         self.begin = max(int(state["begin"]), self.end - self.rows)
-        self._finals = {}
+        self._finals, self.corrected = {}, self.corrected + 1
         self._head = None if state["head"] is None else tree_map(copied, state["head"])
         for begin, end, columns in state["pieces"]:
             self._take(max(begin, self.begin), end, begin, columns)
+        # Where it is not known when an episode began, it counts as one that began before.
+        self.since = copied(state["since"]) if "since" in state else np.full(self.n_envs, -1 if state["begin"] else 0)
         if self._head is not None:
             self._write(self._obs, self.end % (self.rows + 1), self._head)
 
@@ -337,13 +371,14 @@ class Replay:
     def settle(self) -> None:
         """This is a boundary: `roll_back` comes back here. What the ring loses from here on is kept aside."""
         self._overwritten = []
-        self._settled = (self.begin, self.end, self._head)
+        self._settled = (self.begin, self.end, self._head, self.since.copy())
 
     def roll_back(self) -> None:
         """Be again what it was at the last boundary."""
         if self._overwritten is None:
             return
-        self.begin, self.end, self._head = self._settled
+        self.begin, self.end, self._head, since = self._settled
+        self.since, self.corrected = since.copy(), self.corrected + 1
         self._finals = {key: final for key, final in self._finals.items() if key[0] < self.end}
         for row, kept in reversed(self._overwritten):
             self._take(row, row + 1, row, kept)

@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from lit_rl.errors import ConfigError, did_you_mean
 _FLOAT32 = float(np.finfo(np.float32).max)
 _LARGEST = 2**53
 """Whole numbers beyond this one are not exact in logs."""
+
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,19 @@ def known_only(values: Mapping[str, Any], record: type[Any], key: str) -> dict[s
         raise ConfigError(f"{key}: expected keys and values, got {shown(values)}.")
     refuse_unknown(values, [field.name for field in dataclasses.fields(record)], key)
     return dict(values)
+
+
+def switched(value: Any, record: type[R], key: str) -> R | None:
+    """What is off, on with its defaults, or on with its own settings: `false`, `true`, or keys and values.
+
+    Raises:
+        ConfigError: names the setting that is wrong.
+    """
+    if value is None or value is False:
+        return None
+    if isinstance(value, record):
+        return value
+    return record() if value is True else record(**known_only(value, record, key))
 
 
 def refuse_unknown(names: Iterable[Any], known: Collection[str], key: str) -> None:

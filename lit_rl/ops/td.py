@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -24,6 +24,11 @@ def bootstrap_discount(length_B: np.ndarray, terminated_B: np.ndarray, gamma: fl
 def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     """``r + discount * V(s')``, with the discount of `bootstrap_discount`."""
     return torch.addcmul(reward, discount, next_value)
+
+
+def weighted(loss: Callable[..., Tensor], value: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of a loss of torch's (`F.mse_loss`), each transition by its weight [B, 1]; of all alike without."""
+    return loss(value, target) if weight is None else (weight * loss(value, target, reduction="none")).mean()
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ def restore(parts: Mapping[str, Stateful | None], state: Mapping[str, Any]) -> N
     Raises:
         DataError: one is missing from the state.
     """
-    missing = sorted(parts.keys() - state.keys())
+    missing = sorted(name for name in parts.keys() - state.keys() if parts[name] is not None)
     if missing:
         raise DataError(f"the checkpoint has no part '{missing[0]}': it was written by an earlier version of lit_rl.")
     for name, part in parts.items():

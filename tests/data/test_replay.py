@@ -11,7 +11,7 @@ from stable_baselines3.common import buffers
 
 from lit_rl.data.replay import Replay, Sampled
 from lit_rl.ops.td import bootstrap_discount, window_return
-from lit_rl.ops.tree import tree_map
+from lit_rl.ops.tree import tree_map, write_at
 from lit_rl.state.plain import first_difference, to_plain
 from lit_rl.state.stored import joined
 
@@ -48,7 +48,7 @@ class World:
             else:
                 led_to = tree_map(np.array, self.obs)
                 for i, final in finals:
-                    led_to[i] = final
+                    write_at(led_to, i, final)
                 infos = [{"TimeLimit.truncated": bool(flag)} for flag in truncated]
                 taker.add(before, led_to, action, reward.astype(np.float32), ended, infos)
 
