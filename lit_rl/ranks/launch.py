@@ -25,6 +25,9 @@ from lit_rl.ranks.meeting import Meeting, free_place
 several = False
 """Whether this process is one of several ranks."""
 
+_children: list[Any] = []
+"""Processes that this one has started as ranks; a script's next run has the same."""
+
 _PARENT = "LIT_RL_LAUNCHED_BY"
 """Where a process finds the id of the one that has started it as a rank."""
 
@@ -78,7 +81,6 @@ def launch(
     several = True
     strategy: Any = trainer.strategy
     launcher: Any = strategy.launcher
-    children: list[Any] = []
     place: Any = None
     if launcher is not None and not launcher.cluster_environment.creates_processes_externally:
         if "MASTER_PORT" not in os.environ and type(launcher.cluster_environment) is LightningEnvironment:
@@ -87,13 +89,13 @@ def launch(
         # Not launcher.launch(): that one's observer kills this process as soon as a child exits with 75.
         os.environ[_PARENT] = str(os.getpid())
         launcher._call_children_scripts()
-        children = launcher.procs
+        _children[:] = launcher.procs
     strategy.set_world_ranks()
     rank, parent = rank_of(trainer), int(os.environ.get(_PARENT, os.getpid()))
     tell_lightning(rank)
 
     def end_children() -> None:
-        for child in children:
+        for child in _children:
             child.kill()
 
     environment = strategy.cluster_environment
@@ -103,7 +105,7 @@ def launch(
         size_of(trainer),
         environment.main_address,
         environment.main_port,
-        children,
+        _children,
         None if parent == os.getpid() else parent,
         asked,
         config or RanksConfig(),

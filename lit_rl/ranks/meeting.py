@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
@@ -31,6 +32,10 @@ _STOPPED_S = 4.0
 """A rank leaves when the process that has started it was stopped for so long."""
 _FIRST_LINE_S = 5.0
 _MOST_BETWEEN_S = 600.0
+_places: dict[tuple[str, int], Any] = {}
+"""Stores by address, as this process has opened them: a script's next run meets where its last one did."""
+_met: Counter[tuple[str, int]] = Counter()
+"""How many runs of this process have met there."""
 
 
 class NotBegun(LitRLError):
@@ -82,7 +87,9 @@ class Meeting:
         self._next_line = self._begin + _FIRST_LINE_S
         self._moving = self._begin
         """When the process that has started this one was last seen not to be stopped."""
-        self._store: Any = place
+        self._store: Any = None
+        if place is not None:
+            _places[host, port] = place
 
     def hold(self) -> Watch:
         """Wait until all ranks are there.
@@ -92,8 +99,11 @@ class Meeting:
             ConfigError: the place is taken.
             LitRLError: they did not come in time, or one has failed.
         """
-        if self._store is None:
-            self._store = self.patiently(self._open)
+        at = (self._host, self._port)
+        if at not in _places:
+            _places[at] = self.patiently(self._open)
+        self._store = PrefixStore(f"run_{_met[at]}", _places[at])
+        _met[at] += 1
         self._watch = Watch(
             PrefixStore("watch", self._store), self._rank, self._size, self._config.patience_s, self._on_loss
         )

@@ -206,6 +206,41 @@ def test_a_rank_that_cannot_write_fails_the_save_on_all(tmp_path: Path) -> None:
     assert not checkpoints(run_directory(tmp_path))
 
 
+TWO_RUNS = """
+from lightning.pytorch import Trainer
+from lit_rl import PPO, EnvConfig, begin
+
+def train(name):
+    module = PPO(env=EnvConfig(id="CartPole-v1", n_envs=2), n_steps=64, total_timesteps=512, seed=1)
+    trainer = Trainer(max_epochs=-1, devices=2, accelerator="cpu", strategy="ddp", logger=False,
+                      enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    run = begin(module, mode="fresh", name=name, trainer=trainer)
+    trainer.callbacks += run.callbacks
+    with run:
+        trainer.fit(module, ckpt_path=run.ckpt_path, weights_only=True)
+
+if __name__ == "__main__":
+    train("one")
+    train("other")
+"""
+
+
+@pytest.mark.parametrize("launcher", [["python"], ["torchrun", "--nproc-per-node", "2"]])
+def test_a_script_trains_one_run_after_another(tmp_path: Path, launcher: list[str]) -> None:
+    """The processes of the first are those of the second, which meet again where they have met."""
+    (tmp_path / "script.py").write_text(TWO_RUNS)
+    command = [*launcher, "script.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = (tmp_path / "lightning_logs" / name / "version_0" for name in ("one", "other"))
+    assert checkpoints(one)[-1].name == checkpoints(other)[-1].name
+    first, second = final_state(one), final_state(other)
+    for name in first:
+        assert first_difference(first[name], second[name], name) is None
+
+
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 

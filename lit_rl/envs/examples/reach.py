@@ -1,7 +1,7 @@
 """A point in a box of several dimensions goes to a goal: easy to learn from goals, hopeless by chance.
 
-The reward is 0 where the goal is reached and -1 elsewhere (as in the Fetch environments of gymnasium-robotics), and in six
-dimensions a beginner never sees a 0. With hindsight (`model.her`) every episode reaches some goal.
+The reward is 0 where the goal is reached and -1 elsewhere, as in the Fetch environments of gymnasium-robotics, and in
+six dimensions a beginner never sees a 0. With hindsight (`model.her`) every episode reaches some goal.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ SPEED = 0.25
 class Reach(gym.Env[dict[str, np.ndarray], np.ndarray]):
     """The point and its goal in the box [-1, 1]^D.
 
-    Observation, a dictionary of float32 [D]: `observation` the last move, `achieved_goal` the position, `desired_goal` the
-    goal. Action, float32 [D] in [-1, 1]: the move in units of `SPEED`; it ends at the walls. Start and goal are anywhere.
-    `info["is_success"]` says whether the point is at the goal now. An episode is truncated after `max_steps`.
+    Observation, a dictionary of float32 [D]: `observation` the last move, `achieved_goal` the position,
+    `desired_goal` the goal. Action, float32 [D] in [-1, 1]: the move in units of `SPEED`; it ends at the walls. Start
+    and goal are anywhere. `info["is_success"]` says whether the point is at the goal now. An episode is truncated after
+    `max_steps`.
 
     Args:
         dimensions: D.
@@ -36,7 +37,7 @@ class Reach(gym.Env[dict[str, np.ndarray], np.ndarray]):
             raise ConfigError("Reach: dimensions and max_steps must be at least 1, and radius above 0.")
         box = spaces.Box(-1.0, 1.0, (dimensions,), np.float32)
         self.action_space = box
-        self.observation_space = spaces.Dict({"observation": box, "achieved_goal": box, "desired_goal": box})
+        self.observation_space: Any = spaces.Dict({"observation": box, "achieved_goal": box, "desired_goal": box})
         self.radius, self._max_steps = radius, max_steps
         self._steps = 0
         self._at = self._goal = self._move = np.zeros(dimensions, np.float32)
