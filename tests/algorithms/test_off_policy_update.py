@@ -43,6 +43,8 @@ CASES: dict[str, tuple[type, str, dict[str, Any]]] = {
     "TD3, Dict": (TD3, "NoisyBoxDict", {**DICT}),
     "TD3, one critic": (TD3, "NoisyBox", {"policy_kwargs": {**SMALL, "n_critics": 1}}),
     "DDPG": (DDPG, "NoisyBox", {}),
+    "SAC, hindsight": (SAC, "Reach", {**DICT, "her": True}),
+    "TD3, hindsight": (TD3, "Reach", {**DICT, "her": {"goal_selection_strategy": "episode"}}),
 }  # fmt: skip
 
 
@@ -59,7 +61,7 @@ def test_an_update_equals_sb3s(case: str, monkeypatch: pytest.MonkeyPatch) -> No
     twin = twin_of(ours, CASES[case][2].get("policy", "MlpPolicy"))
     before = weights(ours.policy)
     for steps in (4, 1, 5):  # the later ones with the state of the first
-        play(ours, 6, twin)
+        play(ours, 10, twin)
         theirs = sb3_train(twin, ours, steps, monkeypatch)
         found = ours.learn(steps)
         assert max(differences(twin, ours).values()) < 2e-5, differences(twin, ours)
@@ -112,6 +114,82 @@ def test_double_q_values_the_networks_own_choice() -> None:
     assert ours.learn(1)["train/loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
+PRIORITIZED = {"alpha": 0.6, "beta": 0.5, "epsilon": 0.01}
+
+
+def critics_of(ours: Any, batch: Any) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Values [B] of each critic and their target [B], worked out from the papers' equations."""
+    policy = ours.policy
+    reward, discount = batch.reward[:, 0], batch.discount[:, 0]
+    if isinstance(ours, DQN):
+        target = reward + discount * policy.q_net_target(batch.next_obs).max(dim=1).values
+        return [policy.q_net(batch.obs)[range(len(reward)), batch.action.long()]], target
+    noise = torch.tensor(ours.noises[ours.counters.updates])
+    if isinstance(ours, SAC):
+        action, log_prob = ours.actor.sample_log_prob(batch.next_obs, noise[1])
+        log_prob = log_prob * ours.log_ent_coef.exp()
+    else:
+        noise = (noise * ours.target_policy_noise).clamp(-ours.target_noise_clip, ours.target_noise_clip)
+        action, log_prob = (policy.actor_target(batch.next_obs) + noise).clamp(-1, 1), 0.0
+    lowest = torch.cat(policy.critic_target(batch.next_obs, action), dim=1).min(dim=1).values
+    return [v[:, 0] for v in policy.critic(batch.obs, batch.action)], reward + discount * (lowest - log_prob)
+
+
+@pytest.mark.parametrize("case", ["DQN", "SAC", "TD3", "DDPG"])
+def test_a_prioritized_update_weighs_its_batch_and_ranks_it_anew(case: str) -> None:
+    """Schaul et al. 2016, algorithm 1."""
+    ours = ours_of(case, prioritized_replay=PRIORITIZED)
+    play(ours, 8)
+    ours.learn(5)
+    batch = ours.sample()
+    priority = ours.priorities.columns(ours.replay.begin, ours.replay.end)["priority"].astype(float)
+    chance = priority[batch.at.row - ours.replay.begin, batch.at.env] / priority.sum()
+    weight = (len(ours.replay) * chance) ** -0.5
+    weight /= weight.max()
+    assert len(set(weight.tolist())) > 3
+    with torch.no_grad():
+        values, target = critics_of(ours, batch)
+        errors = [value - target for value in values]
+        if case == "DQN":
+            losses = [torch.where(e.abs() < 1, 0.5 * e**2, e.abs() - 0.5) for e in errors]
+        else:
+            losses = [e**2 * (0.5 if case == "SAC" else 1.0) for e in errors]
+        wanted = sum((torch.tensor(weight) * loss).mean() for loss in losses)
+    found = ours.learn(1)
+    assert found["train/loss" if case == "DQN" else "train/critic_loss"] == pytest.approx(float(wanted), rel=1e-4)
+    now = ours.priorities.columns(ours.replay.begin, ours.replay.end)["priority"]
+    error = sum(e.abs() for e in errors) / len(errors)
+    want = (error.numpy() + 0.01) ** 0.6
+    pairs = zip((batch.at.row - ours.replay.begin).tolist(), batch.at.env.tolist(), strict=True)
+    newest = dict(zip(pairs, want.tolist(), strict=True))  # one that was sampled twice has the later error
+    for (row, env), value in newest.items():
+        assert now[row, env] == pytest.approx(value, rel=1e-4)
+
+
+def test_hindsight_gives_its_share_of_a_batch_goals_that_were_reached() -> None:
+    ours = ours_of("SAC, hindsight", her={"n_sampled_goal": 3})
+    play(ours, 25)
+    batch = ours.sample()
+    stored = ours.replay.steps(batch.at)
+    other = (batch.obs["desired_goal"] != stored.obs["desired_goal"]).any(dim=1)
+    assert other[:12].sum() > 8
+    assert not other[12:].any()
+    assert torch.equal(batch.obs["desired_goal"], batch.next_obs["desired_goal"])
+    near = (batch.next_obs["achieved_goal"] - batch.obs["desired_goal"]).norm(dim=1) <= 0.25
+    assert torch.equal(batch.reward[:, 0], near.float() - 1)
+    assert near[:12].any()
+
+
+def test_nothing_is_learned_before_the_first_episode_has_ended() -> None:
+    """Hindsight takes goals of whole episodes only."""
+    ours = ours_of("SAC, hindsight")
+    for _ in range(8):
+        play(ours, 1)
+        assert "train/critic_loss" not in ours.update(None)
+    play(ours, 1)
+    assert "train/critic_loss" in ours.update(None)
+
+
 @pytest.mark.parametrize("case", ["DQN", "SAC", "TD3"])
 def test_steps_that_are_not_finite_end_the_run(case: str) -> None:
     """Also where another optimizer's steps go well beside them."""
@@ -135,6 +213,11 @@ def test_steps_that_are_not_finite_end_the_run(case: str) -> None:
     ("SAC", {"train_freq": (1, "episode")}, "model.train_freq counts episodes, and env.n_envs is 3"),
     ("DQN", {"buffer_size": 2}, "model.buffer_size is 2, fewer than the environments, env.n_envs: 3"),
     ("DQN", {"exploration_fraction": 2.0}, "model.exploration_fraction"),
+    ("SAC", {"her": True}, "model.her needs Dict observations with achieved_goal and desired_goal"),
+    ("SAC, hindsight", {"n_steps": 2}, "model.her takes single steps, each equally likely; remove it or model.n_steps"),
+    ("SAC, hindsight", {"prioritized_replay": True}, "model.her takes single steps, .* or model.prioritized_replay"),
+    ("SAC, hindsight", {"her": {"n_sampled_gaol": 4}}, "model.her: unknown key 'n_sampled_gaol'"),
+    ("DQN", {"prioritized_replay": {"alpha": -1.0}}, "model.prioritized_replay.alpha is -1.0"),
     ("TD3", {"buffer_size": 10**13}, "model.buffer_size: 10,000,000,000,000 transitions need"),
 ])  # fmt: skip
 def test_mistakes_name_the_setting(case: str, over: dict[str, Any], text: str) -> None:

@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.envs.examples.reach import Reach  # noqa: F401
 from tests.helpers.walks import (  # noqa: F401  the others are named by their path here
     BoxWalk,
     DictWalk,

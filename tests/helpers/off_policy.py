@@ -25,8 +25,8 @@ def twin_of(ours: OffPolicy, policy: str = "MlpPolicy", **changes: Any) -> Any:
 
 def samples(ours: OffPolicy) -> ReplayBufferSamples:
     """The batch of our next gradient step, as SB3's buffer would give it."""
-    batch, at = ours.sample(), ours.replay.positions(ours.sampling[ours.counters.updates])
-    steps = ours.replay.steps(at, ours.n_steps)
+    batch = ours.sample()
+    steps = ours.replay.steps(batch.at, ours.n_steps)
     action = batch.action[:, None] if batch.action.dim() == 1 else batch.action
     return ReplayBufferSamples(
         observations=batch.obs,

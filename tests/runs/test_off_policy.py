@@ -44,6 +44,7 @@ def config_of(algorithm: str, env: dict[str, Any], timesteps: int = 512, **setti
 
 
 BOX, DISCRETE = ({"class_path": envs.PATH + name, "max_episode_steps": 23} for name in ("NoisyBox", "Noisy"))
+REACH = {"class_path": envs.PATH + "Reach", "kwargs": {"dimensions": 2, "max_steps": 9}}
 IMAGE = {"class_path": envs.PATH + "SmallImages", "max_episode_steps": 23}
 CASES: dict[str, dict[str, Any]] = {
     "DQN": config_of("DQN", DISCRETE, target_update_interval=50),
@@ -59,6 +60,12 @@ CASES: dict[str, dict[str, Any]] = {
     "SAC, gSDE": config_of("SAC", {**BOX, "n_envs": 2}, use_sde=True, sde_sample_freq=3, train_freq=8,
                            gradient_steps=-1, cycles_per_iteration=4, use_sde_at_warmup=True),
     "SAC, Dict": config_of("SAC", {**BOX, "class_path": envs.PATH + "NoisyBoxDict"}, policy="MultiInputPolicy"),
+    "DQN, prioritized": config_of("DQN", {**DISCRETE, "n_envs": 3}, prioritized_replay=True, buffer_size=200,
+                                  n_steps=2),
+    "SAC, prioritized": config_of("SAC", {**BOX, **NORMALIZED}, prioritized_replay={"alpha": 0.7, "beta": 1.0}),
+    "SAC, hindsight": config_of("SAC", {**REACH, "n_envs": 2}, policy="MultiInputPolicy", her=True, buffer_size=150),
+    "DDPG, hindsight, moments": config_of("DDPG", {**REACH, **NORMALIZED}, policy="MultiInputPolicy",
+                                          her={"goal_selection_strategy": "episode"}, noise_type="normal"),
     "TD3": config_of("TD3", {**BOX, "n_envs": 2}, noise_type="normal", n_steps=2, buffer_size=200),
     "DDPG": config_of("DDPG", {**BOX, **NORMALIZED}, noise_type="ornstein-uhlenbeck", learning_rate="lin_1e-3"),
 }  # fmt: skip
@@ -90,7 +97,7 @@ def same(one: Path, other: Path) -> None:
     assert metrics(one) == metrics(other)
 
 
-QUICK = ("DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3")
+QUICK = ("DQN, prioritized", "SAC, moments, wrapped round", "SAC, hindsight", "TD3")
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
