@@ -165,12 +165,15 @@ class RLModule(Algorithm):
             self.env_config = replace(self.env_config, global_streams="own" if own else "shared")
 
     def build_networks(self) -> None:
-        """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were."""
+        """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were.
+
+        On the CPU, whatever device the Trainer makes tensors on: the same first weights for each, which it then moves.
+        """
         if hasattr(self, "policy"):
             return
-        self.normalizer = self.play.build_normalizer(self.gamma)
-        with torch.random.fork_rng():
-            torch.manual_seed(int(self.stream("weights").integers(2**63)))
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            self.normalizer = self.play.build_normalizer(self.gamma)
+            torch.default_generator.manual_seed(int(self.stream("weights").integers(2**63)))
             self.policy = self.build_policy(self.normalizer.policy_space(self.observation_space), self.action_space)
 
     # -- Lightning's hooks, in the order they run ----------------------------------------------------------------
