@@ -28,6 +28,7 @@ from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.space import space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams
+from lit_rl.training.computed import computed_with
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
 from lit_rl.training.evaluation import EvalConfig, Evaluation, evaluate
@@ -237,6 +238,7 @@ class RLModule(Algorithm):
             "observation_space": to_plain(space_to_plain(self.observation_space)),
             "action_space": to_plain(space_to_plain(self.action_space)),
             "run": capture(self.run_parts()),
+            "computed": computed_with(self),
             "optimizers": [name_of(each) for each in self.trainer.optimizers] if self._trainer is not None else [],
         }
         checkpoint["hyper_parameters"] = self.settings()
