@@ -101,6 +101,23 @@ def of_the_disk(error: BaseException | None, place: Any = None) -> StorageError 
     return kind(f"cannot {verb} {what}: {error.strerror}{users_line(error)}.")
 
 
+def of_the_device(error: BaseException | None) -> ConfigError | None:
+    """What torch has said of the device that can be mended in the configuration, in one line; `None` for others."""
+    for each in chain(error):
+        text = " ".join(str(each).split())
+        if type(each).__name__ == "OutOfMemoryError":
+            return ConfigError(
+                f"the device has too little memory: {'. '.join(text.split('. ')[:2]).rstrip('.')}. Use a smaller "
+                f"model.batch_size or network, or trainer.accelerator: cpu{users_line(each)}."
+            )
+        if isinstance(each, RuntimeError) and "does not have a deterministic implementation" in text:
+            return ConfigError(
+                f"trainer.deterministic: {text.split(', but you set')[0]}. Use another operation there, or "
+                f"trainer.deterministic: warn, with which a resumed run may differ in its last bits{users_line(each)}."
+            )
+    return None
+
+
 @contextlib.contextmanager
 def disk_named(place: Any) -> Iterator[None]:
     """Turn what the disk says to somebody else's code into one line."""

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 
-from lit_rl.errors import EXIT_INTERRUPTED, LitRLError, StorageError, chain, of_the_disk
+from lit_rl.errors import EXIT_INTERRUPTED, LitRLError, StorageError, chain, of_the_device, of_the_disk
 from lit_rl.process import forget
 
 
@@ -26,6 +26,13 @@ def exit_code_of(command: Callable[[], int]) -> int:
         if of_disk is None:
             raise
         return _reported(first or of_disk)
+    except RuntimeError as error:
+        of_device = of_the_device(error)
+        if of_device is None:
+            raise
+        for note in getattr(error, "__notes__", []):
+            of_device.add_note(note)
+        return _reported(of_device)
     finally:
         _flush()
 

@@ -235,6 +235,8 @@ INSTANTIATORS = [(make, base, True) for kind in KINDS.values() for base in kind.
 def blame(error: Exception, given: Namespace) -> ConfigError:
     """An error of the Trainer's constructor, with the option that it names, if it names one."""
     text = " ".join(str(error).split())
+    if "backend found" in text:  # asked for `gpu`
+        return ConfigError("trainer.accelerator: torch finds no GPU here; set trainer.accelerator: auto, or cpu.")
     words = re.findall(r"\w+", text.lower())
     named = [key for key in vars(given) if key in words or key.rstrip("s") in words]
     key = max(named, key=lambda name: f"{name}=" in text, default=None)

@@ -76,7 +76,7 @@ def write_agent(
     settings.update(
         {key: _schedule(settings[key]) for key, kind in known.items() if kind == "schedule" and key in settings}
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         model: Any = theirs(
             policy_class,
             env=None,  # SB3's own load does the same

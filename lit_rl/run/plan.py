@@ -50,6 +50,7 @@ class Plan:
         changed: settings that differ from the run's.
         notes: lines for the banner.
         reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
+        computed: with which device and precision a resumed run was, where its checkpoint says so.
         requeued: what a command with `requeue: true` has found.
     """
 
@@ -68,6 +69,7 @@ class Plan:
     changed: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reached: float | None = None
+    computed: dict[str, Any] | None = None
     requeued: Requeued | None = None
 
     @property
@@ -158,7 +160,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     found = changes(source.lightning["hyper_parameters"], module.settings(), default_settings(type(module)))
     plan = Plan("resume", clock["target"], directory, checkpoint, timesteps, config.schedule, fork=config.fork)
     asked = _set_target(plan, module, lineage, config, any(change.key == "total_timesteps" for change in found))
-    plan.moved = plan.target != clock["target"]
+    plan.moved, plan.computed = plan.target != clock["target"], ours.get("computed")
     if config.fork:
         plan.parents = [{**parent_of(checkpoint), "segment": checkpoint.manifest.segment}]
     plan.notes = [*(f"WARNING: {said}" for said in source.complaints), *_going_back(checkpoint, config)]

@@ -11,6 +11,7 @@ from lit_rl.run.lineage import Lineage
 from lit_rl.run.plan import Plan
 from lit_rl.run.weights import owned_by
 from lit_rl.state.parts import parts_of
+from lit_rl.training.computed import said_of_device
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.module import RLModule
 
@@ -37,6 +38,7 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
         f"environments: {module.env_config.n_envs} x {module.env_config.name}, {_environments(module, restarted)}"
     )
     lines += module.describe()
+    lines += said_of_device(module, plan.computed)
     if not ranks.alone:
         share = module.env_config.n_envs // ranks.size
         lines.append(f"ranks: {ranks.size}, with {share} environment{'s' if share > 1 else ''} each")

@@ -12,13 +12,16 @@ from lit_rl.state.plain import to_plain
 
 
 def capture_streams() -> dict[str, Any]:
-    """State of Python's, NumPy's and torch's global generators, and of every CUDA device's."""
+    """State of Python's, NumPy's and torch's global generators, and of every CUDA device's once CUDA is in use.
+
+    Asking for those would begin to use it: a run on the CPU takes no memory of a GPU.
+    """
     streams: dict[str, Any] = {
         "python": random.getstate(),
         "numpy": to_plain(np.random.get_state(legacy=False)),  # noqa: NPY002  the stream of the user's code
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         streams["cuda"] = torch.cuda.get_rng_state_all()
     return streams
 

@@ -28,6 +28,7 @@ from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.space import space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams
+from lit_rl.training.computed import computed_with
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
 from lit_rl.training.evaluation import EvalConfig, Evaluation, evaluate
@@ -165,12 +166,15 @@ class RLModule(Algorithm):
             self.env_config = replace(self.env_config, global_streams="own" if own else "shared")
 
     def build_networks(self) -> None:
-        """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were."""
+        """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were.
+
+        On the CPU, whatever device the Trainer makes tensors on: the same first weights for each, which it then moves.
+        """
         if hasattr(self, "policy"):
             return
-        self.normalizer = self.play.build_normalizer(self.gamma)
-        with torch.random.fork_rng():
-            torch.manual_seed(int(self.stream("weights").integers(2**63)))
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            self.normalizer = self.play.build_normalizer(self.gamma)
+            torch.default_generator.manual_seed(int(self.stream("weights").integers(2**63)))
             self.policy = self.build_policy(self.normalizer.policy_space(self.observation_space), self.action_space)
 
     # -- Lightning's hooks, in the order they run ----------------------------------------------------------------
@@ -234,6 +238,7 @@ class RLModule(Algorithm):
             "observation_space": to_plain(space_to_plain(self.observation_space)),
             "action_space": to_plain(space_to_plain(self.action_space)),
             "run": capture(self.run_parts()),
+            "computed": computed_with(self),
             "optimizers": [name_of(each) for each in self.trainer.optimizers] if self._trainer is not None else [],
         }
         checkpoint["hyper_parameters"] = self.settings()

@@ -13,6 +13,7 @@ from tests.helpers.cli import ROOT, environment
 SHORT = {
     "ppo_speed.py": ("--env", "CartPole-v1", "--rounds", "1", "--iterations", "2"),
     "iteration_cost.py": ("--seconds", "2"),
+    "off_policy_speed.py": ("--algorithm", "DQN", "--rounds", "1", "--timesteps", "800"),
 }
 
 
