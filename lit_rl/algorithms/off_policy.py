@@ -17,6 +17,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from lit_rl.curriculum import CurriculumConfig
+from lit_rl.data.carried import carry_over
 from lit_rl.data.hindsight import Hindsight, HindsightReplay, InEpisodes, check_goals
 from lit_rl.data.priorities import Priorities, PrioritizedReplay
 from lit_rl.data.replay import Replay, Sampled
@@ -71,6 +72,7 @@ class OffPolicy(RLModule):
         "replay": Part("the last transitions", "rank"),
         "priorities": Part("how likely each of them is sampled", "rank"),
     }
+    TAKES: ClassVar[Mapping[str, str]] = {"replay": "the last transitions"}
     FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
     LIMITS: ClassVar[Mapping[str, Limit]] = {
         "learning_rate": at_least(0),
@@ -189,6 +191,19 @@ class OffPolicy(RLModule):
         replay, size = self.replay, _size(self._bytes_needed())
         return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {size} when full"]
 
+    def take_part(self, part: str, state: dict[str, Any], what: str) -> str:
+        carried = carry_over(self.replay, state, what)
+        if self.priorities is not None:
+            self.priorities.begin_at(self.replay.begin)
+        levels = 1 if self.curriculum is None else len(self.curriculum.levels)
+        if self.her is not None and self.curriculum is not None and carried.level >= levels:
+            raise ConfigError(
+                f"warmstart.load: the replay of {what} has transitions of level {carried.level}, and the curriculum "
+                f"has {levels}; model.her works out rewards on the level of each. Take replay out of it."
+            )
+        kept, of = len(self.replay), carried.there
+        return f"{kept:,} transitions loaded" + (f", the newest of {of:,} (model.buffer_size)" if kept < of else "")
+
     def _bytes_needed(self) -> int:
         """Memory of a full replay."""
         own = len(self.ranks.rows(self.env_config.n_envs))
@@ -265,8 +280,8 @@ class OffPolicy(RLModule):
 
     def _look_at_level(self) -> None:
         """At a promotion, let what was collected on earlier levels go, if that is wanted."""
-        if self.curriculum is None or self.on_promotion == "keep" or not len(self.replay):
-            return
+        if self.curriculum is None or self.on_promotion == "keep" or not len(self.replay) or not self.replay.end:
+            return  # what a warm start has taken over stays until this run's first promotion
         if self.replay.newest_level < self.curriculum.level:
             self.replay.forget()
 

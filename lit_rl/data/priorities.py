@@ -161,6 +161,10 @@ class Priorities:
             )
         self._changed = []
 
+    def begin_at(self, row: int) -> None:
+        """Begin with a replay whose oldest row this is, all of whose transitions have the priority of new ones."""
+        self._begin = self._end = row
+
     # -- back to a boundary ------------------------------------------------------------------------------------------
 
     def settle(self) -> None:

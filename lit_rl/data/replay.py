@@ -1,8 +1,9 @@
 """Replay: the last transitions of this rank's environments, raw, in a ring.
 
 A row is one step of all environments. Rows are counted from the run's start and never anew: row k lies in slot
-``k mod rows`` of the ring, and what is sampled depends on k alone. An observation is stored once, for it is also the
-next one of the row before; where an episode ended, its last observation stands in a table beside the ring.
+``k mod rows`` of the ring, and what is sampled depends on k alone. Those that a warm start has taken over from another
+run came before and have numbers below 0. An observation is stored once, for it is also the next one of the row before;
+where an episode ended, its last observation stands in a table beside the ring.
 
 Shapes: N environments of this rank, B a batch.
 """
@@ -115,6 +116,8 @@ class Replay:
         self._head: Obs | None = None
         self.begin = 0
         """The oldest row that is there."""
+        self._first = 0
+        """The oldest row of which something lies in the ring, be it forgotten."""
         self.end = 0
         """Rows since the run's start: the number of the next one."""
         self.since = np.zeros(n_envs, dtype=np.int64)
@@ -163,7 +166,7 @@ class Replay:
             level: of the curriculum.
         """
         row, slot = self.end, self.end % self.rows
-        if row >= self.rows:
+        if row - self.rows >= self._first:
             self._lose(row - self.rows, slot)
         self._write(self._obs, (row + 1) % (self.rows + 1), next_obs)
         self._write(self._action, slot, action)
@@ -347,7 +350,7 @@ class Replay:
         if state["n_envs"] != self.n_envs:
             raise ValueError(f"the checkpoint's replay is of {state['n_envs']} environments, not {self.n_envs}.")
         self.end = int(state["end"])
-        self.begin = max(int(state["begin"]), self.end - self.rows)
+        self._first = self.begin = max(int(state["begin"]), self.end - self.rows)
         self._finals, self.corrected = {}, self.corrected + 1
         self._head = None if state["head"] is None else tree_map(copied, state["head"])
         for begin, end, columns in state["pieces"]:

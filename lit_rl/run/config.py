@@ -55,7 +55,8 @@ class WarmstartConfig:
 
     Args:
         checkpoint: a checkpoint or run directory, a bare `.ckpt` file, or a stable-baselines3 `.zip`.
-        load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`, and what else the algorithm has.
+        load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`, and what else the algorithm has, such as
+            `temperature` and `replay`.
         vecnormalize: the VecNormalize pickle of a `.zip`; `null` looks where SB3 and the RL Zoo put it.
         on_mismatch: what to do with a tensor of another shape: `error`, or `skip` it and say so.
         level: the curriculum's level to begin on: its index, or `carry` for the one that the trained run was on.

@@ -21,6 +21,7 @@ from lit_rl.run.hold import Hold
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
+from lit_rl.run.taken import take_parts
 from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
 from lit_rl.state.parts import restore, union
 from lit_rl.state.records import Evaluated
@@ -262,6 +263,7 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
     if config.on_mismatch == "error":
         _check_spaces(module, source, ours)
     report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
+    report.lines += take_parts(module, source, config)
     parent = {"path": str(source.path)}
     if source.checkpoint is not None:
         parent = parent_of(source.checkpoint)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lit_rl.algorithms import algorithms
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.vecnormalize import Moments
@@ -77,7 +78,7 @@ def warmstart(module: RLModule, theirs: dict[str, Tensor], config: WarmstartConf
             been copied then.
     """
     taken = _Takeover(module, theirs, config, what)
-    _check_moments(taken.given, taken.mine, config, what)
+    _check_moments(taken.given, taken.mine, union(type(module), "TAKES"), config, what)
     taken.check(MOMENTS)
     return taken.load()
 
@@ -153,10 +154,14 @@ def check_load(module: RLModule, config: WarmstartConfig) -> None:
         config: with the parts.
 
     Raises:
-        ConfigError: names the part and those there are.
+        ConfigError: names the part and those there are, or says that this algorithm has none of the kind.
     """
     parts = list(dict.fromkeys(["policy", "value", *MOMENTS, *(each.part for each in owned_by(module).values())]))
+    parts += union(type(module), "TAKES")
+    elsewhere = {part for cls in algorithms().values() for part in union(cls, "TAKES")}
     for part in config.load:
+        if part in elsewhere and part not in parts:
+            raise ConfigError(f"warmstart.load: {type(module).__name__} has no {part}; take it out.")
         if part not in parts:
             raise ConfigError(f"warmstart.load: '{part}' is not one of {', '.join(parts)}.{did_you_mean(part, parts)}")
 
@@ -219,10 +224,14 @@ def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfi
 
 
 def _check_moments(
-    given: dict[str, dict[str, Tensor]], mine: dict[str, dict[str, Tensor]], config: WarmstartConfig, what: str
+    given: dict[str, dict[str, Tensor]],
+    mine: dict[str, dict[str, Tensor]],
+    beside: Iterable[str],
+    config: WarmstartConfig,
+    what: str,
 ) -> None:
     trained_with, normalises = "obs_moments" in given, "obs_moments" in mine
-    if all(part in MOMENTS for part in config.load):
+    if all(part in (*MOMENTS, *beside) for part in config.load):
         return
     if trained_with and not normalises:
         raise ConfigError(

@@ -53,6 +53,8 @@ class Algorithm(LightningModule):
     """Attributes that change and are no state, and why: such as memory that is filled anew before it is read."""
     TENSORS: ClassVar[Table] = MOMENTS
     """What the tensors of `state_dict` belong to, by the beginning of their names: the parts of `warmstart.load`."""
+    TAKES: ClassVar[Mapping[str, str]] = {}
+    """Parts of a rank's state that `warmstart.load` may name too, and what they are; `take_part` takes them."""
     FREE: ClassVar[Mapping[str, str]] = {
         "total_timesteps": "the target moves, and schedules do what resume.schedule says",
         "max_bad_updates": "says when to give up",
@@ -116,6 +118,19 @@ class Algorithm(LightningModule):
     def describe(self) -> list[str]:
         """Lines of its own for what is said at the start."""
         return []
+
+    def take_part(self, part: str, state: dict[str, Any], what: str) -> str:
+        """Begin a new run with a part of another's state, one of `TAKES`; returns what to say.
+
+        Args:
+            part: its name.
+            state: as it lies in a checkpoint.
+            what: where it comes from, for messages.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        raise NotImplementedError
 
     def check_ranks(self) -> None:
         """Refuse a number of ranks that the settings do not fit."""

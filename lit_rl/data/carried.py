@@ -1,0 +1,94 @@
+"""Another run's transitions as what came before this run's first step: their rows have numbers below 0.
+
+So rows are still counted from the run's start, and whatever goes by their number (what is drawn, how often a target
+network follows) is what it would be without them. Shapes: N environments of this rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lit_rl.data.replay import Replay
+from lit_rl.data.ring import copied, named
+from lit_rl.errors import ConfigError
+from lit_rl.ops.tree import tree_map
+
+Piece = tuple[int, int, dict[str, np.ndarray]]
+"""Begin, end and columns of some rows, see `Replay.columns`."""
+
+
+@dataclass
+class Carried:
+    """What a replay has begun with.
+
+    Args:
+        there: transitions of the other run.
+        level: the highest of the curriculum's levels among them.
+    """
+
+    there: int = 0
+    level: int = 0
+
+
+def carry_over(replay: Replay, state: dict[str, Any], what: str) -> Carried:
+    """Let an empty replay begin with the newest rows of another run's.
+
+    Episodes that were in flight at its end count as cut off there.
+
+    Args:
+        replay: of a run that has not begun.
+        state: the other's, as `Replay.load_state_dict` takes it; its `pieces` are consumed.
+        what: where it comes from, for messages.
+
+    Raises:
+        ConfigError: it is of another number of environments, or of other observations or actions.
+    """
+    if int(state["n_envs"]) != replay.n_envs:
+        raise ConfigError(
+            f"warmstart.load: the replay of {what} is of {state['n_envs']} environments, and env.n_envs is "
+            f"{replay.n_envs}; set env.n_envs: {state['n_envs']}, or take replay out of warmstart.load."
+        )
+    begin, end = int(state["begin"]), int(state["end"])
+    carried = Carried((end - begin) * replay.n_envs)
+    since = copied(state["since"]) if "since" in state else np.full(replay.n_envs, -1 if begin else 0)
+    head = None if state["head"] is None else tree_map(copied, state["head"])
+    fitting = _fitting(replay, state["pieces"], what, carried)
+    pieces = (_before(piece, end, head) for piece in fitting)
+    past = {"begin": begin - end, "end": 0, "n_envs": replay.n_envs, "head": None, "since": since - end}
+    replay.load_state_dict({**past, "pieces": pieces})
+    return carried
+
+
+def _fitting(replay: Replay, pieces: Iterator[Piece], what: str, carried: Carried) -> Iterator[Piece]:
+    """The same, looked at one by one."""
+    ours = replay.columns(replay.begin, replay.begin)
+    ours = {name: column for name, column in ours.items() if not name.startswith("final")}
+    for begin, end, columns in pieces:
+        for name, mine in ours.items():
+            theirs = columns.get(name)
+            if theirs is None or (theirs.shape[1:], theirs.dtype) != (mine.shape[1:], mine.dtype):
+                has = "none" if theirs is None else f"{theirs.dtype} {list(theirs.shape[2:])}"
+                raise ConfigError(
+                    f"warmstart.load: the replay of {what} does not fit: '{name}' is {has} there and "
+                    f"{mine.dtype} {list(mine.shape[2:])} here; take replay out of warmstart.load."
+                )
+        carried.level = max(carried.level, int(columns["level"].max(initial=0)))
+        yield begin, end, columns
+
+
+def _before(piece: Piece, last: int, head: Any) -> Piece:
+    """Rows of a run that ended with row `last` as what came before another; `head` is what its environments showed."""
+    begin, end, columns = piece
+    columns = {**columns, "final_row": columns["final_row"] - last}
+    flying = np.flatnonzero(~(columns["terminated"][-1] | columns["truncated"][-1]))
+    if end == last and len(flying):
+        columns["truncated"] = columns["truncated"].copy()
+        columns["truncated"][-1, flying] = True
+        cut = named("finals", tree_map(lambda part: part[flying], head))
+        cut |= {"final_row": np.full(len(flying), -1), "final_env": flying}
+        columns |= {name: np.concatenate([columns[name], new]) if name in columns else new for name, new in cut.items()}
+    return begin - last, end - last, columns
