@@ -66,4 +66,4 @@ def unnamed(name: str, columns: dict[str, np.ndarray], i: int, like: Any) -> Any
     """The inverse of `named` for place i of each column, in the shape of `like`."""
     if isinstance(like, dict):
         return {key: unnamed(f"{name}/{key}", columns, i, part) for key, part in like.items()}
-    return columns[name][i].copy()
+    return np.array(columns[name][i])  # an array also of a single number

@@ -24,7 +24,12 @@ _TORCH_DTYPES: dict[np.dtype[Any], torch.dtype] = {
 
 def torch_dtype(space: spaces.Space[Any]) -> torch.dtype:
     """How observations of `space` are stored: as they are where torch can, floats as float32."""
-    return _TORCH_DTYPES.get(np.dtype(space.dtype), torch.float32)
+    return stored_dtype(np.dtype(space.dtype))
+
+
+def stored_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """The same for observations of this type."""
+    return _TORCH_DTYPES.get(dtype, torch.float32)
 
 
 def batch_of(space: spaces.Space[Any], *lead: int) -> Any:

@@ -19,17 +19,14 @@ import numpy.typing as npt
 
 from lit_rl.errors import DataError
 from lit_rl.untrusted.archive import check_path
-from lit_rl.untrusted.pickles import Global, Made, parse
+from lit_rl.untrusted.arrays import ARRAYS, array_of
+from lit_rl.untrusted.pickles import Made, parse
 
 FloatArray = npt.NDArray[np.float64]
 
 _SIZE_LIMIT = 1 << 28
 _VEC_NORMALIZE = "stable_baselines3.common.vec_env.vec_normalize.VecNormalize"
 _RUNNING = "stable_baselines3.common.running_mean_std.RunningMeanStd"
-_RECONSTRUCT = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
-_SCALAR = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-_FROM_BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
-_DTYPES = frozenset({"b1", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"})
 _SPACES = (
     "box.Box",
     "discrete.Discrete",
@@ -43,11 +40,12 @@ _RANDOM = (
     "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
     *("gym.utils.seeding.RandomNumberGenerator" + n for n in ("", "._generator_ctor")),
 )
-_ALLOWED = frozenset(
-    {_VEC_NORMALIZE, _RUNNING, "numpy.dtype", "numpy.ndarray", "collections.OrderedDict"}
-    | {*_RECONSTRUCT, *_SCALAR, *_FROM_BUFFER, *_RANDOM}
+SPACES = frozenset(
+    {"collections.OrderedDict", *ARRAYS, *_RANDOM}
     | {f"{package}.spaces.{space}" for package in ("gym", "gymnasium") for space in _SPACES}
 )
+"""The names in a pickle of spaces, with their arrays and random generators."""
+_ALLOWED = SPACES | {_VEC_NORMALIZE, _RUNNING}
 
 
 @dataclass(frozen=True)
@@ -147,40 +145,7 @@ def _number(value: Any, name: str) -> float:
 
 def _array(value: Any, name: str) -> FloatArray:
     """A Python number, NumPy scalar or array record as a float64 array of our own."""
-    if type(value) in (int, float):
-        return np.asarray(value, dtype=np.float64)
-    match value:
-        case Made(
-            name=kind,
-            args=(Global(name="numpy.ndarray"), *_),
-            state=(_, tuple(shape), dtype, order, bytes(raw)),
-        ):
-            known, fortran = kind in _RECONSTRUCT, bool(order)
-        case Made(name=kind, args=(dtype, bytes(raw))):
-            known, fortran, shape = kind in _SCALAR, False, ()
-        case Made(name=kind, args=(bytes() | bytearray() as raw, dtype, tuple(shape), str(letter))):
-            known, fortran = kind in _FROM_BUFFER, letter == "F"
-        case _:
-            known = False
-    if not known:
-        raise TypeError(f"{name} is not a number or an array of numbers")
-    element = _dtype(dtype, name)
-    if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * element.itemsize != len(raw):
-        raise ValueError(f"{name} has {len(raw)} bytes, not those of its shape {shape}")
-    array = np.frombuffer(raw, dtype=element).reshape(shape, order="F" if fortran else "C")
-    return np.array(array, dtype=np.float64, order="C")
-
-
-def _dtype(value: Any, name: str) -> np.dtype[Any]:
-    match value:
-        case Made(name="numpy.dtype", args=(str(code), *_), state=(_, str(order), *_)) if code in _DTYPES and order in (
-            "<",
-            ">",
-            "|",
-            "=",
-        ):
-            return np.dtype(order + code)
-    raise TypeError(f"{name} is not of a plain number type")
+    return np.array(array_of(value, name), dtype=np.float64, order="C")
 
 
 def named_after(zip_path: Path) -> Path:

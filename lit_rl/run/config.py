@@ -58,6 +58,8 @@ class WarmstartConfig:
         load: which parts: `policy`, `value`, `obs_moments`, `reward_moments`, and what else the algorithm has, such as
             `temperature` and `replay`.
         vecnormalize: the VecNormalize pickle of a `.zip`; `null` looks where SB3 and the RL Zoo put it.
+        replay: a replay pickle of stable-baselines3, for the part `replay`; `null` takes the checkpoint's own, and of a
+            `.zip` looks where SB3 and the RL Zoo put it.
         on_mismatch: what to do with a tensor of another shape: `error`, or `skip` it and say so.
         level: the curriculum's level to begin on: its index, or `carry` for the one that the trained run was on.
     """
@@ -67,8 +69,13 @@ class WarmstartConfig:
     checkpoint: str | None = None
     load: list[str] = field(default_factory=lambda: ["policy", "value", "obs_moments"])
     vecnormalize: str | None = None
+    replay: str | None = None
     on_mismatch: Literal["error", "skip"] = "error"
     level: int | Literal["carry"] = 0
 
     def __post_init__(self) -> None:
         check_record(self, "warmstart")
+        if self.replay is not None and "replay" not in self.load:
+            raise ConfigError(
+                "warmstart.replay is given, and warmstart.load does not name replay; add it, or remove it."
+            )

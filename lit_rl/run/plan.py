@@ -257,6 +257,7 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
     _warmstart_level(module, source, config)
     if source.agent is not None:
         report = warmstart_from_agent(module, source.agent, config)
+        report.lines += take_parts(module, source, config)
         parent = {"path": str(source.path), "sha256": report.digest, "sb3_version": source.agent.sb3_version}
         return Plan("warmstart", module.clock.target, parents=[parent], notes=report.lines)
     ours = source.ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,15 @@ from gymnasium import spaces
 
 from lit_rl.checkpoint.reader import load_rank
 from lit_rl.errors import ConfigError
+from lit_rl.interop.replay_pickle import FIX, find_replay, read_replay
 from lit_rl.run.config import WarmstartConfig
 from lit_rl.run.sources import Source
 from lit_rl.state.parts import union
-from lit_rl.state.space import space_from_plain
+from lit_rl.state.space import describe, space_from_plain
 from lit_rl.training.module import RLModule
+
+REPLAY = "replay"
+"""The part that stable-baselines3 keeps in a pickle of its own."""
 
 
 def take_parts(module: RLModule, source: Source, config: WarmstartConfig) -> list[str]:
@@ -31,15 +36,16 @@ def take_parts(module: RLModule, source: Source, config: WarmstartConfig) -> lis
     said = []
     for part in union(type(module), "TAKES"):
         if part in config.load:
-            state = _state(module, source, part)
-            said.append(f"{part}: {module.take_part(part, state, str(source.path))}")
+            pickled = part == REPLAY and (source.agent is not None or config.replay is not None)
+            state, what, notes = _pickled(module, source, config) if pickled else _state(module, source, part)
+            said += [f"{part}: {module.take_part(part, state, what)}", *notes]
         elif source.checkpoint is not None and any(f.startswith(f"{part}_") for f in source.checkpoint.manifest.files):
             said.append(f"{part}: not loaded (not in warmstart.load)")
     return said
 
 
-def _state(module: RLModule, source: Source, part: str) -> dict[str, Any]:
-    """A part of a trained run's state."""
+def _state(module: RLModule, source: Source, part: str) -> tuple[dict[str, Any], str, list[str]]:
+    """A part of a trained run's state, where it comes from, and what is said of it."""
     out = f"take {part} out of warmstart.load."
     if source.checkpoint is None:
         raise ConfigError(
@@ -53,23 +59,61 @@ def _state(module: RLModule, source: Source, part: str) -> dict[str, Any]:
     action = space_from_plain(ours["action_space"])
     module.play.check_spaces(space_from_plain(ours["observation_space"]), action, of=f"the {part} of {source.path}")
     check_bounds(module, action, f"the {part} of {source.path}", out)
-    return state
+    return state, str(source.path), []
+
+
+def _pickled(module: RLModule, source: Source, config: WarmstartConfig) -> tuple[dict[str, Any], str, list[str]]:
+    """The same of a replay pickle of stable-baselines3."""
+    found, places = (None, []) if source.agent is None else find_replay(source.path)
+    path = found if config.replay is None else Path(config.replay)
+    if path is None:
+        raise ConfigError(
+            f"warmstart.load: the replay pickle of {source.path} is at none of {', '.join(map(str, places))}; give its "
+            "path with warmstart.replay, or take replay out of warmstart.load."
+        )
+    if not path.is_file():
+        raise ConfigError(
+            f"warmstart.replay: {path} is no file; name a replay pickle of stable-baselines3, or remove it."
+        )
+    pickled, replay = read_replay(path), getattr(module, REPLAY)
+    state = pickled.state(replay.columns(replay.begin, replay.begin), _numbers(module))
+    if pickled.action_space is not None:
+        check_bounds(module, pickled.action_space, str(path), FIX)
+    notes = [f"{REPLAY}: from {path} ({pickled.kind})"]
+    if not pickled.knows_timeouts:
+        notes.append(
+            f"{REPLAY}: saved without handle_timeout_termination, so that every episode there counts as ended for "
+            "good, also where a time limit cut it off"
+        )
+    return state, str(path), notes
+
+
+def _numbers(module: RLModule) -> dict[str, int]:
+    """How many values the columns of a replay have that are Discrete."""
+    parts: dict[str, spaces.Space[Any]] = {"obs": module.observation_space, "action": module.action_space}
+    if isinstance(module.observation_space, spaces.Dict):
+        parts |= {f"obs/{key}": part for key, part in module.observation_space.spaces.items()}
+    return {name: int(part.n) for name, part in parts.items() if isinstance(part, spaces.Discrete)}
 
 
 def check_bounds(module: RLModule, theirs: spaces.Space[Any], what: str, fix: str) -> None:
-    """Refuse actions of other bounds, for they are stored as shares of them.
+    """Refuse another number of actions, and actions of other bounds, for they are stored as shares of them.
 
     Raises:
-        ConfigError: the bounds differ.
+        ConfigError: they differ.
     """
     ours = module.action_space
+    if describe(ours) != describe(theirs) and not isinstance(ours, spaces.Box):
+        raise ConfigError(f"warmstart.load: actions in {what} are {describe(theirs)}, and {describe(ours)} here; {fix}")
     if not (isinstance(ours, spaces.Box) and isinstance(theirs, spaces.Box)):
         return
     for which in ("low", "high"):
         mine, given = (np.asarray(getattr(space, which)).reshape(-1) for space in (ours, theirs))
-        other = np.flatnonzero(mine != given)
-        if len(other):
-            i = int(other[0])
+        if mine.shape != given.shape:
+            raise ConfigError(
+                f"warmstart.load: actions in {what} have {len(given)} bounds, and {len(mine)} here; {fix}"
+            )
+        for i in np.flatnonzero(mine != given)[:1]:
             raise ConfigError(
                 f"warmstart.load: actions in {what} are stored as shares of their bounds, and {which}[{i}] is "
                 f"{given[i]:.6g} there and {mine[i]:.6g} here; {fix}"

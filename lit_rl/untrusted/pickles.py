@@ -9,9 +9,10 @@ that names it.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from mmap import mmap
 from typing import Any
 
 from lit_rl.errors import DataError
@@ -29,6 +30,9 @@ _VALUES = frozenset(
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
+_LONG_BYTES = {"BINBYTES": 4, "BINBYTES8": 8, "BYTEARRAY8": 8}
+"""Opcodes of bytes, and how many bytes say how many there are."""
+_BY_CODE = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,21 +68,48 @@ class Parsed:
     persistent: list[Persistent] = field(default_factory=list)
 
 
-def parse(stream: BytesIO, allowed: frozenset[str], where: str, persistent: bool = False) -> Parsed:
+def parse(
+    stream: BytesIO | mmap, allowed: frozenset[str], where: str, persistent: bool = False, most: int = MAX_OPCODES
+) -> Parsed:
     """Read one pickle from `stream`, which is left behind its last byte.
 
     `allowed` are the dotted names it may hold; `persistent` says whether it may refer out of itself
-    (PyTorch). Raises `DataError` naming `where` and the first thing refused.
+    (PyTorch); `most` is how many opcodes it may have. Of a file that is mapped, long bytes are views, which take no
+    memory. Raises `DataError` naming `where` and the first thing refused.
     """
     machine = _Machine(allowed, where, persistent)
+    opcodes = _of_mapped(stream) if isinstance(stream, mmap) else pickletools.genops(stream)
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):
-            if count > MAX_OPCODES:
-                raise DataError(f"{where}: has more than {MAX_OPCODES} pickle opcodes.")
+        for count, (opcode, argument, position) in enumerate(opcodes):
+            if count > most:
+                raise DataError(f"{where}: has more than {most} pickle opcodes.")
             machine.step(opcode.name, argument, position)
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{where}: is not a pickle we can read ({' '.join(str(error).split())[:200]}).") from None
     return machine.parsed
+
+
+def _of_mapped(stream: mmap) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
+    """What `pickletools.genops` gives of a file, with views of it in place of long bytes."""
+    view = memoryview(stream)
+    while True:
+        position = stream.tell()
+        opcode = _BY_CODE.get(stream.read(1).decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"there is no opcode at byte {position}" if position < len(view) else "it ends too early")
+        argument: Any = None
+        if opcode.name in _LONG_BYTES:
+            size = int.from_bytes(stream.read(_LONG_BYTES[opcode.name]), "little")
+            start = stream.tell()
+            if size > len(view) - start:
+                raise ValueError(f"it ends within the {size} bytes at {start}")
+            argument = view[start : start + size]
+            stream.seek(start + size)
+        elif opcode.arg is not None:
+            argument = opcode.arg.reader(stream)  # type: ignore[arg-type]
+        yield opcode, argument, position
+        if opcode.name == "STOP":
+            return
 
 
 class _Machine:

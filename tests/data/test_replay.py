@@ -196,3 +196,16 @@ def test_observations_are_stored_once() -> None:
     space = spaces.Box(0, 255, (4, 84, 84), np.uint8)
     needed = Replay.bytes_needed(1000, 1, space, spaces.Discrete(4))
     assert needed < 1001 * (4 * 84 * 84 + 32)
+
+
+def test_single_numbers_come_back_from_a_state() -> None:
+    """Observations of a Discrete space are numbers, and so is what an episode ended with."""
+    replay = Replay(10, 1, spaces.Discrete(5), spaces.Discrete(2))
+    replay.observe(np.array([1]))
+    zero, one = np.zeros(1, bool), np.ones(1, bool)
+    replay.add(np.array([1]), np.array([0.5]), zero, one, np.array([2]), [(0, np.int64(4))])
+    again = Replay(10, 1, spaces.Discrete(5), spaces.Discrete(2))
+    pieces = [(piece.begin, piece.end, piece.columns()) for piece in replay.pieces()]
+    again.load_state_dict({**replay.state_dict(), "pieces": pieces})
+    at = Sampled(np.array([0]), np.array([0]))
+    assert again.steps(at).next_obs.tolist() == replay.steps(at).next_obs.tolist() == [4]
