@@ -24,6 +24,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.sb2_compat import rmsprop_tf_like
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
 
 from lit_rl.algorithms.ppo import PPO
@@ -55,6 +56,7 @@ def write_agent(
     total_timesteps: int = 0,
     seed: int | None = None,
     algorithm: type[Any] = PPO,
+    her: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a zip that stable-baselines3's `load` opens, with equal predictions and the optimizer's state.
 
@@ -62,7 +64,8 @@ def write_agent(
     `policy` holds the tensors by SB3's names; `policy_class` is `MlpPolicy`, `CnnPolicy`,
     `MultiInputPolicy` or a class; `policy_kwargs` may name classes of PyTorch and SB3 by dotted text;
     schedules in `hyperparameters` are numbers or `lin_<start>`; `observation_space` is what the policy saw
-    (images channel first). Progress remaining is `1 - num_timesteps / total_timesteps`. The global random
+    (images channel first); `her` the arguments of a HerReplayBuffer, with which SB3's `load` needs an environment.
+    Progress remaining is `1 - num_timesteps / total_timesteps`. The global random
     streams are left as they were.
 
     Raises `ConfigError` for an unknown hyperparameter or class, `DataError` when the tensors do not fit the
@@ -76,6 +79,8 @@ def write_agent(
     settings.update(
         {key: _schedule(settings[key]) for key, kind in known.items() if kind == "schedule" and key in settings}
     )
+    if her is not None:
+        settings |= {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": dict(her)}
     with torch.random.fork_rng(devices=[]):
         model: Any = theirs(
             policy_class,

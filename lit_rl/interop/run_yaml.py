@@ -14,6 +14,7 @@ import yaml
 
 from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
+from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, kinds
 from lit_rl.interop.shapes import infer_net_arch, infer_shapes
@@ -42,7 +43,7 @@ _OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [4
 _BOOKKEEPING = re.compile(
     r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule|action_noise"
     r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
-    r"|replay_buffer_class|replay_buffer_kwargs|optimize_memory_usage|exploration_schedule|exploration_rate"
+    r"|optimize_memory_usage|exploration_schedule|exploration_rate"
     r"|actor|critic|.*_target|.*batch_norm_stats.*|sde_support|remove_time_limit_termination|replay_buffer|tensors"
 )
 
@@ -217,9 +218,11 @@ def _model(
                 values[key] = setting(known[key], value, key)
             except ConfigError as error:
                 missing.append(NotCarried(key, str(error)))
-        elif key not in known and not _BOOKKEEPING.fullmatch(key) and value is not None:
+        elif key not in known and not _BOOKKEEPING.fullmatch(key) and key not in KEYS and value is not None:
             text = f"{algorithm.__name__} here has no such setting (its value was {str(value)[:60]!r})"
             missing.append(NotCarried(key, text))
+    if agent and has_replay(algorithm):
+        _add_replay(agent, values, missing)
     kwargs = _policy_kwargs(agent, zoo, model.get("policy"), missing)
     if "use_rms_prop" in known and agent:
         values |= _rms_prop(kwargs)
@@ -230,6 +233,17 @@ def _model(
     if kwargs:
         model["policy_kwargs"] = kwargs
     return model
+
+
+def _add_replay(agent: Agent, values: dict[str, Any], missing: list[NotCarried]) -> None:
+    """What an agent's file says of its replay."""
+    said, kwargs = agent.settings, agent.settings.get("replay_buffer_kwargs")
+    plain = kwargs if isinstance(kwargs, dict) else {}
+    found = replay_settings(said.get("replay_buffer_class"), plain, said.get("optimize_memory_usage"), asked=False)
+    if "her" in found.carried and values.get("n_steps", 1) != 1:
+        found.left_out["n_steps"] = f"{HER} takes single steps (its value was {values.pop('n_steps')})"
+    values |= found.carried
+    missing += [NotCarried(key, reason) for key, reason in found.left_out.items()]
 
 
 def _rms_prop(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def read_agent(path: str | Path) -> Agent:
         path=Path(path),
         algorithm=guess_algorithm(policy, raw),
         sb3_version=version,
-        policy_class=_policy_class(raw.get("policy_class")),
+        policy_class=_class(raw.get("policy_class")),
         policy={str(name): tensor for name, tensor in policy.items()},
         policy_optimizer=optimizer,
         tensors=tensors,
@@ -131,8 +131,8 @@ def _read_json(data: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _policy_class(entry: Any) -> str | None:
-    """Module from its readable attribute, name from the text of its constructor."""
+def _class(entry: Any) -> str | None:
+    """Dotted name of a class: its module from the readable attribute, its name from the text of its constructor."""
     if not isinstance(entry, dict):
         return None
     name = re.match(r"<function (\w+)\.__init__ at ", str(entry.get("__init__", "")))
@@ -150,6 +150,9 @@ def _settings(raw: Mapping[str, Any], not_read: dict[str, str]) -> dict[str, Any
                 settings[key] = value
             else:
                 not_read[key] = "holds a serialised value"
+            continue
+        if key == "replay_buffer_class" and (name := _class(value)) is not None:
+            settings[key] = name
             continue
         kind = class_name(str(value[":type:"])) or "an unknown type"
         number = _schedule(kind, value) if key in _SCHEDULES else None

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from lit_rl.errors import ConfigError, DataError, did_you_mean
+from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.settings import Kind, by_zoo_name, zoo_kinds
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
 from lit_rl.interop.wrappers import ELSEWHERE, stacked
@@ -146,14 +147,35 @@ _DICT_KEYS = frozenset({"env_kwargs", "policy_kwargs", "normalize", "env_wrapper
 def _settings(block: dict[str, Any], env_id: str | None, algo: str, where: str) -> ZooSettings:
     zoo = ZooSettings(env_id, algo)
     known = zoo_kinds(by_zoo_name()[algo])
+    own = KEYS if has_replay(by_zoo_name()[algo]) else frozenset[str]()
     for key, value in block.items():
+        if key in own:
+            continue
         try:
             _sort(zoo, known, str(key), value, f"{where}: {key}")
         except ConfigError as error:
             zoo.not_carried.append(NotCarried(str(key), str(error).removeprefix(f"{where}: {key}: ")))
+    _replay(zoo, {key: block[key] for key in sorted(own & block.keys()) if block[key] is not None}, where)
     if zoo.normalize is not None and "gamma" in zoo.carried:
         zoo.normalize.setdefault("gamma", zoo.carried["gamma"])
     return zoo
+
+
+def _replay(zoo: ZooSettings, given: dict[str, Any], where: str) -> None:
+    """What a block says of the replay; its arguments may be text."""
+    kwargs, optimize = given.get("replay_buffer_kwargs", {}), given.get("optimize_memory_usage")
+    try:
+        key = f"{where}: replay_buffer_kwargs"
+        kwargs = keywords(kwargs, key) if isinstance(kwargs, str) else _dictionary(kwargs, key)
+    except ConfigError as error:
+        zoo.not_carried.append(NotCarried("replay_buffer_kwargs", str(error).removeprefix(f"{key}: ")))
+        kwargs = {}
+    buffer = given.get("replay_buffer_class")
+    found = replay_settings(None if buffer is None else str(buffer), kwargs, optimize)
+    if "her" in found.carried and "n_steps" in zoo.carried:
+        found.left_out["n_steps"] = f"{HER} takes single steps (its value was {zoo.carried.pop('n_steps')})"
+    zoo.carried |= found.carried
+    zoo.not_carried += [NotCarried(key, reason) for key, reason in found.left_out.items()]
 
 
 def _sort(zoo: ZooSettings, known: dict[str, Kind], key: str, value: Any, where: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from gymnasium import spaces
 
 from lit_rl.algorithms import algorithms
 from lit_rl.cli.quiet import quiet
 from lit_rl.cli.text import read_yaml
 from lit_rl.envs.normalize import Moments as RunningMoments
 from lit_rl.errors import EXIT_OK, ConfigError
+from lit_rl.interop.replay_settings import has_replay
 from lit_rl.interop.settings import kinds
 from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats, named_after
 from lit_rl.run.directory import CONFIG
@@ -49,7 +53,7 @@ def main(argv: list[str]) -> int:
     policy, settings, counters = module.policy, module.settings(), module.counters
     stats, beside = vecnormalize_stats(module), named_after(out)
     _check_free([out] if stats is None else [out, beside], arguments.overwrite)
-    given = settings["policy_kwargs"]
+    given, replay = settings["policy_kwargs"], _Replay.of(module)
     write_agent(
         out,
         policy.state_dict(),
@@ -57,7 +61,7 @@ def main(argv: list[str]) -> int:
         policy.action_space,
         settings["policy"] if settings["policy"] in cls.POLICIES else module.policy_class,
         given and {key: module.policy_kwargs[key] for key in given},
-        {key: _theirs(value) for key, value in settings.items() if key in kinds(cls)},
+        {key: _theirs(value) for key, value in settings.items() if key in kinds(cls) and key not in replay.left_out},
         source.lightning["optimizer_states"],
         log_ent_coef=getattr(module, "log_ent_coef", None),
         n_envs=module.env_config.n_envs,
@@ -65,12 +69,49 @@ def main(argv: list[str]) -> int:
         total_timesteps=module.clock.target,
         seed=module.seed,
         algorithm=cls,
+        her=replay.her,
     )
     print(f"wrote {out}")
+    for line in replay.said(cls.__name__):
+        print(f"  {line}")
     if stats is not None:
         write_vecnormalize(beside, stats, module.observation_space, module.action_space)
         print(f"wrote {beside}")
     return EXIT_OK
+
+
+@dataclass
+class _Replay:
+    """What stable-baselines3 has of a run's replay.
+
+    Args:
+        her: arguments of its HerReplayBuffer.
+        left_out: settings that it has no place for, and why.
+    """
+
+    her: dict[str, Any] | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, module: Any) -> _Replay:
+        """Of a module, with a replay or without."""
+        found = cls()
+        if not has_replay(type(module)):
+            return found
+        if module.her is not None:
+            found.her = asdict(module.her)
+        if module.prioritized_replay is not None:
+            found.left_out["prioritized_replay"] = "stable-baselines3 samples every transition alike"
+        if module.n_steps > 1 and isinstance(module.observation_space, spaces.Dict):
+            found.left_out["n_steps"] = "stable-baselines3 has no n-step returns of Dict observations"
+        return found
+
+    def said(self, name: str) -> list[str]:
+        """What the user is told of it."""
+        lines = [f"not carried over: {key}: {reason}" for key, reason in self.left_out.items()]
+        if self.her is not None:
+            lines.append(f"her: a HerReplayBuffer, which needs the environment: {name}.load(path, env=env)")
+        return lines
 
 
 def _theirs(value: Any) -> Any:
