@@ -39,7 +39,7 @@ _ALLOWED = SPACES | {
 _MOST_OPCODES = 8_000_000
 """HerReplayBuffer has an empty dictionary for every transition, of two opcodes."""
 FIX = "take replay out of warmstart.load, or name another pickle with warmstart.replay."
-_CHUNK = 1 << 24
+_CHUNK = 1 << 22
 """Bytes, about, that are looked at together."""
 
 
@@ -205,7 +205,7 @@ def read_replay(path: str | Path) -> PickledReplay:
         return _replay(file, _BUFFERS[root.name], root.state)
     except KeyError as error:
         raise DataError(
-            f"{path}: has no {error}: it is not whole, or of a stable-baselines3 before 2.0; save it with a newer one."
+            f"{path}: has no {error}: it is not whole, or of a stable-baselines3 before 1.8; save it with a newer one."
         ) from None
     except (TypeError, ValueError, AssertionError) as error:
         raise DataError(f"{path}: is not a whole replay buffer ({error}).") from None
@@ -241,7 +241,7 @@ def _replay(path: Path, kind: str, state: Mapping[str, Any]) -> PickledReplay:
     if full and shared:  # its observation has been written over by what the newest led to
         oldest, count = (pos + 1) % size, size - 1
     since = np.full(lead[1], -1 if full else 0)
-    if full and "ep_start" in state:
+    if kind == "HerReplayBuffer":  # older ones keep episodes elsewhere, and nothing in these arrays
         starts = array_of(state["ep_start"], "ep_start")
         if starts.shape != lead:
             raise ValueError(f"ep_start has shape {starts.shape} beside rewards of {lead}")

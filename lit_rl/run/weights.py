@@ -158,12 +158,12 @@ def check_load(module: RLModule, config: WarmstartConfig) -> None:
     """
     parts = list(dict.fromkeys(["policy", "value", *MOMENTS, *(each.part for each in owned_by(module).values())]))
     parts += union(type(module), "TAKES")
-    elsewhere = {part for cls in algorithms().values() for part in union(cls, "TAKES")}
     for part in config.load:
-        if part in elsewhere and part not in parts:
+        if part in parts:
+            continue
+        if any(part in union(cls, "TAKES") for cls in algorithms().values()):
             raise ConfigError(f"warmstart.load: {type(module).__name__} has no {part}; take it out.")
-        if part not in parts:
-            raise ConfigError(f"warmstart.load: '{part}' is not one of {', '.join(parts)}.{did_you_mean(part, parts)}")
+        raise ConfigError(f"warmstart.load: '{part}' is not one of {', '.join(parts)}.{did_you_mean(part, parts)}")
 
 
 def _temperature(agent: Agent) -> dict[str, Tensor]:
