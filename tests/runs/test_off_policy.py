@@ -125,7 +125,8 @@ def test_nothing_depends_on_the_length_of_an_iteration(cli: Cli, case: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3", "DDPG"])
+@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3", "DDPG",
+                                  "DQN, prioritized", "SAC, hindsight"])  # fmt: skip
 def test_twenty_kills_change_nothing(cli: Cli, case: str) -> None:
     config = write(cli, CASES[case], total_timesteps=4000, checkpoint={"every_timesteps": 64, "keep_last": 3})
     cli("fit", "--config", config, "--name", "straight")
