@@ -17,6 +17,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
+from lit_rl.networks.dueling import make_dueling
 from lit_rl.networks.policies import make_optimizer, make_policy
 from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
@@ -46,6 +47,8 @@ class DQN(OffPolicy):
         exploration_final_eps: the same from then on.
         share_exploration: let one draw decide for all environments of a step, as stable-baselines3 does.
         double_q: choose the next action by the network itself, and value it by the target (van Hasselt et al. 2016).
+        dueling: let the network give a state's value and its actions' advantages (Wang et al. 2016), whose sum are the
+            values of the actions.
         max_grad_norm: bound of the gradient's norm.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
@@ -72,6 +75,7 @@ class DQN(OffPolicy):
         "max_grad_norm": above(0, infinite=True),
     }
     TENSORS: ClassVar[Table] = within("policy.", {"": "policy"})
+    FIXED: ClassVar[Mapping[str, str]] = {"dueling": "its networks are others"}
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class DQN(OffPolicy):
         exploration_final_eps: float = 0.05,
         share_exploration: bool = False,
         double_q: bool = False,
+        dueling: bool = False,
         max_grad_norm: float = 10.0,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
@@ -109,6 +114,7 @@ class DQN(OffPolicy):
         )  # fmt: skip
         self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
         self.share_exploration, self.double_q = share_exploration, double_q
+        self.dueling = dueling
         shape = "linear" if exploration_fraction > 0 else "constant"
         self.exploration = as_schedule(
             {
@@ -133,8 +139,17 @@ class DQN(OffPolicy):
         policy: Any = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
         )
+        if self.dueling:
+            make_dueling(policy)
         policy.q_net_target.requires_grad_(False)
         return policy
+
+    def check_export(self) -> None:
+        if self.dueling:
+            raise ConfigError(
+                "export-sb3: model.dueling is true, and stable-baselines3 has no dueling network; only a run with "
+                "model.dueling: false can be written for it."
+            )
 
     def configure_optimizers(self) -> Any:
         policy: Any = self.policy
