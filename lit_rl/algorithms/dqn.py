@@ -50,6 +50,7 @@ class DQN(OffPolicy):
         dueling: let the network give a state's value and its actions' advantages (Wang et al. 2016), whose sum are the
             values of the actions.
         max_grad_norm: bound of the gradient's norm.
+        param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
@@ -98,6 +99,7 @@ class DQN(OffPolicy):
         double_q: bool = False,
         dueling: bool = False,
         max_grad_norm: float = 10.0,
+        param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
@@ -110,7 +112,7 @@ class DQN(OffPolicy):
         super().__init__(
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, n_steps, on_promotion, policy_kwargs, max_bad_updates, cycles_per_iteration,
-            total_timesteps, seed, curriculum, evaluation,
+            total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
         self.share_exploration, self.double_q = share_exploration, double_q
@@ -135,7 +137,7 @@ class DQN(OffPolicy):
     def stored_action_space(self) -> spaces.Space[Any]:
         return self.action_space
 
-    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+    def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy: Any = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
         )

@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from lit_rl.algorithms.resets import ParamResets
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.replay import Replay
 from lit_rl.envs.config import EnvConfig
@@ -60,7 +61,10 @@ class OffPolicy(RLModule):
     Args: see `SAC`, whose settings these are too.
     """
 
-    PARTS: ClassVar[Mapping[str, Part]] = {"replay": Part("the last transitions", "rank")}
+    PARTS: ClassVar[Mapping[str, Part]] = {
+        "replay": Part("the last transitions", "rank"),
+        "resets": Part("how often the networks began anew, and up to which timestep that was looked for"),
+    }
     FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
     LIMITS: ClassVar[Mapping[str, Limit]] = {
         "learning_rate": at_least(0),
@@ -71,6 +75,7 @@ class OffPolicy(RLModule):
         "train_freq": at_least(1),
         "gradient_steps": at_least(-1),
         "n_steps": at_least(1),
+        "param_resets": at_least(1),
     }
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "sampling": "made from seed and counters",
@@ -99,6 +104,7 @@ class OffPolicy(RLModule):
         seed: int,
         curriculum: CurriculumConfig | None,
         evaluation: EvalConfig | None,
+        param_resets: list[int] | None,
     ) -> None:
         super().__init__(
             env, total_timesteps, seed, gamma, curriculum, evaluation, max_bad_updates, cycles_per_iteration
@@ -110,6 +116,7 @@ class OffPolicy(RLModule):
         self.tau, self.gradient_steps, self.n_steps = tau, gradient_steps, n_steps
         self.train_freq, self.train_unit = (train_freq, "step") if isinstance(train_freq, int) else train_freq
         self.on_promotion = on_promotion
+        self.resets = ParamResets(param_resets, total_timesteps)
         self.collected = 0
         n_envs = self.env_config.n_envs
         if self.train_unit == "episode" and n_envs > 1:
@@ -172,8 +179,12 @@ class OffPolicy(RLModule):
         """Refuse actions that the algorithm is not for."""
 
     @abstractmethod
+    def make_networks(self, observation_space: Any, action_space: Any) -> Any:
+        """Stable-baselines3's policy, with random weights drawn from torch's global stream."""
+
     def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> Any:
-        """Stable-baselines3's policy."""
+        """The policy, and what an algorithm makes once beside it."""
+        return self.make_networks(observation_space, action_space)
 
     @abstractmethod
     def stored_action_space(self) -> spaces.Space[Any]:
@@ -241,12 +252,30 @@ class OffPolicy(RLModule):
         steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.replay.n_envs
         if self.counters.timesteps <= self.learning_starts or not len(self.replay) or steps == 0:
             return metrics
+        if self.resets.due(self.counters.timesteps):
+            self.begin_anew()
         self.policy.set_training_mode(True)  # type: ignore[operator]
         metrics |= self.learn(steps)
         metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:
             metrics["train/bad_updates"] = self.counters.bad_updates
+        if self.resets:
+            metrics["train/param_resets"] = self.resets.done
         return metrics
+
+    def begin_anew(self) -> None:
+        """Give networks, targets and optimizers the state that they have at the start of a run.
+
+        Weights come from a stream of their own for each reset, and are put into the tensors that are there.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(int(self.stream("reset_weights", self.resets.done).integers(2**63)))
+            policy = self.make_networks(self.normalizer.policy_space(self.observation_space), self.action_space)
+        self.policy.load_state_dict(policy.state_dict())
+        configured: Any = self.configure_optimizers()
+        fresh = [each["optimizer"] for each in (configured if isinstance(configured, tuple) else [configured])]
+        for optimizer, new in zip(self.optimizers_now(), fresh, strict=True):
+            optimizer.load_state_dict(new.state_dict())
 
     def rollout_metrics(self) -> dict[str, float]:
         """What is logged of playing."""
