@@ -61,7 +61,7 @@ def test_updates_equal_those_of_an_independent_network(double_q: bool) -> None:
         error = (network(batch.obs)[np.arange(16), batch.action.long()] - wanted).abs()
         loss = torch.where(error < 1.0, 0.5 * error**2, error - 0.5).mean()
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.own.values(), 0.5)
         optimizer.step()
         assert ours.learn(1)["train/loss"] == pytest.approx(loss.item(), rel=1e-4)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -52,7 +55,7 @@ def test_it_equals_a_plain_network_with_both_streams_folded_into_one() -> None:
 
 def folded(network: QNetwork) -> nn.Sequential:
     """Layers 3 -> 6 -> 5 + 5 -> 4: a network without streams whose weights say the same."""
-    head = network.q_net
+    head: Any = network.q_net
     (one, _), (value, _, to_value), (advantage, _, to_advantage) = head.shared, head.value, head.advantage
     centred = torch.eye(4) - 0.25
     first, second, last = nn.Linear(3, 6), nn.Linear(6, 10), nn.Linear(10, 4)
@@ -81,10 +84,10 @@ def test_the_target_begins_as_the_network_does() -> None:
 
 
 def test_images_share_their_extractor() -> None:
-    seen = spaces.Box(0, 255, (1, 36, 36), dtype="uint8")  # type: ignore[arg-type]
+    seen = spaces.Box(0, 255, (1, 36, 36), dtype=np.uint8)
     policy = CnnPolicy(seen, spaces.Discrete(4), lambda _: 1e-3)
     make_dueling(policy)
-    head = policy.q_net.q_net
+    head: Any = policy.q_net.q_net
     assert widths(head.value) == [1]
     assert widths(head.advantage) == [4]
     assert policy.q_net(torch.zeros(2, 1, 36, 36)).shape == (2, 4)
