@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from lit_rl.algorithms.resets import ParamResets
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.hindsight import Hindsight, HindsightReplay, InEpisodes, check_goals
 from lit_rl.data.priorities import Priorities, PrioritizedReplay
@@ -70,6 +71,7 @@ class OffPolicy(RLModule):
     PARTS: ClassVar[Mapping[str, Part]] = {
         "replay": Part("the last transitions", "rank"),
         "priorities": Part("how likely each of them is sampled", "rank"),
+        "resets": Part("how often the networks began anew, and up to which timestep that was looked for"),
     }
     FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
     LIMITS: ClassVar[Mapping[str, Limit]] = {
@@ -81,6 +83,7 @@ class OffPolicy(RLModule):
         "train_freq": at_least(1),
         "gradient_steps": at_least(-1),
         "n_steps": at_least(1),
+        "param_resets": at_least(1),
     }
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "sampling": "made from seed and counters",
@@ -114,6 +117,7 @@ class OffPolicy(RLModule):
         seed: int,
         curriculum: CurriculumConfig | None,
         evaluation: EvalConfig | None,
+        param_resets: list[int] | None,
     ) -> None:
         super().__init__(
             env, total_timesteps, seed, gamma, curriculum, evaluation, max_bad_updates, cycles_per_iteration
@@ -127,6 +131,7 @@ class OffPolicy(RLModule):
         self.prioritized_replay = switched(prioritized_replay, PrioritizedReplay, "model.prioritized_replay")
         self.her = switched(her, HindsightReplay, "model.her")
         self.on_promotion = on_promotion
+        self.resets = ParamResets(param_resets, total_timesteps)
         self.collected = 0
         n_envs = self.env_config.n_envs
         if self.train_unit == "episode" and n_envs > 1:
@@ -207,8 +212,12 @@ class OffPolicy(RLModule):
         """Refuse actions that the algorithm is not for."""
 
     @abstractmethod
+    def make_networks(self, observation_space: Any, action_space: Any) -> Any:
+        """Stable-baselines3's policy, with random weights drawn from torch's global stream."""
+
     def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> Any:
-        """Stable-baselines3's policy."""
+        """The policy, and what an algorithm makes once beside it."""
+        return self.make_networks(observation_space, action_space)
 
     @abstractmethod
     def stored_action_space(self) -> spaces.Space[Any]:
@@ -277,12 +286,30 @@ class OffPolicy(RLModule):
         can_be_sampled = self.replay if self.hindsight is None else self.hindsight
         if self.counters.timesteps <= self.learning_starts or not len(can_be_sampled) or steps == 0:
             return metrics
+        if self.resets.due(self.counters.timesteps):
+            self.begin_anew()
         self.policy.set_training_mode(True)  # type: ignore[operator]
         metrics |= self.learn(steps)
         metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:
             metrics["train/bad_updates"] = self.counters.bad_updates
+        if self.resets:
+            metrics["train/param_resets"] = self.resets.done
         return metrics
+
+    def begin_anew(self) -> None:
+        """Give networks, targets and optimizers the state that they have at the start of a run.
+
+        Weights come from a stream of their own for each reset, and are put into the tensors that are there.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(int(self.stream("reset_weights", self.resets.done).integers(2**63)))
+            policy = self.make_networks(self.normalizer.policy_space(self.observation_space), self.action_space)
+        self.policy.load_state_dict(policy.state_dict())
+        configured: Any = self.configure_optimizers()
+        fresh = [each["optimizer"] for each in (configured if isinstance(configured, tuple) else [configured])]
+        for optimizer, new in zip(self.optimizers_now(), fresh, strict=True):
+            optimizer.load_state_dict(new.state_dict())
 
     def rollout_metrics(self) -> dict[str, float]:
         """What is logged of playing."""
