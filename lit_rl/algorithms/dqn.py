@@ -140,6 +140,14 @@ class DQN(OffPolicy):
         if not isinstance(space, spaces.Discrete):
             raise ConfigError(f"model: DQN is for Discrete actions; this environment has {space}.")
 
+    def check_ranks(self) -> None:
+        super().check_ranks()
+        if self.share_exploration and not self.ranks.alone:
+            raise ConfigError(
+                "model.share_exploration: one draw for all environments is for one process; set trainer.devices: 1, or "
+                "model.share_exploration: false."
+            )
+
     def stored_action_space(self) -> spaces.Space[Any]:
         return self.action_space
 

@@ -73,7 +73,10 @@ class OffPolicy(RLModule):
         "priorities": Part("how likely each of them is sampled", "rank"),
         "resets": Part("how often the networks began anew, and up to which timestep that was looked for"),
     }
-    FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
+    FIXED: ClassVar[Mapping[str, str]] = {
+        "env.n_envs": "rows of the replay are steps of all environments",
+        "trainer.devices": "each rank has the replay of its own environments",
+    }
     LIMITS: ClassVar[Mapping[str, Limit]] = {
         "learning_rate": at_least(0),
         "buffer_size": at_least(1),
@@ -148,11 +151,21 @@ class OffPolicy(RLModule):
     # -- networks and replay -------------------------------------------------------------------------------------
 
     def check_ranks(self) -> None:
-        if not self.ranks.alone:
+        if self.batch_size % self.ranks.size:
             raise ConfigError(
-                f"trainer.devices: {type(self).__name__} trains in one process; set trainer.devices: 1, and "
-                "env.backend: async for environments in processes of their own."
+                f"model.batch_size is {self.batch_size}, and {self.ranks.size} ranks (trainer.devices times "
+                f"trainer.num_nodes) cannot share that evenly; use a multiple of {self.ranks.size}."
             )
+
+    @property
+    def own_batch(self) -> int:
+        """Transitions of a batch that this rank samples from the replay of its environments."""
+        return self.batch_size // self.ranks.size
+
+    @property
+    def own_key(self) -> tuple[int, ...]:
+        """What tells the random streams of this rank's batches from those of others."""
+        return () if self.ranks.alone else (self.ranks.rank,)
 
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         self.check_action_space(action_space)
@@ -170,40 +183,48 @@ class OffPolicy(RLModule):
         return policy
 
     def _build_replay(self) -> None:
-        own = len(self.ranks.rows(self.env_config.n_envs))
+        rows = self.ranks.rows(self.env_config.n_envs)
         stored = self.stored_action_space()
-        needed = self._bytes_needed()
+        needed = self._bytes_needed() * self.ranks.local_size
         free = _free_memory()
         if free is not None and needed > free:
             raise ConfigError(
                 f"model.buffer_size: {self.buffer_size:,} transitions need {_size(needed)}, and {_size(free)} of "
                 f"memory are free; {int(self.buffer_size * free / needed * 0.8):,} would fit."
             )
-        self.replay = Replay(self.buffer_size, own, self.observation_space, stored)
+        self.replay = Replay(self._own_capacity, len(rows), self.observation_space, stored)
         per = self.prioritized_replay
         self.priorities = None if per is None else Priorities(self.replay, per)
         self.hindsight: Hindsight | None = None
         if self.her is not None:
             self._look_back(self.her)
-        self.sampling = Draws(self.seed, "replay", draw=lambda rng, n: rng.random((n, self.batch_size)))
-        rows = self.ranks.rows(self.env_config.n_envs)
+        batch = self.own_batch
+        self.sampling = Draws(self.seed, "replay", *self.own_key, draw=lambda rng, n: rng.random((n, batch)))
         self.exploring = [Draws(self.seed, "exploration", i, draw=self.draw_exploration) for i in rows]
 
     def describe(self) -> list[str]:
         """Lines for the banner: what the replay takes."""
-        replay, size = self.replay, _size(self._bytes_needed())
-        return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {size} when full"]
+        ranks, size = self.ranks.size, _size(self._bytes_needed() * self.ranks.size)
+        held, most = len(self.replay) * ranks, self.replay.rows * self.env_config.n_envs
+        return [f"replay: {held:,} of {most:,} transitions, {size} when full"]
 
     def _bytes_needed(self) -> int:
         """Memory of a full replay."""
-        own = len(self.ranks.rows(self.env_config.n_envs))
-        needed = Replay.bytes_needed(self.buffer_size, own, self.observation_space, self.stored_action_space())
-        return needed + (0 if self.prioritized_replay is None else Priorities.bytes_needed(self.buffer_size))
+        own, capacity = len(self.ranks.rows(self.env_config.n_envs)), self._own_capacity
+        needed = Replay.bytes_needed(capacity, own, self.observation_space, self.stored_action_space())
+        return needed + (0 if self.prioritized_replay is None else Priorities.bytes_needed(capacity))
+
+    @property
+    def _own_capacity(self) -> int:
+        """This rank's share of `buffer_size`."""
+        n_envs = self.env_config.n_envs
+        return self.buffer_size // n_envs * len(self.ranks.rows(n_envs))
 
     def _look_back(self, config: HindsightReplay) -> None:
         check_goals(self.observation_space)
-        self.hindsight = hindsight = Hindsight(self.replay, config, self.batch_size)
-        self.relabelling = Draws(self.seed, "hindsight", draw=lambda rng, n: rng.random((n, hindsight.relabelled)))
+        self.hindsight = hindsight = Hindsight(self.replay, config, self.own_batch)
+        shape = (hindsight.relabelled,)
+        self.relabelling = Draws(self.seed, "hindsight", *self.own_key, draw=lambda rng, n: rng.random((n, *shape)))
         levels = [] if self.curriculum is None else self.curriculum.levels
         self.goal_rewards = GoalRewards(self.env_config, levels)
 
@@ -282,14 +303,13 @@ class OffPolicy(RLModule):
     def update(self, experience: None) -> dict[str, float]:
         """The gradient steps of a cycle, once learning has started."""
         metrics = self.rollout_metrics()
-        steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.replay.n_envs
-        can_be_sampled = self.replay if self.hindsight is None else self.hindsight
-        if self.counters.timesteps <= self.learning_starts or not len(can_be_sampled) or steps == 0:
+        steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.env_config.n_envs
+        if self.counters.timesteps <= self.learning_starts or steps == 0 or not self._can_sample():
             return metrics
         if self.resets.due(self.counters.timesteps):
             self.begin_anew()
         self.policy.set_training_mode(True)  # type: ignore[operator]
-        metrics |= self.learn(steps)
+        metrics |= self._mean_of_ranks(self.learn(steps))
         metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:
             metrics["train/bad_updates"] = self.counters.bad_updates
@@ -297,13 +317,21 @@ class OffPolicy(RLModule):
             metrics["train/param_resets"] = self.resets.done
         return metrics
 
+    def _can_sample(self) -> bool:
+        """Whether every rank has something to learn from."""
+        return all(self.ranks.gather(len(self.replay if self.hindsight is None else self.hindsight) > 0))
+
+    def _mean_of_ranks(self, metrics: dict[str, float]) -> dict[str, float]:
+        of_all = self.ranks.gather(metrics)
+        return {name: sum(each[name] for each in of_all) / len(of_all) for name in metrics}
+
     def begin_anew(self) -> None:
         """Give networks, targets and optimizers the state that they have at the start of a run.
 
         Weights come from a stream of their own for each reset, and are put into the tensors that are there.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(int(self.stream("reset_weights", self.resets.done).integers(2**63)))
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(self.stream("reset_weights", self.resets.done).integers(2**63)))
             policy = self.make_networks(self.normalizer.policy_space(self.observation_space), self.action_space)
         self.policy.load_state_dict(policy.state_dict())
         configured: Any = self.configure_optimizers()

@@ -153,10 +153,13 @@ class SAC(Continuous):
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
         self.actor = SquashedActor(policy.actor)
-        shape = (self.batch_size, self._dim)
+        shape = (self.own_batch, self._dim)
         drawn = self.actor.noise_shape if self.use_sde else (2, *shape)  # one matrix serves both, as in SB3
         self.noises = Draws(
-            self.seed, "policy_noise", draw=lambda rng, n: rng.standard_normal((n, *drawn), dtype=np.float32)
+            self.seed,
+            "policy_noise",
+            *self.own_key,
+            draw=lambda rng, n: rng.standard_normal((n, *drawn), dtype=np.float32),
         )
         rows = self.ranks.rows(self.env_config.n_envs)
         self.matrices = [

@@ -128,9 +128,12 @@ class TD3(Continuous):
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
-        shape = (self.batch_size, self._dim)
+        shape = (self.own_batch, self._dim)
         self.noises = Draws(
-            self.seed, "policy_noise", draw=lambda rng, n: rng.standard_normal((n, *shape), dtype=np.float32)
+            self.seed,
+            "policy_noise",
+            *self.own_key,
+            draw=lambda rng, n: rng.standard_normal((n, *shape), dtype=np.float32),
         )
         return policy
 

@@ -229,6 +229,13 @@ def _going_back(checkpoint: Opened, config: ResumeConfig) -> list[str]:
 
 
 def _refuse_fixed(module: RLModule, plan: Plan) -> None:
+    why = union(type(module), "FIXED").get("trainer.devices")
+    written = 0 if plan.checkpoint is None else plan.checkpoint.manifest.world_size
+    if why is not None and written != module.ranks.size:
+        raise ConfigError(
+            f"trainer.devices: the run is of {written} rank{'s' * (written > 1)}, not of {module.ranks.size}; {why}: "
+            "their number cannot change."
+        )
     fixed = [change for change in plan.changed if change.within(union(type(module), "FIXED"))]
     if fixed:
         raise ConfigError(f"these settings cannot change when a run is resumed:\n{table(fixed)}")
