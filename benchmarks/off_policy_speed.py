@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
-import tempfile
 import time
 import warnings
 from typing import Any
@@ -21,11 +19,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import stable_baselines3
 import torch
-from lightning.pytorch import Callback, Trainer
+from fitted import fit
+from lightning.pytorch import Callback
 from stable_baselines3.common.callbacks import BaseCallback
 
 import lit_rl
-from lit_rl import CheckpointConfig, EnvConfig, begin
+from lit_rl import EnvConfig
 from lit_rl.cli.quiet import quiet
 
 WORK: dict[str, tuple[str, dict[str, Any]]] = {
@@ -82,19 +81,7 @@ def ours(algorithm: str, timesteps: int, accelerator: str) -> float:
         **{"cycles_per_iteration": 1 if algorithm == "DQN" else 64, **settings},
     )  # fmt: skip
     watch = Stopwatch()
-    with tempfile.TemporaryDirectory() as root:
-        run = begin(module, root=root, checkpoint=CheckpointConfig(every_timesteps=None))
-        assert run is not None
-        trainer = Trainer(
-            callbacks=[watch, *run.callbacks], logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
-            enable_model_summary=False, enable_checkpointing=False, accelerator=accelerator, devices=1,
-        )  # fmt: skip
-        out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
-        try:
-            with run:
-                trainer.fit(module, weights_only=True)
-        finally:
-            sys.stdout = out
+    fit(module, watch, accelerator)
     return rate(watch.moments)
 
 

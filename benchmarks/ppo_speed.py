@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
-import tempfile
 import time
 import warnings
 from typing import Any
@@ -23,13 +21,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from fitted import fit
+from lightning.pytorch import Callback
 from stable_baselines3 import PPO as Sb3PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from lit_rl import PPO, CheckpointConfig, EnvConfig, NormalizeConfig, begin
+from lit_rl import PPO, EnvConfig, NormalizeConfig
 from lit_rl.cli.quiet import quiet
 
 WORK = {
@@ -82,19 +81,7 @@ def speed(work: dict[str, Any], ends: list[float]) -> float:
 def through_the_trainer(env: str, work: dict[str, Any], iterations: int, accelerator: str) -> float:
     steps = iterations * work["n_envs"] * work["n_steps"]
     module, watch = make(env, work, steps, accelerator), Stopwatch()
-    with tempfile.TemporaryDirectory() as root:
-        run = begin(module, root=root, checkpoint=CheckpointConfig(every_timesteps=None))
-        assert run is not None
-        trainer = Trainer(
-            callbacks=[watch, *run.callbacks], logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
-            enable_model_summary=False, enable_checkpointing=False, accelerator=accelerator, devices=1,
-        )  # fmt: skip
-        out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
-        try:
-            with run:
-                trainer.fit(module, weights_only=True)
-        finally:
-            sys.stdout = out
+    fit(module, watch, accelerator)
     assert len(watch.ends) == iterations
     return speed(work, watch.ends)
 

@@ -11,22 +11,46 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import stable_baselines3
 import torch
 import yaml
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from lit_rl.algorithms import algorithms
-from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.interop.settings import kinds
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import policy_class
 from lit_rl.ops.schedules import as_schedule
+
+NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
+
+
+def their_model(config: dict[str, Any], seed: int) -> tuple[BaseAlgorithm, VecEnv]:
+    """Stable-baselines3's algorithm of the same name with the settings of `config`, and its environments."""
+    name, given = config["model"]["class_path"], config["model"]["init_args"]
+    ours, known = algorithms()[name], kinds(algorithms()[name])
+    settings = {key: value for key, value in given.items() if key in known}
+    settings |= {key: as_schedule(value, key) for key, value in settings.items() if known[key] == "schedule"}
+    policy = given.get("policy", "MlpPolicy")
+    settings["policy_kwargs"] = resolve_policy_kwargs(given.get("policy_kwargs"), policy_class(policy, ours.POLICIES))
+    envs: VecEnv = make_vec_env(config["env"]["id"], config["env"].get("n_envs", 1), seed=seed)
+    normalize = config["env"].get("normalize", {})
+    if normalize:
+        gamma = settings.get("gamma", 0.99)
+        envs = VecNormalize(envs, norm_obs=normalize["obs"], norm_reward=normalize["reward"], gamma=gamma)
+    if "noise_type" in given:
+        ones = np.ones(envs.action_space.shape or ())
+        settings["action_noise"] = NOISES[given["noise_type"]](mean=0.0 * ones, sigma=given["noise_std"] * ones)
+    return getattr(stable_baselines3, name)(policy, envs, seed=seed, device="cpu", **settings), envs
 
 
 def main() -> None:
@@ -37,20 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     config = yaml.safe_load(Path(arguments.config).read_text())
-    name, given = config["model"]["class_path"], config["model"]["init_args"]
-    known = kinds(algorithms()[name])
-    settings = {key: value for key, value in given.items() if key in known}
-    settings |= {key: as_schedule(value, key) for key, value in settings.items() if known[key] == "schedule"}
-    settings["policy_kwargs"] = resolve_policy_kwargs(
-        given.get("policy_kwargs"), policy_class(given.get("policy", "MlpPolicy"), OnPolicy.POLICIES)
-    )
-    envs = make_vec_env(config["env"]["id"], config["env"].get("n_envs", 1), seed=arguments.seed)
-    normalize = config["env"].get("normalize", {})
-    if normalize:
-        gamma = settings.get("gamma", 0.99)
-        envs = VecNormalize(envs, norm_obs=normalize["obs"], norm_reward=normalize["reward"], gamma=gamma)
-    cls = getattr(stable_baselines3, name)
-    model = cls(given.get("policy", "MlpPolicy"), envs, seed=arguments.seed, device="cpu", **settings)
+    model, envs = their_model(config, arguments.seed)
     start = time.monotonic()
     model.learn(config["total_timesteps"])
     minutes = (time.monotonic() - start) / 60

@@ -38,6 +38,7 @@ class DDPG(TD3):
         n_steps: int = 1,
         prioritized_replay: bool | PrioritizedReplay = False,
         her: bool | HindsightReplay = False,
+        param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
@@ -50,8 +51,8 @@ class DDPG(TD3):
         super().__init__(
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, noise_type, noise_std, n_steps, prioritized_replay, her, policy_delay=1,
-            target_policy_noise=0.0, target_noise_clip=0.0, on_promotion=on_promotion, max_bad_updates=max_bad_updates,
-            cycles_per_iteration=cycles_per_iteration, policy_kwargs=policy_kwargs, total_timesteps=total_timesteps,
-            seed=seed, curriculum=curriculum, evaluation=evaluation,
+            target_policy_noise=0.0, target_noise_clip=0.0, param_resets=param_resets, on_promotion=on_promotion,
+            max_bad_updates=max_bad_updates, cycles_per_iteration=cycles_per_iteration, policy_kwargs=policy_kwargs,
+            total_timesteps=total_timesteps, seed=seed, curriculum=curriculum, evaluation=evaluation,
         )  # fmt: skip
         self.policy_kwargs.setdefault("n_critics", 1)

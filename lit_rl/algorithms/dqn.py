@@ -19,6 +19,7 @@ from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
+from lit_rl.networks.dueling import make_dueling
 from lit_rl.networks.policies import make_optimizer, make_policy
 from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
@@ -50,7 +51,10 @@ class DQN(OffPolicy):
         exploration_final_eps: the same from then on.
         share_exploration: let one draw decide for all environments of a step, as stable-baselines3 does.
         double_q: choose the next action by the network itself, and value it by the target (van Hasselt et al. 2016).
+        dueling: let the network give a state's value and its actions' advantages (Wang et al. 2016), whose sum are the
+            values of the actions.
         max_grad_norm: bound of the gradient's norm.
+        param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
@@ -76,6 +80,7 @@ class DQN(OffPolicy):
         "max_grad_norm": above(0, infinite=True),
     }
     TENSORS: ClassVar[Table] = within("policy.", {"": "policy"})
+    FIXED: ClassVar[Mapping[str, str]] = {"dueling": "its networks are others"}
 
     def __init__(
         self,
@@ -98,7 +103,9 @@ class DQN(OffPolicy):
         exploration_final_eps: float = 0.05,
         share_exploration: bool = False,
         double_q: bool = False,
+        dueling: bool = False,
         max_grad_norm: float = 10.0,
+        param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
@@ -111,10 +118,11 @@ class DQN(OffPolicy):
         super().__init__(
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
-            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
+            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
         self.share_exploration, self.double_q = share_exploration, double_q
+        self.dueling = dueling
         shape = "linear" if exploration_fraction > 0 else "constant"
         self.exploration = as_schedule(
             {
@@ -132,15 +140,32 @@ class DQN(OffPolicy):
         if not isinstance(space, spaces.Discrete):
             raise ConfigError(f"model: DQN is for Discrete actions; this environment has {space}.")
 
+    def check_ranks(self) -> None:
+        super().check_ranks()
+        if self.share_exploration and not self.ranks.alone:
+            raise ConfigError(
+                "model.share_exploration: one draw for all environments is for one process; set trainer.devices: 1, or "
+                "model.share_exploration: false."
+            )
+
     def stored_action_space(self) -> spaces.Space[Any]:
         return self.action_space
 
-    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+    def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy: Any = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
         )
+        if self.dueling:
+            make_dueling(policy)
         policy.q_net_target.requires_grad_(False)
         return policy
+
+    def check_export(self) -> None:
+        if self.dueling:
+            raise ConfigError(
+                "export-sb3: model.dueling is true, and stable-baselines3 has no dueling network; only a run with "
+                "model.dueling: false can be written for it."
+            )
 
     def configure_optimizers(self) -> Any:
         policy: Any = self.policy

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,8 +15,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from lit_rl.algorithms.resets import ParamResets
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.carried import carry_over
+from lit_rl.data.free_memory import refuse_too_large, size_text
 from lit_rl.data.hindsight import Hindsight, HindsightReplay, InEpisodes, check_goals
 from lit_rl.data.priorities import Priorities, PrioritizedReplay
 from lit_rl.data.replay import Replay, Sampled
@@ -71,9 +72,13 @@ class OffPolicy(RLModule):
     PARTS: ClassVar[Mapping[str, Part]] = {
         "replay": Part("the last transitions", "rank"),
         "priorities": Part("how likely each of them is sampled", "rank"),
+        "resets": Part("how often the networks began anew, and up to which timestep that was looked for"),
+    }
+    FIXED: ClassVar[Mapping[str, str]] = {
+        "env.n_envs": "rows of the replay are steps of all environments",
+        "trainer.devices": "each rank has the replay of its own environments",
     }
     TAKES: ClassVar[Mapping[str, str]] = {"replay": "the last transitions"}
-    FIXED: ClassVar[Mapping[str, str]] = {"env.n_envs": "rows of the replay are steps of all environments"}
     LIMITS: ClassVar[Mapping[str, Limit]] = {
         "learning_rate": at_least(0),
         "buffer_size": at_least(1),
@@ -83,6 +88,7 @@ class OffPolicy(RLModule):
         "train_freq": at_least(1),
         "gradient_steps": at_least(-1),
         "n_steps": at_least(1),
+        "param_resets": at_least(1),
     }
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "sampling": "made from seed and counters",
@@ -116,6 +122,7 @@ class OffPolicy(RLModule):
         seed: int,
         curriculum: CurriculumConfig | None,
         evaluation: EvalConfig | None,
+        param_resets: list[int] | None,
     ) -> None:
         super().__init__(
             env, total_timesteps, seed, gamma, curriculum, evaluation, max_bad_updates, cycles_per_iteration
@@ -129,6 +136,7 @@ class OffPolicy(RLModule):
         self.prioritized_replay = switched(prioritized_replay, PrioritizedReplay, "model.prioritized_replay")
         self.her = switched(her, HindsightReplay, "model.her")
         self.on_promotion = on_promotion
+        self.resets = ParamResets(param_resets, total_timesteps)
         self.collected = 0
         n_envs = self.env_config.n_envs
         if self.train_unit == "episode" and n_envs > 1:
@@ -145,11 +153,21 @@ class OffPolicy(RLModule):
     # -- networks and replay -------------------------------------------------------------------------------------
 
     def check_ranks(self) -> None:
-        if not self.ranks.alone:
+        if self.batch_size % self.ranks.size:
             raise ConfigError(
-                f"trainer.devices: {type(self).__name__} trains in one process; set trainer.devices: 1, and "
-                "env.backend: async for environments in processes of their own."
+                f"model.batch_size is {self.batch_size}, and {self.ranks.size} ranks (trainer.devices times "
+                f"trainer.num_nodes) cannot share that evenly; use a multiple of {self.ranks.size}."
             )
+
+    @property
+    def own_batch(self) -> int:
+        """Transitions of a batch that this rank samples from the replay of its environments."""
+        return self.batch_size // self.ranks.size
+
+    @property
+    def own_key(self) -> tuple[int, ...]:
+        """What tells the random streams of this rank's batches from those of others."""
+        return () if self.ranks.alone else (self.ranks.rank,)
 
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         self.check_action_space(action_space)
@@ -167,53 +185,50 @@ class OffPolicy(RLModule):
         return policy
 
     def _build_replay(self) -> None:
-        own = len(self.ranks.rows(self.env_config.n_envs))
+        rows = self.ranks.rows(self.env_config.n_envs)
         stored = self.stored_action_space()
-        needed = self._bytes_needed()
-        free = _free_memory()
-        if free is not None and needed > free:
-            raise ConfigError(
-                f"model.buffer_size: {self.buffer_size:,} transitions need {_size(needed)}, and {_size(free)} of "
-                f"memory are free; {int(self.buffer_size * free / needed * 0.8):,} would fit."
-            )
-        self.replay = Replay(self.buffer_size, own, self.observation_space, stored)
+        refuse_too_large(self.buffer_size, self._bytes_needed() * self.ranks.local_size)
+        self.replay = Replay(self._own_capacity, len(rows), self.observation_space, stored)
         per = self.prioritized_replay
         self.priorities = None if per is None else Priorities(self.replay, per)
         self.hindsight: Hindsight | None = None
         if self.her is not None:
             self._look_back(self.her)
-        self.sampling = Draws(self.seed, "replay", draw=lambda rng, n: rng.random((n, self.batch_size)))
-        rows = self.ranks.rows(self.env_config.n_envs)
+        batch = self.own_batch
+        self.sampling = Draws(self.seed, "replay", *self.own_key, draw=lambda rng, n: rng.random((n, batch)))
         self.exploring = [Draws(self.seed, "exploration", i, draw=self.draw_exploration) for i in rows]
 
     def describe(self) -> list[str]:
         """Lines for the banner: what the replay takes."""
-        replay, size = self.replay, _size(self._bytes_needed())
-        return [f"replay: {len(replay):,} of {replay.rows * replay.n_envs:,} transitions, {size} when full"]
+        ranks, size = self.ranks.size, size_text(self._bytes_needed() * self.ranks.size)
+        held, most = len(self.replay) * ranks, self.replay.rows * self.env_config.n_envs
+        return [f"replay: {held:,} of {most:,} transitions, {size} when full"]
 
     def take_part(self, part: str, state: dict[str, Any], what: str) -> str:
-        carried = carry_over(self.replay, state, what)
+        levels = len(self.levels) if self.her is not None and self.curriculum is not None else None
+        there = carry_over(self.replay, state, what, levels)
         if self.priorities is not None:
             self.priorities.begin_at(self.replay.begin)
-        levels = 1 if self.curriculum is None else len(self.curriculum.levels)
-        if self.her is not None and self.curriculum is not None and carried.level >= levels:
-            raise ConfigError(
-                f"warmstart.load: the replay of {what} has transitions of level {carried.level}, and the curriculum "
-                f"has {levels}; model.her works out rewards on the level of each. Take replay out of it."
-            )
-        kept, of = len(self.replay), carried.there
-        return f"{kept:,} transitions loaded" + (f", the newest of {of:,} (model.buffer_size)" if kept < of else "")
+        kept = len(self.replay)
+        return f"{kept:,} transitions loaded" + (f", the newest of {there:,}" if kept < there else "")
 
     def _bytes_needed(self) -> int:
         """Memory of a full replay."""
-        own = len(self.ranks.rows(self.env_config.n_envs))
-        needed = Replay.bytes_needed(self.buffer_size, own, self.observation_space, self.stored_action_space())
-        return needed + (0 if self.prioritized_replay is None else Priorities.bytes_needed(self.buffer_size))
+        own, capacity = len(self.ranks.rows(self.env_config.n_envs)), self._own_capacity
+        needed = Replay.bytes_needed(capacity, own, self.observation_space, self.stored_action_space())
+        return needed + (0 if self.prioritized_replay is None else Priorities.bytes_needed(capacity))
+
+    @property
+    def _own_capacity(self) -> int:
+        """This rank's share of `buffer_size`."""
+        n_envs = self.env_config.n_envs
+        return self.buffer_size // n_envs * len(self.ranks.rows(n_envs))
 
     def _look_back(self, config: HindsightReplay) -> None:
         check_goals(self.observation_space)
-        self.hindsight = hindsight = Hindsight(self.replay, config, self.batch_size)
-        self.relabelling = Draws(self.seed, "hindsight", draw=lambda rng, n: rng.random((n, hindsight.relabelled)))
+        self.hindsight = hindsight = Hindsight(self.replay, config, self.own_batch)
+        shape = (hindsight.relabelled,)
+        self.relabelling = Draws(self.seed, "hindsight", *self.own_key, draw=lambda rng, n: rng.random((n, *shape)))
         levels = [] if self.curriculum is None else self.curriculum.levels
         self.goal_rewards = GoalRewards(self.env_config, levels)
 
@@ -222,8 +237,12 @@ class OffPolicy(RLModule):
         """Refuse actions that the algorithm is not for."""
 
     @abstractmethod
+    def make_networks(self, observation_space: Any, action_space: Any) -> Any:
+        """Stable-baselines3's policy, with random weights drawn from torch's global stream."""
+
     def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> Any:
-        """Stable-baselines3's policy."""
+        """The policy, and what an algorithm makes once beside it."""
+        return self.make_networks(observation_space, action_space)
 
     @abstractmethod
     def stored_action_space(self) -> spaces.Space[Any]:
@@ -288,16 +307,41 @@ class OffPolicy(RLModule):
     def update(self, experience: None) -> dict[str, float]:
         """The gradient steps of a cycle, once learning has started."""
         metrics = self.rollout_metrics()
-        steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.replay.n_envs
-        can_be_sampled = self.replay if self.hindsight is None else self.hindsight
-        if self.counters.timesteps <= self.learning_starts or not len(can_be_sampled) or steps == 0:
+        steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.env_config.n_envs
+        if self.counters.timesteps <= self.learning_starts or steps == 0 or not self._can_sample():
             return metrics
+        if self.resets.due(self.counters.timesteps):
+            self.begin_anew()
         self.policy.set_training_mode(True)  # type: ignore[operator]
-        metrics |= self.learn(steps)
+        metrics |= self._mean_of_ranks(self.learn(steps))
         metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:
             metrics["train/bad_updates"] = self.counters.bad_updates
+        if self.resets:
+            metrics["train/param_resets"] = self.resets.done
         return metrics
+
+    def _can_sample(self) -> bool:
+        """Whether every rank has something to learn from."""
+        return all(self.ranks.gather(len(self.replay if self.hindsight is None else self.hindsight) > 0))
+
+    def _mean_of_ranks(self, metrics: dict[str, float]) -> dict[str, float]:
+        of_all = self.ranks.gather(metrics)
+        return {name: sum(each[name] for each in of_all) / len(of_all) for name in metrics}
+
+    def begin_anew(self) -> None:
+        """Give networks, targets and optimizers the state that they have at the start of a run.
+
+        Weights come from a stream of their own for each reset, and are put into the tensors that are there.
+        """
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(self.stream("reset_weights", self.resets.done).integers(2**63)))
+            policy = self.make_networks(self.normalizer.policy_space(self.observation_space), self.action_space)
+        self.policy.load_state_dict(policy.state_dict())
+        configured: Any = self.configure_optimizers()
+        fresh = [each["optimizer"] for each in (configured if isinstance(configured, tuple) else [configured])]
+        for optimizer, new in zip(self.optimizers_now(), fresh, strict=True):
+            optimizer.load_state_dict(new.state_dict())
 
     def rollout_metrics(self) -> dict[str, float]:
         """What is logged of playing."""
@@ -352,21 +396,3 @@ class OffPolicy(RLModule):
         if not self.normalizer.obs:
             return tree_map(lambda part: part.to(self.device), obs)
         return as_tensor(self.normalizer.normalize_obs(tree_map(Tensor.numpy, obs)), self.device)
-
-
-def _free_memory() -> int | None:
-    """Bytes that this machine can give, as far as it says."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return None if found is None else int(found) * 1024
-
-
-def _size(n: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if n < 1024 or unit == "GiB":
-            break
-        n /= 1024
-    return f"{n:,.0f} {unit}" if n >= 10 or unit == "bytes" else f"{n:,.1f} {unit}"

@@ -60,6 +60,7 @@ class SAC(Continuous):
         use_sde: generalised state-dependent exploration instead of independent noise.
         sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a cycle.
         use_sde_at_warmup: let the policy act with gSDE before learning starts, instead of random actions.
+        param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
@@ -114,6 +115,7 @@ class SAC(Continuous):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         use_sde_at_warmup: bool = False,
+        param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
@@ -126,7 +128,7 @@ class SAC(Continuous):
         super().__init__(
             noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
             train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
-            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
+            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.target_update_interval, self.target_update_per_call = target_update_interval, target_update_per_call
         self.use_sde, self.sde_sample_freq, self.use_sde_at_warmup = use_sde, sde_sample_freq, use_sde_at_warmup
@@ -140,17 +142,24 @@ class SAC(Continuous):
 
     # -- networks ------------------------------------------------------------------------------------------------
 
-    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+    def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy: Any = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
             use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,
         )  # fmt: skip
         policy.critic_target.requires_grad_(False)
+        return policy
+
+    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy = self.make_networks(observation_space, action_space)
         self.actor = SquashedActor(policy.actor)
-        shape = (self.batch_size, self._dim)
+        shape = (self.own_batch, self._dim)
         drawn = self.actor.noise_shape if self.use_sde else (2, *shape)  # one matrix serves both, as in SB3
         self.noises = Draws(
-            self.seed, "policy_noise", draw=lambda rng, n: rng.standard_normal((n, *drawn), dtype=np.float32)
+            self.seed,
+            "policy_noise",
+            *self.own_key,
+            draw=lambda rng, n: rng.standard_normal((n, *drawn), dtype=np.float32),
         )
         rows = self.ranks.rows(self.env_config.n_envs)
         self.matrices = [
@@ -171,6 +180,12 @@ class SAC(Continuous):
         if self.log_ent_coef is not None:
             optimizers.append(optim.Adam([self.log_ent_coef], lr=rate))
         return tuple(self.scheduled(each) for each in optimizers)
+
+    def begin_anew(self) -> None:
+        if self.log_ent_coef is not None:
+            with torch.no_grad():
+                self.log_ent_coef.fill_(math.log(self.ent_coef))
+        super().begin_anew()
 
     @property
     def _shared(self) -> bool:

@@ -53,6 +53,7 @@ class TD3(Continuous):
         policy_delay: gradient steps of the critics for one of the actor and of the targets.
         target_policy_noise: deviation of the noise on the targets' actions.
         target_noise_clip: how far that noise may go.
+        param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
@@ -97,6 +98,7 @@ class TD3(Continuous):
         policy_delay: int = 2,
         target_policy_noise: float = 0.2,
         target_noise_clip: float = 0.5,
+        param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
@@ -109,22 +111,29 @@ class TD3(Continuous):
         super().__init__(
             noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
             train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
-            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
+            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.policy_delay = policy_delay
         self.target_policy_noise, self.target_noise_clip = target_policy_noise, target_noise_clip
 
     # -- networks ------------------------------------------------------------------------------------------------
 
-    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+    def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy: Any = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
         )
         for target in (policy.actor_target, policy.critic_target):
             target.requires_grad_(False)
-        shape = (self.batch_size, self._dim)
+        return policy
+
+    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy = self.make_networks(observation_space, action_space)
+        shape = (self.own_batch, self._dim)
         self.noises = Draws(
-            self.seed, "policy_noise", draw=lambda rng, n: rng.standard_normal((n, *shape), dtype=np.float32)
+            self.seed,
+            "policy_noise",
+            *self.own_key,
+            draw=lambda rng, n: rng.standard_normal((n, *shape), dtype=np.float32),
         )
         return policy
 

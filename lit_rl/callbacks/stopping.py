@@ -62,7 +62,7 @@ class StopRequest:
         if not self._speaks:
             return
         text = f"\n{name}: stopping at the end of this iteration ({self.doing()}), and saving"
-        text += "; Ctrl-C again leaves at once, without\n" if name == "SIGINT" else "\n"
+        text += "; Ctrl-C again leaves at once, unsaved\n" if name == "SIGINT" else "\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode())  # print() may not be entered twice
 

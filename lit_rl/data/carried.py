@@ -7,7 +7,6 @@ network follows) is what it would be without them. Shapes: N environments of thi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,20 +20,7 @@ Piece = tuple[int, int, dict[str, np.ndarray]]
 """Begin, end and columns of some rows, see `Replay.columns`."""
 
 
-@dataclass
-class Carried:
-    """What a replay has begun with.
-
-    Args:
-        there: transitions of the other run.
-        level: the highest of the curriculum's levels among them.
-    """
-
-    there: int = 0
-    level: int = 0
-
-
-def carry_over(replay: Replay, state: dict[str, Any], what: str) -> Carried:
+def carry_over(replay: Replay, state: dict[str, Any], what: str, levels: int | None = None) -> int:
     """Let an empty replay begin with the newest rows of another run's.
 
     Episodes that were in flight at its end count as cut off there.
@@ -43,9 +29,13 @@ def carry_over(replay: Replay, state: dict[str, Any], what: str) -> Carried:
         replay: of a run that has not begun.
         state: the other's, as `Replay.load_state_dict` takes it; its `pieces` are consumed.
         what: where it comes from, for messages.
+        levels: how many levels of a curriculum there must be, where it matters (hindsight).
+
+    Returns:
+        transitions of the other run.
 
     Raises:
-        ConfigError: it is of another number of environments, or of other observations or actions.
+        ConfigError: it is of another number of environments, of other observations or actions, or of other levels.
     """
     if int(state["n_envs"]) != replay.n_envs:
         raise ConfigError(
@@ -53,17 +43,16 @@ def carry_over(replay: Replay, state: dict[str, Any], what: str) -> Carried:
             f"{replay.n_envs}; set env.n_envs: {state['n_envs']}, or take replay out of warmstart.load."
         )
     begin, end = int(state["begin"]), int(state["end"])
-    carried = Carried((end - begin) * replay.n_envs)
     since = copied(state["since"]) if "since" in state else np.full(replay.n_envs, -1 if begin else 0)
     head = None if state["head"] is None else tree_map(copied, state["head"])
-    fitting = _fitting(replay, state["pieces"], what, carried)
+    fitting = _fitting(replay, state["pieces"], what, levels)
     pieces = (_before(piece, end, head) for piece in fitting)
     past = {"begin": begin - end, "end": 0, "n_envs": replay.n_envs, "head": None, "since": since - end}
     replay.load_state_dict({**past, "pieces": pieces})
-    return carried
+    return (end - begin) * replay.n_envs
 
 
-def _fitting(replay: Replay, pieces: Iterator[Piece], what: str, carried: Carried) -> Iterator[Piece]:
+def _fitting(replay: Replay, pieces: Iterator[Piece], what: str, levels: int | None) -> Iterator[Piece]:
     """The same, looked at one by one."""
     ours = replay.columns(replay.begin, replay.begin)
     ours = {name: column for name, column in ours.items() if not name.startswith("final")}
@@ -76,7 +65,12 @@ def _fitting(replay: Replay, pieces: Iterator[Piece], what: str, carried: Carrie
                     f"warmstart.load: the replay of {what} does not fit: '{name}' is {has} there and "
                     f"{mine.dtype} {list(mine.shape[2:])} here; take replay out of warmstart.load."
                 )
-        carried.level = max(carried.level, int(columns["level"].max(initial=0)))
+        level = int(columns["level"].max(initial=0))
+        if levels is not None and level >= levels:
+            raise ConfigError(
+                f"warmstart.load: the replay of {what} has transitions of level {level}, and the curriculum has "
+                f"{levels}; model.her works out rewards on the level of each. Take replay out of warmstart.load."
+            )
         yield begin, end, columns
 
 
@@ -88,7 +82,8 @@ def _before(piece: Piece, last: int, head: Any) -> Piece:
     if end == last and len(flying):
         columns["truncated"] = columns["truncated"].copy()
         columns["truncated"][-1, flying] = True
-        cut = named("finals", tree_map(lambda part: part[flying], head))
+        shown = named("obs", tree_map(lambda part: part[flying], head))
+        cut = {f"finals{name.removeprefix('obs')}": part.astype(columns[name].dtype) for name, part in shown.items()}
         cut |= {"final_row": np.full(len(flying), -1), "final_env": flying}
         columns |= {name: np.concatenate([columns[name], new]) if name in columns else new for name, new in cut.items()}
     return begin - last, end - last, columns

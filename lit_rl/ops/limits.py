@@ -94,7 +94,7 @@ def check_value(value: Any, hint: Any, key: str, limit: Limit | None = None) -> 
         value: as it was given.
         hint: its type. What is no plain type (a class, a callable) is not looked at.
         key: the setting's full name.
-        limit: its range, if it is a number.
+        limit: its range, if it is a number, or that of each number of a list.
 
     Raises:
         ConfigError: names the key, what is wrong and the fix.
@@ -107,7 +107,7 @@ def check_value(value: Any, hint: Any, key: str, limit: Limit | None = None) -> 
     for option in options:
         if isinstance(value, list | tuple) and typing.get_origin(option) is list:
             for i, item in enumerate(value):
-                check_value(item, typing.get_args(option)[0], f"{key}[{i}]")
+                check_value(item, typing.get_args(option)[0], f"{key}[{i}]", limit)
 
 
 def check_number(

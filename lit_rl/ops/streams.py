@@ -49,6 +49,7 @@ def generator(run_seed: int, stream: str, *key: int) -> np.random.Generator:
     | actions | noise of the sampled actions | environment, iteration |
     | minibatches | order of the minibatches | iteration |
     | weights | initial weights | |
+    | reset_weights | weights of networks that begin anew | number of the reset |
     | evaluation | the seed of each episode of an evaluation | timesteps of the run, environment, block of episodes |
     | evaluation_actions | noise of an evaluation's sampled actions | timesteps of the run, level |
     | curriculum | choices of the curriculum | environment, episode |

@@ -176,6 +176,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     module.build_envs()
     _check_spaces(module, source, ours)
     module.build_networks()
+    _refuse_fixed(module, plan)
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
     _check_drift(module, plan, config)
     restore({"curriculum": module.curriculum}, ours["run"])  # a level that is gone is told before anything is written
@@ -228,10 +229,20 @@ def _going_back(checkpoint: Opened, config: ResumeConfig) -> list[str]:
     ]
 
 
-def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
+def _refuse_fixed(module: RLModule, plan: Plan) -> None:
+    why = union(type(module), "FIXED").get("trainer.devices")
+    written = 0 if plan.checkpoint is None else plan.checkpoint.manifest.world_size
+    if why is not None and written != module.ranks.size:
+        raise ConfigError(
+            f"trainer.devices: the run is of {written} rank{'s' * (written > 1)}, not of {module.ranks.size}; {why}: "
+            "their number cannot change."
+        )
     fixed = [change for change in plan.changed if change.within(union(type(module), "FIXED"))]
     if fixed:
         raise ConfigError(f"these settings cannot change when a run is resumed:\n{table(fixed)}")
+
+
+def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
     may = union(type(module), "FREE").keys() | {f"env.{key}" for key in EnvConfig.FREE}
     counts = module.curriculum is not None and module.curriculum.needs_evaluation
     learned = [change for change in plan.changed if not change.free(may, counts)]

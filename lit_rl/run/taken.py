@@ -36,12 +36,27 @@ def take_parts(module: RLModule, source: Source, config: WarmstartConfig) -> lis
     said = []
     for part in union(type(module), "TAKES"):
         if part in config.load:
+            _refuse_ranks(module, source, part)
             pickled = part == REPLAY and (source.agent is not None or config.replay is not None)
             state, what, notes = _pickled(module, source, config) if pickled else _state(module, source, part)
             said += [f"{part}: {module.take_part(part, state, what)}", *notes]
         elif source.checkpoint is not None and any(f.startswith(f"{part}_") for f in source.checkpoint.manifest.files):
             said.append(f"{part}: not loaded (not in warmstart.load)")
     return said
+
+
+def _refuse_ranks(module: RLModule, source: Source, part: str) -> None:
+    """A part of each rank's own is taken over from one rank, by one."""
+    written = 1 if source.checkpoint is None else source.checkpoint.manifest.world_size
+    if written > 1:
+        raise ConfigError(
+            f"warmstart.load: {source.path} was written by {written} ranks, each with the {part} of its own "
+            f"environments; take {part} out of warmstart.load."
+        )
+    if not module.ranks.alone:
+        raise ConfigError(
+            f"warmstart.load: {part} is taken over in one process only; set trainer.devices: 1, or take it out."
+        )
 
 
 def _state(module: RLModule, source: Source, part: str) -> tuple[dict[str, Any], str, list[str]]:

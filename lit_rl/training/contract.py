@@ -135,6 +135,9 @@ class Algorithm(LightningModule):
     def check_ranks(self) -> None:
         """Refuse a number of ranks that the settings do not fit."""
 
+    def check_export(self) -> None:
+        """Refuse settings whose networks stable-baselines3 does not have."""
+
     # -- what it is given, beside play and descent ---------------------------------------------------------------
 
     @property

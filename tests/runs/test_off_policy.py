@@ -91,7 +91,7 @@ def write(cli: Cli, config: dict[str, Any], **over: Any) -> Path:
 
 def same(one: Path, other: Path) -> None:
     ours, theirs = final_state(one), final_state(other)
-    assert "replay" in ours
+    assert any(name.startswith("replay") for name in ours)
     for name in ours.keys() | theirs.keys():
         assert first_difference(ours.get(name), theirs.get(name), name) is None
     assert metrics(one) == metrics(other)
@@ -125,7 +125,8 @@ def test_nothing_depends_on_the_length_of_an_iteration(cli: Cli, case: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3", "DDPG"])
+@pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round", "TD3", "DDPG",
+                                  "DQN, prioritized", "SAC, hindsight"])  # fmt: skip
 def test_twenty_kills_change_nothing(cli: Cli, case: str) -> None:
     config = write(cli, CASES[case], total_timesteps=4000, checkpoint={"every_timesteps": 64, "keep_last": 3})
     cli("fit", "--config", config, "--name", "straight")
@@ -277,14 +278,6 @@ def test_another_number_of_environments_is_refused(cli: Cli) -> None:
     cli("fit", "--config", config, "--pause_at", 128, expect=75)
     words = ("--mode", "resume", "--env.n_envs", 2, "--resume.on_config_change", "accept")
     assert "env.n_envs" in cli.error("fit", "--config", config, *words)
-
-
-def test_several_ranks_are_refused(cli: Cli) -> None:
-    config = write(cli, CASES["DQN"])
-    words = ("--trainer.devices", 2, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--env.n_envs", 2)
-    done = lit_rl("fit", "--config", config, *words, cwd=cli.cwd, expect=2)
-    assert "DQN trains in one process; set trainer.devices: 1" in done.stderr
-    assert not (cli.cwd / "lightning_logs").exists()
 
 
 def test_weights_of_a_trained_one_begin_another(cli: Cli) -> None:

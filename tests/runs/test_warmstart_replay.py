@@ -11,7 +11,7 @@ import pytest
 from lit_rl.checkpoint.reader import load_rank
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs
-from tests.helpers.cli import checkpoints, final_state
+from tests.helpers.cli import checkpoints, final_state, lit_rl
 from tests.runs.conftest import Cli
 from tests.runs.test_off_policy import BOX, CASES, DISCRETE, NORMALIZED, config_of, same, write
 
@@ -109,7 +109,7 @@ def test_a_smaller_buffer_keeps_the_newest(cli: Cli) -> None:
     cli("fit", "--config", config, "--name", "trained")
     words = ("--model.buffer_size", 100, "--warmstart.checkpoint", cli.run("trained"), "--total_timesteps", 16)
     done = cli("fit", "--config", config, "--name", "warm", *ALL, *words)
-    assert "100 transitions loaded, the newest of 256 (model.buffer_size)" in done.out
+    assert "100 transitions loaded, the newest of 256" in done.out
     ours, theirs = replay(cli, "warm")["columns"], replay(cli, "trained")["columns"]
     np.testing.assert_array_equal(ours["reward"][:-8], theirs["reward"][-42:])
     chained = cli("fit", "--config", config, "--name", "again", *ALL, "--warmstart.checkpoint", cli.run("warm"),
@@ -227,3 +227,20 @@ def test_a_rank_file_names_negative_rows(cli: Cli) -> None:
     (newest,) = checkpoints(cli.run("warm"))
     part = load_rank(newest, 0)["replay"]
     assert (part["begin"], part["end"]) == (-64, 16)
+
+
+def test_several_ranks_neither_give_nor_take_one(cli: Cli) -> None:
+    """Each has a replay of its own; it is said before anything is written."""
+    config = write(cli, config_of("DQN", {**DISCRETE, "n_envs": 2}, 64))
+    two = ("--trainer.devices", 2, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp")
+    cli("fit", "--config", config, "--name", "alone")
+    lit_rl("fit", "--config", config, "--name", "together", *map(str, two), cwd=cli.cwd)
+    for name, words, said in (
+        ("alone", two, "replay is taken over in one process only; set trainer.devices: 1"),
+        ("together", (), "was written by 2 ranks, each with the replay of its own environments; take replay out"),
+    ):
+        start = ("fit", "--config", config, "--name", "warm", *ALL, "--warmstart.checkpoint", cli.run(name))
+        lines = lit_rl(*map(str, (*start, *words)), cwd=cli.cwd, expect=2).stderr.strip().splitlines()
+        assert said in lines[-1]
+        assert "Traceback" not in lines
+        assert not cli.run("warm").exists()

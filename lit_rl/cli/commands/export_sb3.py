@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"export-sb3: {source.path} was written by {name}, which stable-baselines3 does not have.")
     cls, out = algorithms()[name], Path(arguments.out)
     module: Any = _load(cls, source, arguments.config)
+    module.check_export()
     policy, settings, counters = module.policy, module.settings(), module.counters
     stats, beside = vecnormalize_stats(module), named_after(out)
     _check_free([out] if stats is None else [out, beside], arguments.overwrite)
