@@ -268,18 +268,20 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
     _warmstart_level(module, source, config)
     if source.agent is not None:
         report = warmstart_from_agent(module, source.agent, config)
-        report.lines += take_parts(module, source, config)
+        taken = take_parts(module, source, config)
         parent = {"path": str(source.path), "sha256": report.digest, "sb3_version": source.agent.sb3_version}
-        return Plan("warmstart", module.clock.target, parents=[parent], notes=report.lines)
+        notes = [*report.lines, *taken.lines]
+        return Plan("warmstart", module.clock.target, parents=[parent, *taken.parents], notes=notes)
     ours = source.ours
     if config.on_mismatch == "error":
         _check_spaces(module, source, ours)
     report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
-    report.lines += take_parts(module, source, config)
+    taken = take_parts(module, source, config)
     parent = {"path": str(source.path)}
     if source.checkpoint is not None:
         parent = parent_of(source.checkpoint)
-    return Plan("warmstart", module.clock.target, parents=[parent], notes=[*source.complaints, *report.lines])
+    notes = [*source.complaints, *report.lines, *taken.lines]
+    return Plan("warmstart", module.clock.target, parents=[parent, *taken.parents], notes=notes)
 
 
 def parent_of(checkpoint: Checkpoint) -> dict[str, Any]:

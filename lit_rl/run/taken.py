@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,16 @@ REPLAY = "replay"
 """The part that stable-baselines3 keeps in a pickle of its own."""
 
 
-def take_parts(module: RLModule, source: Source, config: WarmstartConfig) -> list[str]:
-    """Give a fresh module the parts in `warmstart.load` that its class names in `TAKES`; returns what to say of each.
+@dataclass
+class Taken:
+    """What was taken over: lines for the banner, and files beside the checkpoint for the lineage."""
+
+    lines: list[str] = field(default_factory=list)
+    parents: list[dict[str, Any]] = field(default_factory=list)
+
+
+def take_parts(module: RLModule, source: Source, config: WarmstartConfig) -> Taken:
+    """Give a fresh module the parts in `warmstart.load` that its class names in `TAKES`.
 
     Args:
         module: with its environments and networks built.
@@ -33,16 +43,19 @@ def take_parts(module: RLModule, source: Source, config: WarmstartConfig) -> lis
         ConfigError: there is no such part, or it does not fit.
         DataError: it is damaged.
     """
-    said = []
+    taken = Taken()
     for part in union(type(module), "TAKES"):
         if part in config.load:
             _refuse_ranks(module, source, part)
             pickled = part == REPLAY and (source.agent is not None or config.replay is not None)
             state, what, notes = _pickled(module, source, config) if pickled else _state(module, source, part)
-            said += [f"{part}: {module.take_part(part, state, what)}", *notes]
+            taken.lines += [f"{part}: {module.take_part(part, state, what)}", *notes]
+            if pickled:
+                with open(what, "rb") as file:
+                    taken.parents.append({"path": what, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})
         elif source.checkpoint is not None and any(f.startswith(f"{part}_") for f in source.checkpoint.manifest.files):
-            said.append(f"{part}: not loaded (not in warmstart.load)")
-    return said
+            taken.lines.append(f"{part}: not loaded (not in warmstart.load)")
+    return taken
 
 
 def _refuse_ranks(module: RLModule, source: Source, part: str) -> None:

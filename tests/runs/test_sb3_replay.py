@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tests.helpers import envs
-from tests.helpers.cli import final_state
+from tests.helpers.cli import final_state, lineage
 from tests.interop.hostile import Touch
 from tests.runs.conftest import Cli
 from tests.runs.test_off_policy import BOX, REACH, config_of, same, write
@@ -59,6 +60,9 @@ def test_it_begins_with_it_and_is_exact(cli: Cli, kind: str) -> None:
     steps = agent.stem.split("_")[1]
     assert f"replay: from {folder / f'model_replay_buffer_{steps}_steps.pkl'}" in said
     assert "transitions loaded" in said
+    parents = lineage(cli.run("straight"))["parents"]
+    assert [Path(each["path"]).suffix for each in parents] == [".zip", ".pkl"]
+    assert parents[1]["sha256"] == hashlib.sha256(Path(parents[1]["path"]).read_bytes()).hexdigest()
     assert ("without handle_timeout_termination" in said) == (kind == "without time limits")
     cli(*words, "--name", "stopped", "--pause_at", 20, expect=75)
     shutil.rmtree(folder)
