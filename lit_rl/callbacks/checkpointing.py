@@ -15,7 +15,7 @@ from lit_rl.callbacks.rows import Rows
 from lit_rl.checkpoint.commit import commit, dumps, staging_path
 from lit_rl.checkpoint.files import memory_named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
-from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning, load_rank
+from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
 from lit_rl.checkpoint.rows import RowFiles
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DiskFull, LitRLError, NotFinite, disk_named
@@ -121,7 +121,8 @@ class PlainCheckpointIO(CheckpointIO):
         if self.opened is not None and Path(path) == self.opened.lightning_file:
             state = load_lightning(self.opened)
             if 0 < self.rank < self.opened.manifest.world_size:  # its callbacks' states are its own
-                state["callbacks"] = load_rank(self.opened, self.rank).get("callbacks", state.get("callbacks", {}))
+                own = self.opened.look(rank_file(self.rank))
+                state["callbacks"] = own.get("callbacks", state.get("callbacks", {}))
             return state
         return load_bare(Path(path))
 

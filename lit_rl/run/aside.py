@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -72,37 +73,67 @@ class Aside:
         """The new history has come to nothing: the files are again what they were."""
         if not self._file.exists():
             return
-        try:
-            with named(self._file), tarfile.open(self._file) as archive:
-                members = {each.name: each for each in archive.getmembers() if each.isreg() and "/" not in each.name}
-                for path in log_files(self._run):
-                    if path.name not in members:
-                        path.unlink()  # begun since
-                for name, member in members.items():
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    staged = self._run / f".{name}"
-                    with open(staged, "wb") as file:
-                        while part := content.read(1 << 20):
-                            file.write(part)
-                    replace(staged, self._run / name)
-        except tarfile.TarError:  # damaged: what lies there stays
-            pass
+        with contextlib.suppress(tarfile.TarError):  # damaged: what lies there stays
+            names = self.copy(self._run)
+            for path in log_files(self._run):
+                if path.name not in names:
+                    path.unlink()  # begun since
         self.drop()
+
+    def copy(self, into: Path) -> set[str]:
+        """Put the files that were put aside into a directory; returns their names.
+
+        Raises:
+            StorageError: the disk said no.
+            tarfile.TarError: the archive is damaged.
+        """
+        with named(self._file), tarfile.open(self._file) as archive:
+            members = {each.name: each for each in archive.getmembers() if each.isreg() and "/" not in each.name}
+            for name, member in members.items():
+                content = archive.extractfile(member)
+                assert content is not None
+                staged = into / f".{name}"
+                with open(staged, "wb") as file:
+                    shutil.copyfileobj(content, file)
+                replace(staged, into / name)
+        return set(members)
+
+
+def _found(run: Path) -> dict[int, bool]:
+    """Segments that have put files aside, the newest first, and whether they have saved since."""
+    found = [int(match[1]) for path in run.iterdir() if (match := _NAME.fullmatch(path.name))]
+    saved = [place[0] for path in (run / CHECKPOINTS).glob("t*") if (place := place_of(path.name)) is not None]
+    return {segment: any(each >= segment for each in saved) for segment in sorted(found, reverse=True)}
 
 
 def settle(run: Path) -> None:
     """Put back what segments have put aside that ended without a save; drop it where they have saved."""
-    found = [int(match[1]) for path in run.iterdir() if (match := _NAME.fullmatch(path.name))]
-    saved = [place[0] for path in (run / CHECKPOINTS).glob("t*") if (place := place_of(path.name)) is not None]
-    for segment in sorted(found, reverse=True):
+    for segment, has_saved in _found(run).items():
         aside = Aside(run, segment)
-        if any(each >= segment for each in saved):
+        if has_saved:
             aside.drop()
         else:
             aside.put_back()
     for leftover in run.glob(".aside-*.staged"):
         leftover.unlink(missing_ok=True)
+
+
+def copy_logs(run: Path, into: Path) -> None:
+    """Copy the files of another run that lead to its checkpoints.
+
+    Where it went back and has not saved since, its files have been cut, and those that were put aside are whole.
+
+    Raises:
+        StorageError: the disk said no.
+    """
+    unsaved = [segment for segment, has_saved in _found(run).items() if not has_saved]
+    with contextlib.suppress(tarfile.TarError):  # damaged: what lies there is all there is
+        if unsaved:
+            Aside(run, unsaved[-1]).copy(into)
+            return
+    for file in log_files(run):
+        with named(into / file.name):
+            shutil.copy(file, into / file.name)
 
 
 def tidy(directory: Path) -> None:

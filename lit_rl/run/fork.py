@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from lit_rl.checkpoint.commit import staging_path
 from lit_rl.checkpoint.files import make_directory, named, sync_directory, write_durably
 from lit_rl.checkpoint.reader import verify
-from lit_rl.run.aside import log_files
+from lit_rl.run.aside import copy_logs
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.plan import Plan
 
@@ -28,9 +27,7 @@ def fork_into(plan: Plan, directory: Path) -> Iterator[None]:
     """
     assert plan.checkpoint is not None
     assert plan.directory is not None
-    for file in log_files(plan.directory):
-        with named(directory / file.name):
-            shutil.copy(file, directory / file.name)
+    copy_logs(plan.directory, directory)
     yield
     final = directory / CHECKPOINTS / plan.checkpoint.name
     make_directory(final.parent)

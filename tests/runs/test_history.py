@@ -86,15 +86,21 @@ def test_nothing_is_cut_before_the_new_history_has_saved(cli: Cli, finished: Pat
     assert "nothing to do" in cli("fit", "--config", cli.config(EVAL), "--mode", "resume").out
 
 
-def test_a_kill_before_the_first_save_gives_everything_back(cli: Cli, finished: Path) -> None:
-    before, there = logs(finished), names(finished)
+def killed_on_the_way_back(cli: Cli, finished: Path) -> None:
+    """A resume from 128 that was killed before it had saved anything."""
+    rows = len(metrics_of(finished))
     config = cli.config({**EVAL, "checkpoint": {"every_timesteps": None}}, "never.yaml")
     words = ("--ckpt_path", at(finished, 128), "--resume.total_timesteps", 10**8)
     process = start("fit", "--config", config, *words, cwd=cli.cwd)
-    wait_for(lambda: len(metrics_of(finished)) != len(before["metrics.csv"].splitlines()))
+    wait_for(lambda: len(metrics_of(finished)) != rows)
     process.kill()
     process.wait()
     assert list(finished.glob(".aside-s002.tar")), "what was cut lies aside"
+
+
+def test_a_kill_before_the_first_save_gives_everything_back(cli: Cli, finished: Path) -> None:
+    before, there = logs(finished), names(finished)
+    killed_on_the_way_back(cli, finished)
     cli("fit", "--config", cli.config(EVAL), "--mode", "resume", "--resume.additional_timesteps", 128, "--pause_at", 1,
         expect=75)  # fmt: skip
     after = logs(finished)
@@ -173,6 +179,17 @@ def test_a_fork_is_a_run_of_its_own_with_the_same_bits(cli: Cli, finished: Path)
     shutil.rmtree(finished)
     cli("fit", "--config", cli.config(EVAL), "--ckpt_path", at(own, 256))  # nothing of the other run is needed
     same(own, cli.run("straight"))
+
+
+def test_a_fork_has_the_rows_of_its_checkpoint_though_they_lie_aside(cli: Cli, finished: Path) -> None:
+    """The run that it comes from was cut further back by a resume that has saved nothing, and is left as it is."""
+    killed_on_the_way_back(cli, finished)
+    before = logs(finished)
+    done = cli("fit", "--config", cli.config(EVAL), "--ckpt_path", at(finished, 384), "--resume.fork", "true")
+    assert "WARNING" not in done.out
+    same(finished.parent / "version_1", cli.run("straight"))
+    assert logs(finished) == before
+    assert list(finished.glob(".aside-s002.tar"))
 
 
 def test_a_fork_killed_before_its_first_save_goes_on(cli: Cli, finished: Path) -> None:
