@@ -10,7 +10,9 @@ Shapes: N environments of this rank, B a batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -353,8 +355,14 @@ class Replay:
         self._first = self.begin = max(int(state["begin"]), self.end - self.rows)
         self._finals, self.corrected = {}, self.corrected + 1
         self._head = None if state["head"] is None else tree_map(copied, state["head"])
-        for begin, end, columns in state["pieces"]:
-            self._take(max(begin, self.begin), end, begin, columns)
+        with ThreadPoolExecutor(
+            min(len(os.sched_getaffinity(0)), 4)
+        ) as pool:  # copying takes memory's time, not Python's
+            list(
+                pool.map(
+                    lambda piece: self._take(max(piece[0], self.begin), piece[1], piece[0], piece[2]), state["pieces"]
+                )
+            )
         # Where it is not known when an episode began, it counts as one that began before.
         self.since = copied(state["since"]) if "since" in state else np.full(self.n_envs, -1 if state["begin"] else 0)
         if self._head is not None:
