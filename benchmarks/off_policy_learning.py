@@ -1,7 +1,7 @@
-"""Train one configuration with one library from one seed, evaluate the final policy, and print a line of JSON.
+"""Train one configuration with one package from one seed, evaluate the final policy, and print a line of JSON.
 
     python benchmarks/off_policy_learning.py --config configs/pendulum_sac.yaml --seed 1
-    python benchmarks/off_policy_learning.py --config configs/pendulum_sac.yaml --seed 1 --library stable-baselines3
+    python benchmarks/off_policy_learning.py --config configs/pendulum_sac.yaml --seed 1 --package stable-baselines3
     python benchmarks/off_policy_learning.py --config configs/halfcheetah_td3.yaml --timesteps 300_000 --every 25_000
 
 `benchmarks/off_policy_table.py` makes tables and a picture of such lines.
@@ -77,7 +77,7 @@ def curve(directory: Path) -> list[dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--library", choices=("lit_rl", "stable-baselines3"), default="lit_rl")
+    parser.add_argument("--package", choices=("lit_rl", "stable-baselines3"), default="lit_rl")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=100, help="of the evaluation at the end, deterministic")
     parser.add_argument("--timesteps", type=int, default=None, help="instead of the configuration's")
@@ -87,7 +87,7 @@ def main() -> None:
     config = given.config.resolve()
     settings: dict[str, Any] = yaml.safe_load(config.read_text())
     timesteps = given.timesteps or settings["total_timesteps"]
-    train = train_here if given.library == "lit_rl" else train_there
+    train = train_here if given.package == "lit_rl" else train_there
     with tempfile.TemporaryDirectory() as own:
         into = Path(own) if given.into is None else given.into.resolve()
         into.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def main() -> None:
         line = {
             "env": settings["env"]["id"],
             "algorithm": settings["model"]["class_path"],
-            "library": given.library,
+            "package": given.package,
             "seed": given.seed,
             "timesteps": timesteps,
             "episodes": given.episodes,

@@ -16,7 +16,7 @@ from typing import Any
 
 from off_policy_learning import CURVE_EPISODES, curve
 
-LIBRARIES = ("lit_rl", "stable-baselines3")
+PACKAGES = ("lit_rl", "stable-baselines3")
 ZOO = {
     ("CartPole-v1", "DQN"): "500 ± 0",
     ("LunarLander-v3", "DQN"): "154 ± 79 for v2",
@@ -29,16 +29,16 @@ ZOO = {
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """A row for each seed: mean and deviation of the final policy's returns with either library."""
+    """A row for each seed: mean and deviation of the final policy's returns with either package."""
     rows = ["| | seed | lit_rl | stable-baselines3 |", "|---|---|---|---|"]
     what = ("algorithm", "env", "timesteps", "episodes")
     ordered = sorted(lines, key=lambda line: [*(str(line[key]) for key in what), line["seed"]])
     for (algorithm, env, timesteps, episodes), group in groupby(ordered, lambda line: [line[key] for key in what]):
-        found = {(line["seed"], line["library"]): f"{line['mean']:.1f} ± {line['std']:.1f}" for line in group}
+        found = {(line["seed"], line["package"]): f"{line['mean']:.1f} ± {line['std']:.1f}" for line in group}
         published = f" (Zoo: {ZOO[env, algorithm]})" if (env, algorithm) in ZOO else ""
         title = f"{algorithm}, {env}, {timesteps:,} timesteps, {episodes} episodes{published}"
         for seed in sorted({seed for seed, _ in found}):
-            cells = [found.get((seed, library), "not run") for library in LIBRARIES]
+            cells = [found.get((seed, package), "not run") for package in PACKAGES]
             rows.append(f"| {title} | {seed} | {' | '.join(cells)} |")
             title = ""
     return "\n".join(rows)
@@ -46,7 +46,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 def curves(directories: dict[str, Path]) -> str:
     """A row for each timestep at which all were evaluated."""
-    found = {library: {point["timesteps"]: point for point in curve(at)} for library, at in directories.items()}
+    found = {package: {point["timesteps"]: point for point in curve(at)} for package, at in directories.items()}
     common = sorted(set.intersection(*(set(points) for points in found.values())))
     rows = [f"| timesteps | {' | '.join(found)} |", f"|---|{'---|' * len(found)}"]
     for timesteps in common:
@@ -63,10 +63,10 @@ def picture(directories: dict[str, Path], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for (library, at), colour in zip(directories.items(), ("#1f6fb4", "#c8552b"), strict=False):
+    for (package, at), colour in zip(directories.items(), ("#1f6fb4", "#c8552b"), strict=False):
         points = curve(at)
         timesteps, mean, std = ([point[key] for point in points] for key in ("timesteps", "mean", "std"))
-        axes.plot(timesteps, mean, "o-", color=colour, lw=1.6, ms=4, label=library)
+        axes.plot(timesteps, mean, "o-", color=colour, lw=1.6, ms=4, label=package)
         low, high = ([m + sign * s for m, s in zip(mean, std, strict=True)] for sign in (-1.0, 1.0))
         axes.fill_between(timesteps, low, high, color=colour, alpha=0.15, lw=0)
     axes.set(xlabel="timesteps", ylabel=f"return ({CURVE_EPISODES} deterministic episodes)", xlim=(0, None))
@@ -80,12 +80,12 @@ def picture(directories: dict[str, Path], file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=Path, default=None, help="a file of lines of JSON")
-    parser.add_argument("--curves", nargs="+", default=[], metavar="LIBRARY=DIRECTORY")
+    parser.add_argument("--curves", nargs="+", default=[], metavar="PACKAGE=DIRECTORY")
     parser.add_argument("--picture", type=Path, default=None, help="of the curves")
     given = parser.parse_args()
     if given.lines is not None:
         print(table([json.loads(line) for line in given.lines.read_text().splitlines() if line]))
-    directories = {library: Path(at) for library, _, at in (each.partition("=") for each in given.curves)}
+    directories = {package: Path(at) for package, _, at in (each.partition("=") for each in given.curves)}
     if directories:
         print(curves(directories))
         if given.picture is not None:

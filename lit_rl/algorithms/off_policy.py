@@ -35,6 +35,7 @@ from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import bootstrap_discount, window_return
 from lit_rl.ops.tree import tree_map
 from lit_rl.state.parts import Part
+from lit_rl.state.streams import drawing_weights
 from lit_rl.training.evaluation import EvalConfig
 from lit_rl.training.module import RLModule
 
@@ -334,8 +335,7 @@ class OffPolicy(RLModule):
 
         Weights come from a stream of their own for each reset, and are put into the tensors that are there.
         """
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(self.stream("reset_weights", self.resets.done).integers(2**63)))
+        with drawing_weights(self.stream("reset_weights", self.resets.done)):
             policy = self.make_networks(self.normalizer.policy_space(self.observation_space), self.action_space)
         self.policy.load_state_dict(policy.state_dict())
         configured: Any = self.configure_optimizers()

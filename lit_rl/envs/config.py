@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from lit_rl.errors import ConfigError
@@ -132,6 +132,10 @@ class EnvConfig:
                 "or fresh_instance; remove them or use backend: sync."
             )
         self._check_crashes()
+
+    def with_kwargs(self, own: Mapping[str, Any]) -> EnvConfig:
+        """The same environments made with other keyword arguments over these, such as a level's."""
+        return replace(self, kwargs={**self.kwargs, **own}) if own else self
 
     def _check_crashes(self) -> None:
         if self.step_timeout is not None and self.backend in ("sync", "native"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -54,7 +53,7 @@ class GoalRewards:
         if level not in self._made:
             with put_back():
                 own = self._levels[level].env_kwargs if self._levels else {}
-                env, _ = make_env(replace(self._config, kwargs={**self._config.kwargs, **own}))
+                env, _ = make_env(self._config.with_kwargs(own))
                 if self._levels:
                     deliver(env, self._levels[level])
             self._made[level] = env

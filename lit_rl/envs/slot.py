@@ -8,7 +8,6 @@ import struct
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -148,9 +147,8 @@ class Slot:
             coming = self.episode if self._resetting else self.episode + 1
             self.streams.seed(self._seeds[coming if self._config.fresh_instance else 0] ^ _MAKING)
         own = self._levels[level].env_kwargs if self._levels else {}
-        config = replace(self._config, kwargs={**self._config.kwargs, **own}) if own else self._config
         try:
-            self.env, self._monitor = make_env(config, self.index)
+            self.env, self._monitor = make_env(self._config.with_kwargs(own), self.index)
         except CannotMake as mistake:
             if self.episode < 0 or mistake.__cause__ is None:
                 raise

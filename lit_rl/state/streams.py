@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,17 @@ def restore_streams(streams: dict[str, Any]) -> None:
     for device, state in enumerate(streams.get("cuda", [])):
         if torch.cuda.is_available() and device < torch.cuda.device_count():
             torch.cuda.set_rng_state(state.cpu(), device)
+
+
+@contextlib.contextmanager
+def drawing_weights(rng: np.random.Generator) -> Iterator[None]:
+    """Networks that are made in here get the weights that `rng` says, and the global random streams stay as they were.
+
+    On the CPU, whatever device is the default: the same weights for each, to which they are then moved.
+    """
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))
+        yield
 
 
 class GlobalStreams:

@@ -27,7 +27,7 @@ from lit_rl.state.parts import Stateful, capture, parts_of, restore, union
 from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.space import space_from_plain, space_to_plain
-from lit_rl.state.streams import GlobalStreams
+from lit_rl.state.streams import GlobalStreams, drawing_weights
 from lit_rl.training.computed import computed_with
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
@@ -166,15 +166,11 @@ class RLModule(Algorithm):
             self.env_config = replace(self.env_config, global_streams="own" if own else "shared")
 
     def build_networks(self) -> None:
-        """Make policy and normaliser for the spaces at hand, once. The global random streams are left as they were.
-
-        On the CPU, whatever device the Trainer makes tensors on: the same first weights for each, which it then moves.
-        """
+        """Make policy and normaliser for the spaces at hand, once."""
         if hasattr(self, "policy"):
             return
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        with drawing_weights(self.stream("weights")):
             self.normalizer = self.play.build_normalizer(self.gamma)
-            torch.default_generator.manual_seed(int(self.stream("weights").integers(2**63)))
             self.policy = self.build_policy(self.normalizer.policy_space(self.observation_space), self.action_space)
 
     # -- Lightning's hooks, in the order they run ----------------------------------------------------------------
