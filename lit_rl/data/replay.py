@@ -306,7 +306,8 @@ class Replay:
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands; the rows themselves are in `pieces`."""
-        return {"begin": self.begin, "end": self.end, "n_envs": self.n_envs, "head": self._head, "since": self.since}
+        where = {"begin": self.begin, "end": self.end, "n_envs": self.n_envs}
+        return where | {"head": self._head, "since": self.since.copy()}
 
     def pieces(self) -> Iterator[Rows]:
         """Files that together hold every row, oldest first. Each holds whole rows of one segment of the run.

@@ -162,6 +162,16 @@ def test_the_way_back_to_a_boundary() -> None:
     assert_same(both.hindsight, same.hindsight)
 
 
+def test_a_state_stays_what_it_was() -> None:
+    """It is kept over the iteration that follows, which may fail."""
+    both = Both(12, 20)
+    state = both.replay.state_dict()
+    before = state["since"].tolist()
+    both.step(20)
+    assert both.replay.since.tolist() != before
+    assert state["since"].tolist() == before
+
+
 def test_observations_without_goals_are_refused() -> None:
     with pytest.raises(ConfigError, match="this environment's have no achieved_goal"):
         check_goals(spaces.Box(-1, 1, (2,)))
