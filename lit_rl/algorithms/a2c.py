@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor, optim
+from torch import optim
 
 from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.algorithms.statistics import LossStats
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Rollout
 from lit_rl.envs.config import EnvConfig
+from lit_rl.networks.actor_critic import Slope
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.losses import policy_gradient_loss, value_loss
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast
 from lit_rl.training.sharing import Piece
 
 
@@ -70,6 +72,7 @@ class A2C(OnPolicy):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         normalize_advantage: bool = False,
+        fast: Fast = "auto",
         max_bad_updates: int = 10,
         deterministic_reduction: bool = False,
         reduction_pieces: int = 4,
@@ -83,7 +86,7 @@ class A2C(OnPolicy):
         super().__init__(
             env, policy, learning_rate, n_steps, gamma, gae_lambda, normalize_advantage, ent_coef, vf_coef,
             max_grad_norm, use_sde, sde_sample_freq, policy_kwargs, deterministic_reduction, reduction_pieces,
-            max_bad_updates, cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
+            fast, max_bad_updates, cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
         )  # fmt: skip
         if use_rms_prop and "optimizer_class" not in self.policy_kwargs:
             self.policy_kwargs["optimizer_class"] = optim.RMSprop
@@ -93,9 +96,9 @@ class A2C(OnPolicy):
         """One gradient step over the whole rollout; metrics as SB3 logs them."""
         (optimizer,) = self.optimizers_now()
         self.policy.train()
-        size, parameters = len(rollout.all_value), list(self.policy.parameters())
+        size = len(rollout.all_value)
         (pieces,) = self.sharing.minibatches(rollout, rollout.all_advantage, np.arange(size), size, self.scale)
-        found = self.descent.gradient(self.sharing, pieces, parameters, self._loss, LossStats)
+        found = self.descent.gradient(self.sharing, pieces, self.net, self._loss, LossStats)
         self.descent.take(optimizer, found.whole, self.max_grad_norm)
         self.counters.updates += 1
         policy_loss, v_loss, entropy_loss, _ = found.numbers().tolist()
@@ -105,13 +108,11 @@ class A2C(OnPolicy):
             "train/value_loss": v_loss,
         }
 
-    def _loss(self, piece: Piece) -> tuple[Tensor, LossStats]:
-        """The mean loss of a piece, and what it leaves for the log."""
-        net, batch = self.net, piece.batch
-        head, latent, value = net.actor_critic(batch.obs)
-        log_prob, entropy = net.distribution.log_prob_entropy(head, net.log_std, latent, batch.action)
-        policy_loss = policy_gradient_loss(piece.advantage, log_prob)
-        v_loss = value_loss(value, batch.value, batch.ret, None)
-        entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
-        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * v_loss
-        return loss, LossStats([part.detach() for part in (policy_loss, v_loss, entropy_loss, loss)])
+    def _loss(self, piece: Piece) -> tuple[Slope, LossStats]:
+        """The slope of a piece's mean loss, and what it leaves for the log."""
+        batch = piece.batch
+        now = self.net.evaluate(batch.obs, batch.action)
+        policy_loss, d_log_prob = policy_gradient_loss(piece.advantage, now.log_prob)
+        v_loss, d_value = value_loss(now.value, batch.value, batch.ret, None)
+        losses, slope = self.whole_loss(now, policy_loss, v_loss, Slope(d_log_prob, d_value))
+        return slope, LossStats(losses)

@@ -5,6 +5,7 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,7 +23,8 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
-from lit_rl.networks.actor_critic import ActorCritic, as_tensor, to_env
+from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, as_tensor, to_env
+from lit_rl.networks.dense_actor_critic import DenseActorCritic
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import make_optimizer, make_policy, policy_class
 from lit_rl.networks.small_images import refuse_small_image
@@ -33,6 +35,7 @@ from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.tree import tree_map, write_at
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast, fast_networks
 from lit_rl.training.module import RLModule
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
@@ -64,6 +67,7 @@ class OnPolicy(RLModule):
     TENSORS: ClassVar[Table] = within("policy.", ACTOR_CRITIC)
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "storage": "filled anew by every rollout",
+        "net": "made of the policy, whose parameters it has",
         "sharing": "made from settings and ranks",
     }
 
@@ -84,6 +88,7 @@ class OnPolicy(RLModule):
         policy_kwargs: dict[str, Any] | None,
         deterministic_reduction: bool,
         reduction_pieces: int,
+        fast: Fast,
         max_bad_updates: int,
         cycles_per_iteration: int,
         total_timesteps: int,
@@ -102,6 +107,7 @@ class OnPolicy(RLModule):
         self.ent_coef, self.vf_coef, self.max_grad_norm = ent_coef, vf_coef, max_grad_norm
         self.use_sde, self.sde_sample_freq = use_sde, sde_sample_freq
         self.deterministic_reduction, self.reduction_pieces = deterministic_reduction, reduction_pieces
+        self.fast = fast
         if not use_sde and sde_sample_freq != -1:
             raise ConfigError("model.sde_sample_freq needs model.use_sde: true.")
         if self.policy_kwargs.get("squash_output") and not use_sde:
@@ -129,7 +135,13 @@ class OnPolicy(RLModule):
         return policy
 
     def configure_optimizers(self) -> Any:
-        return self.scheduled(make_optimizer(self.policy, self.learning_rate(1.0)))
+        policy: Any = self.policy
+        make = functools.partial(make_optimizer, policy, self.learning_rate(1.0))
+        fast = fast_networks(self, policy.optimizer_class, lambda: DenseActorCritic.of(policy))
+        if fast is None:
+            return self.scheduled(make())
+        self.net = fast
+        return self.scheduled(fast.flat.optimizer(make, list(policy.parameters())))
 
     def check_ranks(self) -> None:
         if self.deterministic_reduction:
@@ -272,6 +284,28 @@ class OnPolicy(RLModule):
     def scale(self, advantage: Tensor) -> Tensor:
         """A minibatch's advantages [B] as the loss takes them."""
         return normalize_advantage(advantage) if self.normalize_advantage else advantage
+
+    def whole_loss(
+        self, now: Evaluated, policy_loss: Tensor, v_loss: Tensor, slope: Slope
+    ) -> tuple[list[Tensor], Slope]:
+        """The policy's loss, the value's and the entropy's, and their weighted sum; and the slope of that.
+
+        Args:
+            now: what the losses are made of.
+            policy_loss, v_loss: two of the losses.
+            slope: of the two, each by itself.
+        """
+        entropy_loss = now.log_prob.mean() if now.entropy is None else now.entropy.mean().neg_()
+        whole = torch.add(policy_loss, v_loss, alpha=self.vf_coef)
+        slope.value.mul_(self.vf_coef)
+        if self.ent_coef != 0.0:
+            whole = torch.add(whole, entropy_loss, alpha=self.ent_coef)
+            each = self.ent_coef / len(now.log_prob)
+            if now.entropy is None:
+                slope.log_prob.add_(each)
+            else:
+                slope.entropy = -each
+        return [policy_loss, v_loss, entropy_loss, whole], slope
 
     def common_metrics(self, rollout: Rollout) -> dict[str, float]:
         """What every on-policy update logs, by SB3's names."""

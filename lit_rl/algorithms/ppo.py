@@ -9,19 +9,18 @@ import functools
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.algorithms.statistics import RatioStats, UpdateStats
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Rollout
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
+from lit_rl.networks.actor_critic import Slope
 from lit_rl.ops.limits import Limit, above, at_least
 from lit_rl.ops.losses import clipped_policy_loss, value_loss
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast
 from lit_rl.training.sharing import Piece
 
 
@@ -46,6 +45,8 @@ class PPO(OnPolicy):
         use_sde: generalised state-dependent exploration instead of independent noise (Box actions).
         sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a rollout.
         target_kl: end an update once the policy has moved 1.5 times this far; `null` for no bound.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
+            torch's autograd; the last bits of a run depend on it.
         max_bad_updates: minibatches whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         deterministic_reduction: compute in fixed pieces and add them in a fixed order, so that any number of ranks
@@ -88,6 +89,7 @@ class PPO(OnPolicy):
         use_sde: bool = False,
         sde_sample_freq: int = -1,
         target_kl: float | None = None,
+        fast: Fast = "auto",
         max_bad_updates: int = 10,
         deterministic_reduction: bool = False,
         reduction_pieces: int = 4,
@@ -101,7 +103,7 @@ class PPO(OnPolicy):
         super().__init__(
             env, policy, learning_rate, n_steps, gamma, gae_lambda, normalize_advantage, ent_coef, vf_coef,
             max_grad_norm, use_sde, sde_sample_freq, policy_kwargs, deterministic_reduction, reduction_pieces,
-            max_bad_updates, cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
+            fast, max_bad_updates, cycles_per_iteration, total_timesteps, seed, curriculum, evaluation,
         )  # fmt: skip
         self.clip_range = as_schedule(clip_range, "model.clip_range")
         self.clip_range_vf = None if clip_range_vf is None else as_schedule(clip_range_vf, "model.clip_range_vf")
@@ -118,13 +120,12 @@ class PPO(OnPolicy):
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(progress)
         loss = functools.partial(self._loss, clip_range=clip_range, clip_range_vf=clip_range_vf)
         rng = self.stream("minibatches", self.counters.iterations)
-        parameters = list(self.policy.parameters())
         stats, going_on = UpdateStats(), True
         for _ in range(self.n_epochs):
             stats.begin_epoch()
             order = rng.permutation(len(rollout.all_value))
             for pieces in self.sharing.minibatches(rollout, rollout.all_advantage, order, self.batch_size, self.scale):
-                found = self.descent.gradient(self.sharing, pieces, parameters, loss, RatioStats)
+                found = self.descent.gradient(self.sharing, pieces, self.net, loss, RatioStats)
                 if self.target_kl is not None and float(found.kl()) > 1.5 * self.target_kl:
                     stats.minibatches.append(found)
                     going_on = False
@@ -136,20 +137,15 @@ class PPO(OnPolicy):
                 break
         return self._metrics(rollout, stats, clip_range, clip_range_vf)
 
-    def _loss(self, piece: Piece, clip_range: float, clip_range_vf: float | None) -> tuple[Tensor, RatioStats]:
-        """The mean loss of a piece, and what it leaves for the log."""
-        net, batch = self.net, piece.batch
-        head, latent, value = net.actor_critic(batch.obs)
-        log_prob, entropy = net.distribution.log_prob_entropy(head, net.log_std, latent, batch.action)
-        log_ratio = log_prob - batch.log_prob
-        policy_loss = clipped_policy_loss(piece.advantage, torch.exp(log_ratio), clip_range)
-        v_loss = value_loss(value, batch.value, batch.ret, clip_range_vf)
-        entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
-        loss = torch.add(policy_loss, v_loss, alpha=self.vf_coef)  # a sum and a product in one operation
-        if self.ent_coef != 0.0:  # most often it is: a term that costs time and changes nothing
-            loss = loss + self.ent_coef * entropy_loss
-        losses = [part.detach() for part in (policy_loss, v_loss, entropy_loss, loss)]
-        return loss, RatioStats(losses, log_ratio.detach(), clip_range)
+    def _loss(self, piece: Piece, clip_range: float, clip_range_vf: float | None) -> tuple[Slope, RatioStats]:
+        """The slope of a piece's mean loss, and what it leaves for the log."""
+        batch = piece.batch
+        now = self.net.evaluate(batch.obs, batch.action)
+        log_ratio = now.log_prob - batch.log_prob
+        policy_loss, d_log_prob = clipped_policy_loss(piece.advantage, log_ratio, clip_range)
+        v_loss, d_value = value_loss(now.value, batch.value, batch.ret, clip_range_vf)
+        losses, slope = self.whole_loss(now, policy_loss, v_loss, Slope(d_log_prob, d_value))
+        return slope, RatioStats(losses, log_ratio, clip_range)
 
     def _metrics(
         self, rollout: Rollout, stats: UpdateStats, clip_range: float, clip_range_vf: float | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,41 @@ _NOT_CALLED = (
 )
 
 
+@dataclass
+class Evaluated:
+    """What a loss is made of: log-probabilities [B] of actions that were taken, values [B], and entropies [B].
+
+    The entropy is `None` where it has no closed form.
+    """
+
+    log_prob: Tensor
+    value: Tensor
+    entropy: Tensor | None
+
+
+@dataclass
+class Slope:
+    """The gradient of a loss with respect to what it is made of.
+
+    Args:
+        log_prob: to each log-probability, [B].
+        value: to each value, [B].
+        entropy: to every entropy, one number for all.
+    """
+
+    log_prob: Tensor
+    value: Tensor
+    entropy: float = 0.0
+
+    def times(self, factor: float) -> Slope:
+        """That of the loss times a number."""
+        if factor == 1.0:
+            return self
+        return replace(self, log_prob=self.log_prob * factor, value=self.value * factor, entropy=self.entropy * factor)
+
+
 class ActorCritic:
-    """What the training loops ask of an `ActorCriticPolicy`. Holds no state of its own.
+    """What the training loops ask of an `ActorCriticPolicy`. Holds no state of its own, but for the last `evaluate`.
 
     Shapes: B batch, H width of the last policy layer. `head` is the output of `action_net`: logits or means.
 
@@ -43,8 +78,9 @@ class ActorCritic:
                 )
         self.policy = policy
         self.distribution = action_distribution(policy)
+        self._evaluated: Evaluated | None = None
         space = policy.observation_space
-        self._plain = (
+        self.is_plain = (
             isinstance(space, spaces.Box)
             and not is_image_space(space)
             and type(policy.features_extractor) is FlattenExtractor
@@ -58,7 +94,7 @@ class ActorCritic:
         return getattr(self.policy, "log_std", None)
 
     def _features(self, obs: Any) -> tuple[Tensor, Tensor]:
-        if self._plain:
+        if self.is_plain:
             features = obs.float().flatten(1)
             return features, features
         features = self.policy.extract_features(obs)
@@ -79,6 +115,28 @@ class ActorCritic:
         pi_features, vf_features = self._features(obs)
         head, latent = self._actor(pi_features)
         return head, latent, self._critic(vf_features)
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """What the optimizer moves, and `backward` leaves the gradient of."""
+        return list(self.policy.parameters())
+
+    def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
+        """What losses are made of, for observations and actions [B, ...]."""
+        head, latent, value = self.actor_critic(obs)
+        log_prob, entropy = self.distribution.log_prob_entropy(head, self.log_std, latent, action)
+        self._evaluated = Evaluated(log_prob, value, entropy)
+        return Evaluated(log_prob.detach(), value.detach(), None if entropy is None else entropy.detach())
+
+    def backward(self, slope: Slope) -> None:
+        """Leave the gradient of a loss in the parameters, for its slope at the last `evaluate`."""
+        assert self._evaluated is not None
+        now, self._evaluated = self._evaluated, None
+        outputs, slopes = [now.log_prob, now.value], [slope.log_prob, slope.value]
+        if slope.entropy != 0.0 and now.entropy is not None:
+            outputs.append(now.entropy)
+            slopes.append(torch.full_like(now.entropy, slope.entropy))
+        torch.autograd.backward(outputs, slopes)
 
     def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
         extractor = self.policy.mlp_extractor

@@ -47,6 +47,25 @@ class ActionDistribution(Protocol):
         """Log-probability [B] of the actions and the entropy [B], `None` where it has no closed form."""
 
 
+class WithGradient(ActionDistribution, Protocol):
+    """One whose log-probability and entropy depend on `head` and `extra` in a way that is derived here."""
+
+    def forward(self, head: Tensor, extra: Tensor | None, action: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """Those of `log_prob_entropy`, and what `gradient` needs of them."""
+
+    def gradient(self, kept: Any, d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor | None]:
+        """The gradient of something that depends on log-probabilities and entropies.
+
+        Args:
+            kept: by `forward`.
+            d_log_prob: its gradient with respect to every log-probability, [B].
+            d_entropy: its gradient with respect to every entropy, one number for all.
+
+        Returns:
+            its gradients with respect to `head` and `extra`.
+        """
+
+
 @dataclass(frozen=True)
 class Categorical:
     """Discrete(n). Sampled by the Gumbel-max trick: ``argmax(logits + g)``."""
@@ -69,9 +88,35 @@ class Categorical:
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        log_p = F.log_softmax(head, dim=1)
-        log_prob = log_p.gather(1, action.long().view(-1, 1)).squeeze(1)
-        return log_prob, -(log_p.exp() * log_p).sum(dim=1)
+        log_prob, entropy, _ = self.forward(head, extra, action)
+        return log_prob, entropy
+
+    def forward(self, head: Tensor, extra: Tensor | None, action: Tensor) -> tuple[Tensor, Tensor, Any]:
+        log_prob, entropy, kept = _logits(head, action.long().view(-1, 1))
+        return log_prob, entropy, kept
+
+    def gradient(self, kept: Any, d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor | None]:
+        return _logits_gradient(kept, d_log_prob.unsqueeze(1), d_entropy), None
+
+
+_OfLogits = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Actions [B, 1], log-probabilities and probabilities of all [B, N], and entropies [B]."""
+
+
+def _logits(logits_BN: Tensor, action_B1: Tensor) -> tuple[Tensor, Tensor, _OfLogits]:
+    log_p = F.log_softmax(logits_BN, dim=1)
+    p = log_p.exp()
+    entropy = (p * log_p).sum(dim=1).neg()
+    return log_p.gather(1, action_B1).squeeze(1), entropy, (action_B1, log_p, p, entropy)
+
+
+def _logits_gradient(kept: _OfLogits, d_log_prob_B1: Tensor, d_entropy: float) -> Tensor:
+    """``d log p(a) / d logits = onehot(a) - p``, and ``d H / d logits = -p (log p + H)``."""
+    action, log_p, p, entropy = kept
+    gradient = (p * -d_log_prob_B1).scatter_add_(1, action, d_log_prob_B1)
+    if d_entropy != 0.0:
+        gradient.addcmul_(p, log_p + entropy.unsqueeze(1), value=-d_entropy)
+    return gradient
 
 
 @dataclass(frozen=True)
@@ -96,12 +141,18 @@ class MultiCategorical:
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        log_probs, entropies = [], []
-        for i, part in enumerate(torch.split(head, list(self.nvec), dim=1)):
-            log_p = F.log_softmax(part, dim=1)
-            log_probs.append(log_p.gather(1, action[:, i].long().view(-1, 1)).squeeze(1))
-            entropies.append(-(log_p.exp() * log_p).sum(dim=1))
-        return torch.stack(log_probs, dim=1).sum(dim=1), torch.stack(entropies, dim=1).sum(dim=1)
+        log_prob, entropy, _ = self.forward(head, extra, action)
+        return log_prob, entropy
+
+    def forward(self, head: Tensor, extra: Tensor | None, action: Tensor) -> tuple[Tensor, Tensor, Any]:
+        parts = torch.split(head, list(self.nvec), dim=1)
+        chosen = action.long().unsqueeze(2).unbind(1)
+        log_probs, entropies, kept = zip(*map(_logits, parts, chosen), strict=True)
+        return torch.stack(log_probs, dim=1).sum(dim=1), torch.stack(entropies, dim=1).sum(dim=1), kept
+
+    def gradient(self, kept: Any, d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor | None]:
+        each = d_log_prob.unsqueeze(1)
+        return torch.cat([_logits_gradient(part, each, d_entropy) for part in kept], dim=1), None
 
 
 @dataclass(frozen=True)
@@ -126,10 +177,21 @@ class Bernoulli:
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
+        log_prob, entropy, _ = self.forward(head, extra, action)
+        return log_prob, entropy
+
+    def forward(self, head: Tensor, extra: Tensor | None, action: Tensor) -> tuple[Tensor, Tensor, Any]:
         log_prob = -F.binary_cross_entropy_with_logits(head, action.to(head.dtype), reduction="none")
         p = torch.sigmoid(head)
         entropy = F.binary_cross_entropy_with_logits(head, p, reduction="none")
-        return log_prob.sum(dim=1), entropy.sum(dim=1)
+        return log_prob.sum(dim=1), entropy.sum(dim=1), (head, action, p)
+
+    def gradient(self, kept: Any, d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor | None]:
+        head, action, p = kept  # d log p(a) / d logit = a - p, and d H / d logit = -logit p (1 - p)
+        gradient = d_log_prob.unsqueeze(1) * (action.to(head.dtype) - p)
+        if d_entropy != 0.0:
+            gradient.addcmul_(head * p, 1.0 - p, value=-d_entropy)
+        return gradient, None
 
 
 @dataclass(frozen=True)
@@ -155,12 +217,26 @@ class DiagonalGaussian:
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
+        log_prob, entropy, _ = self.forward(head, extra, action)
+        return log_prob, entropy
+
+    def forward(self, head: Tensor, extra: Tensor | None, action: Tensor) -> tuple[Tensor, Tensor, Any]:
         assert extra is not None
-        z = (action - head) * torch.exp(-extra)
+        inverse = torch.exp(-extra)
+        z = (action - head) * inverse
         log_std_sum = extra.sum()
         log_prob = torch.add(-0.5 * LOG_2PI * self.dim - log_std_sum, z.square().sum(dim=1), alpha=-0.5)
         entropy = log_std_sum + 0.5 * (1.0 + LOG_2PI) * self.dim
-        return log_prob, entropy.expand(head.shape[0])
+        return log_prob, entropy.expand(head.shape[0]), (z, inverse)
+
+    def gradient(self, kept: Any, d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor | None]:
+        (z, inverse), each = kept, d_log_prob.unsqueeze(1)
+        # d log p / d mean = z / std, d log p / d log std = z^2 - 1, and d H / d log std = 1
+        weighted = each * z
+        d_extra = (weighted * z).sum(dim=0) - each.sum()
+        if d_entropy != 0.0:
+            d_extra += d_entropy * len(z)
+        return weighted * inverse, d_extra
 
 
 @dataclass(frozen=True)

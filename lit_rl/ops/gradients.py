@@ -10,11 +10,15 @@ from torch import Tensor
 
 def gradient_norm(gradients: Sequence[Tensor]) -> float:
     """Euclidean norm of all gradients together. Not finite exactly where one of them is not, or where it overflows."""
-    return float(torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients])))
+    whole = gradients[0] if len(gradients) == 1 else torch.cat([gradient.flatten() for gradient in gradients])
+    return float(torch.linalg.vector_norm(whole))
 
 
 def clip_gradients(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:
     """Scale gradients of a known norm down to `max_norm` in place, as `torch.nn.utils.clip_grad_norm_` does."""
     factor = max_norm / (norm + 1e-6)
     if factor < 1.0:
-        torch._foreach_mul_(list(gradients), factor)
+        if len(gradients) == 1:
+            gradients[0].mul_(factor)
+        else:
+            torch._foreach_mul_(list(gradients), factor)

@@ -16,25 +16,44 @@ def normalize_advantage(advantage_B: Tensor) -> Tensor:
     return (advantage_B - mean) / (std + 1e-8)
 
 
-def clipped_policy_loss(advantage_B: Tensor, ratio_B: Tensor, clip_range: float) -> Tensor:
+def clipped_policy_loss(advantage_B: Tensor, log_ratio_B: Tensor, clip_range: float) -> tuple[Tensor, Tensor]:
     """PPO's clipped surrogate, to be minimised (Schulman et al. 2017, arXiv:1707.06347, equation 7).
 
     ``-mean(min(r A, clip(r, 1 - eps, 1 + eps) A))`` with ``r = pi_new / pi_old``.
+
+    Returns:
+        the loss, and its gradient with respect to the log-ratios [B]: ``-r A / B``, 0 where clipping decides.
     """
-    clipped_B = torch.clamp(ratio_B, 1.0 - clip_range, 1.0 + clip_range)
-    return -torch.min(advantage_B * ratio_B, advantage_B * clipped_B).mean()
+    ratio_B = torch.exp(log_ratio_B)
+    plain_B = advantage_B * ratio_B
+    clipped_B = advantage_B * torch.clamp(ratio_B, 1.0 - clip_range, 1.0 + clip_range)
+    loss = torch.minimum(plain_B, clipped_B).mean().neg_()
+    return loss, plain_B.mul_(plain_B <= clipped_B).mul_(-1.0 / len(plain_B))
 
 
-def policy_gradient_loss(advantage_B: Tensor, log_prob_B: Tensor) -> Tensor:
-    """The policy gradient's surrogate, to be minimised: ``-mean(A log pi)`` (Mnih et al. 2016, arXiv:1602.01783)."""
-    return -(advantage_B * log_prob_B).mean()
+def policy_gradient_loss(advantage_B: Tensor, log_prob_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The policy gradient's surrogate, to be minimised: ``-mean(A log pi)`` (Mnih et al. 2016, arXiv:1602.01783).
+
+    Returns:
+        the loss, and its gradient with respect to the log-probabilities [B].
+    """
+    return -(advantage_B * log_prob_B).mean(), advantage_B * (-1.0 / len(advantage_B))
 
 
-def value_loss(value_B: Tensor, old_value_B: Tensor, return_B: Tensor, clip_range_vf: float | None) -> Tensor:
-    """Mean squared error to the returns, with the new value kept within `clip_range_vf` of the old one if given."""
-    if clip_range_vf is not None:
-        value_B = old_value_B + torch.clamp(value_B - old_value_B, -clip_range_vf, clip_range_vf)
-    return torch.nn.functional.mse_loss(value_B, return_B)
+def value_loss(
+    value_B: Tensor, old_value_B: Tensor, return_B: Tensor, clip_range_vf: float | None
+) -> tuple[Tensor, Tensor]:
+    """Mean squared error to the returns, with the new value kept within `clip_range_vf` of the old one if given.
+
+    Returns:
+        the loss, and its gradient with respect to the values [B].
+    """
+    if clip_range_vf is None:
+        error_B = value_B - return_B
+        return error_B.square().mean(), error_B.mul_(2.0 / len(error_B))
+    step_B = value_B - old_value_B
+    error_B = old_value_B + torch.clamp(step_B, -clip_range_vf, clip_range_vf) - return_B
+    return error_B.square().mean(), error_B.mul_(2.0 / len(error_B)).mul_(step_B.abs() <= clip_range_vf)
 
 
 def approximate_kl(log_ratio_B: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 def name_of(optimizer: Optimizer) -> str:
     """An optimizer's class, as a checkpoint remembers it."""
-    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+    cls = getattr(optimizer, "stands_for", type(optimizer))
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def carried(state: dict[str, Any], was: str | None, optimizer: Optimizer) -> tuple[dict[str, Any], str | None]:

@@ -7,11 +7,17 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 
+from lit_rl.training.fast import BY_AUTOGRAD
+
 
 def computed_with(module: LightningModule) -> dict[str, Any]:
-    """Device, by its name, and precision of a module, kept in its checkpoints."""
+    """Device, by its name, precision and the way of the gradients of a module, kept in its checkpoints."""
     trainer = module._trainer
-    return {"device": device_name(module.device), "precision": None if trainer is None else str(trainer.precision)}
+    return {
+        "device": device_name(module.device),
+        "precision": None if trainer is None else str(trainer.precision),
+        "gradients": getattr(module, "gradients", BY_AUTOGRAD),
+    }
 
 
 def device_name(device: torch.device) -> str:
@@ -34,7 +40,11 @@ def said_of_device(module: LightningModule, before: dict[str, Any] | None) -> li
         lines.append(
             f"device: {now['device']}{'' if exact else '; equal to the bit needs trainer.deterministic: true'}"
         )
+    if before is not None and "gradients" not in before:  # older than the choice
+        before = {**before, "gradients": BY_AUTOGRAD}
     if before is not None and before != now:
         told = (", ".join(str(value) for value in each.values()) for each in (before, now))
         lines.append(f"computed with: {' -> '.join(told)}; equal to the bit is only what the same compute")
+    else:
+        lines.append(f"gradients: {now['gradients']}")
     return lines

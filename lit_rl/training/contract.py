@@ -27,6 +27,7 @@ from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.scheduled_lr import ScheduledLR
 from lit_rl.training.descent import Descent
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import BY_AUTOGRAD, Fast
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
 
@@ -77,6 +78,13 @@ class Algorithm(LightningModule):
 
     policy: nn.Module
     learning_rate: Schedule
+
+    fast: Fast = False
+    """Whether gradients are written by hand; an algorithm that can have them so takes it as a setting."""
+    gradients: str = BY_AUTOGRAD
+    """How they are made."""
+    gradients_before: str | None = None
+    """How they were, in the run that goes on."""
 
     env_config: EnvConfig
     eval_config: EvalConfig

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lit_rl.errors import Diverged
+from lit_rl.networks.actor_critic import ActorCritic, Slope
 from lit_rl.ops.gradients import clip_gradients, gradient_norm
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.records import Counters
@@ -79,14 +80,14 @@ class Descent:
         self,
         sharing: Whole | InPieces,
         pieces: Sequence[Piece],
-        parameters: Sequence[Tensor],
-        loss: Callable[[Piece], tuple[Tensor, S]],
+        net: ActorCritic,
+        loss: Callable[[Piece], tuple[Slope, S]],
         stats: type[S],
     ) -> S:
-        """Leave the gradient of a minibatch of the run in `parameters`, whole and not yet looked at; see `sharing`."""
+        """Leave the gradient of a minibatch of the run in `net`, whole and not yet looked at; see `sharing`."""
         scaler = self._scaler()
-        backward = Tensor.backward if scaler is None else lambda total: torch.autograd.backward(scaler.scale(total))
-        return sharing.gradient(pieces, parameters, loss, stats, backward)
+        scale = 1.0 if scaler is None else float(scaler.scale(torch.ones((), device=net.parameters[0].device)))
+        return sharing.gradient(pieces, net, loss, stats, scale)
 
     def take(self, optimizer: Optimizer, loss: float, max_norm: float | None, ends_row: bool = True) -> bool:
         """Take the step whose gradient lies in the optimizer's parameters.

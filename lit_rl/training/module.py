@@ -32,6 +32,7 @@ from lit_rl.training.computed import computed_with
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
 from lit_rl.training.evaluation import EvalConfig, Evaluation, evaluate
+from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.forgotten import Watch
 from lit_rl.training.iteration import Iteration
 from lit_rl.training.loop import Loop
@@ -252,6 +253,7 @@ class RLModule(Algorithm):
             self.play.spaces = (space_from_plain(ours["observation_space"]), space_from_plain(ours["action_space"]))
         self.build_networks()
         restore(self.run_parts(), ours["run"])
+        self.gradients_before = (ours.get("computed") or {}).get("gradients", BY_AUTOGRAD)
         self._loaded = checkpoint
 
     def carry_optimizers(self) -> list[str]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lit_rl.data.rollout import Batch
 from lit_rl.errors import ConfigError
+from lit_rl.networks.actor_critic import ActorCritic, Slope
 from lit_rl.ops.tree import tree_map
 from lit_rl.ranks.group import Ranks
 
@@ -86,24 +87,24 @@ class Whole:
     def gradient(
         self,
         pieces: Sequence[Piece],
-        parameters: Sequence[Tensor],
-        loss: Callable[[Piece], tuple[Tensor, S]],
+        net: ActorCritic,
+        loss: Callable[[Piece], tuple[Slope, S]],
         stats: type[S],
-        backward: Callable[[Tensor], Any],
+        scale: float = 1.0,
     ) -> S:
         """Leave the gradient of a minibatch's mean loss in the parameters; returns what is for the log.
 
         Args:
             pieces: of `minibatches`.
-            parameters: all that the loss depends on.
-            loss: the mean loss of a piece, and its numbers.
+            net: all that the loss depends on.
+            loss: the slope of a piece's mean loss, and its numbers.
             stats: the class of these.
-            backward: how to backpropagate a loss.
+            scale: what the loss is multiplied with.
         """
-        for parameter in parameters:
+        for parameter in net.parameters:
             parameter.grad = None
-        total, found = loss(pieces[0])
-        backward(total)
+        slope, found = loss(pieces[0])
+        net.backward(slope.times(scale))
         return found
 
 
@@ -160,19 +161,19 @@ class InPieces:
     def gradient(
         self,
         pieces: Sequence[Piece],
-        parameters: Sequence[Tensor],
-        loss: Callable[[Piece], tuple[Tensor, S]],
+        net: ActorCritic,
+        loss: Callable[[Piece], tuple[Slope, S]],
         stats: type[S],
-        backward: Callable[[Tensor], Any],
+        scale: float = 1.0,
     ) -> S:
-        rows = []
+        rows, parameters = [], net.parameters
         for piece in pieces:
             for parameter in parameters:
                 parameter.grad = None
             numbers = torch.zeros(stats.COUNT, device=parameters[0].device)
             if len(piece.batch):
-                total, found = loss(piece)
-                backward(total * piece.weight)
+                slope, found = loss(piece)
+                net.backward(slope.times(piece.weight * scale))
                 numbers = found.numbers() * piece.weight
             rows.append(flatten_gradient(parameters, numbers))
         return stats.of_all(spread_gradient(self._total(torch.stack(rows)), parameters))

@@ -1,0 +1,53 @@
+"""Whether a run's gradients are written by hand or torch's autograd works them out.
+
+The two differ in the last bits, so a run keeps to one of them: what a checkpoint was computed with goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from torch.optim import Optimizer
+
+from lit_rl.errors import ConfigError
+from lit_rl.networks.flat import ELEMENTWISE
+
+Fast = bool | Literal["auto"]
+BY_HAND, BY_AUTOGRAD = "by hand", "autograd"
+
+T = TypeVar("T")
+
+
+def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[[], T | str]) -> T | None:
+    """The networks with gradients by hand, or `None` for autograd; `module.gradients` says which.
+
+    Args:
+        module: the algorithm; `fast` is its setting, and `gradients_before` what the run was computed with so far.
+        optimizer_class: of the networks.
+        make: makes them, or says why it cannot be done.
+
+    Raises:
+        ConfigError: `fast` is true and it cannot be done.
+    """
+    asked: Fast = module.fast
+    module.gradients = BY_AUTOGRAD
+    if asked is False or (asked == "auto" and module.gradients_before == BY_AUTOGRAD):
+        return None
+    found = _refused(module, optimizer_class) or make()
+    if not isinstance(found, str):
+        module.gradients = BY_HAND
+        return found
+    if asked is True:
+        raise ConfigError(f"model.fast: these networks cannot have it: {found}; use auto or false.")
+    return None
+
+
+def _refused(module: Any, optimizer_class: type[Optimizer]) -> str | None:
+    """Why no networks of a run could have it."""
+    precision = "32-true" if module._trainer is None else str(module._trainer.precision)
+    if precision != "32-true":
+        return f"trainer.precision is {precision}"
+    if optimizer_class not in ELEMENTWISE:
+        return f"{optimizer_class.__name__} may treat parameters as more than single numbers"
+    return None
