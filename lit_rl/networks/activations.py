@@ -17,7 +17,8 @@ class Activation:
 
     Args:
         forward: gives the layer's output for what comes before it, in whose memory it may lie.
-        backward: gives the gradient of what comes before for the output's, and for what was kept.
+        backward: gives the gradient of what comes before for the output's, in whose memory it may lie, and for what was
+            kept.
         keeps_input: whether `backward` needs what comes before, and not the output.
     """
 
@@ -45,11 +46,11 @@ IDENTITY = Activation(lambda x: x, lambda g, y: g)
 def activation_of(module: nn.Module) -> Activation | None:
     """That of a module of torch's; `None` for any other."""
     if type(module) is nn.Tanh:
-        return Activation(tanh, _ops.tanh_backward)
+        return Activation(tanh, lambda g, y: _ops.tanh_backward.grad_input(g, y, grad_input=g))
     if type(module) is nn.ReLU:
-        return Activation(torch.relu_, lambda g, y: _ops.threshold_backward(g, y, 0.0))
+        return Activation(torch.relu_, lambda g, y: _ops.threshold_backward.grad_input(g, y, 0.0, grad_input=g))
     if type(module) is nn.Sigmoid:
-        return Activation(torch.sigmoid_, _ops.sigmoid_backward)
+        return Activation(torch.sigmoid_, lambda g, y: _ops.sigmoid_backward.grad_input(g, y, grad_input=g))
     if type(module) is nn.LeakyReLU:
         slope = module.negative_slope
         return Activation(

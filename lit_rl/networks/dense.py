@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from lit_rl.networks.activations import IDENTITY, Activation, activation_of
 from lit_rl.networks.flat import Flat
 
+_SIZES = 4
+"""Sizes of batches that memory is kept for."""
+
 
 @dataclass
 class Spec:
@@ -89,32 +92,36 @@ class _Layer:
         self.outputs, self.inputs = self.weights_OI[0].shape
         self._few_inputs = 2 * self.inputs <= self.outputs
 
-    def forward(self, x_KBI: Sequence[Tensor]) -> Tensor:
-        """What comes before the activation, [K, B, O]."""
-        z_KBO = x_KBI[0].new_empty((len(self.biases_O), len(x_KBI[0]), self.outputs))
-        for bias, x, weight, z in zip(self.biases_O, x_KBI, self.weights_IO, z_KBO.unbind(), strict=True):
-            torch.addmm(bias, x, weight, out=z)
-        return z_KBO
+    def forward(self, x_KBI: Sequence[Tensor], z: _Memory) -> None:
+        """Leave what comes before the activation, [K, B, O], in `z`."""
+        for bias, x, weight, out in zip(self.biases_O, x_KBI, self.weights_IO, z.each, strict=True):
+            torch.addmm(bias, x, weight, out=out)
 
-    def leave_gradient(self, x_KBI: Sequence[Tensor], g_KBO: Tensor) -> None:
+    def leave_gradient(self, x_KBI: Sequence[Tensor], g: Tensor, g_KBO: Sequence[Tensor]) -> None:
         """The gradient of weights and biases, for the input and the gradient before the activation."""
-        for x, g, d_weight in zip(x_KBI, g_KBO.unbind(), self.d_weights_OI, strict=True):
+        for x, each, d_weight in zip(x_KBI, g_KBO, self.d_weights_OI, strict=True):
             if self._few_inputs:  # a product with few columns takes several times as long as its transpose
-                d_weight.copy_(torch.mm(x.t(), g).t())
+                d_weight.copy_(torch.mm(x.t(), each).t())
             else:
-                torch.mm(g.t(), x, out=d_weight)
-        torch.sum(g_KBO, dim=1, out=self.d_biases_KO)
+                torch.mm(each.t(), x, out=d_weight)
+        torch.sum(g, dim=1, out=self.d_biases_KO)
 
-    def inputs_gradient(self, g_KBO: Tensor) -> Tensor:
-        """The gradient of the input, [K, B, I]."""
-        d_x_KBI = g_KBO.new_empty((*g_KBO.shape[:2], self.inputs))
-        for g, weight, d_x in zip(g_KBO.unbind(), self.weights_OI, d_x_KBI.unbind(), strict=True):
-            torch.mm(g, weight, out=d_x)
-        return d_x_KBI
+    def inputs_gradient(self, g_KBO: Sequence[Tensor], d_x: _Memory) -> None:
+        """Leave the gradient of the input, [K, B, I], in `d_x`."""
+        for g, weight, out in zip(g_KBO, self.weights_OI, d_x.each, strict=True):
+            torch.mm(g, weight, out=out)
+
+
+class _Memory:
+    """Numbers [K, B, I] that are written anew for every batch, whole and for each network."""
+
+    def __init__(self, like: Tensor, *shape: int) -> None:
+        self.whole = like.new_empty(shape)
+        self.each = self.whole.unbind()
 
 
 class Dense:
-    """K equal perceptrons as one. What `forward` keeps for `backward` is the last batch's.
+    """K equal perceptrons as one. What `forward` keeps for `backward`, and what both give, is the last batch's.
 
     Args:
         networks: layers of each, equal in their shapes.
@@ -124,18 +131,21 @@ class Dense:
     def __init__(self, networks: Sequence[Sequence[Spec]], flat: Flat) -> None:
         self.count = len(networks)
         self._layers = [_Layer(layers, flat) for layers in zip(*networks, strict=True)]
+        self._like = flat.gradient
+        self._memories: dict[int, tuple[list[_Memory], list[_Memory]]] = {}
         self._kept: list[tuple[Sequence[Tensor], Tensor]] = []
+        self._size = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs [K, B, O] for inputs [K, B, I], or [B, I] for all; inputs must not change before `backward`."""
         y = x
-        x_KBI: Sequence[Tensor] = x.unbind() if x.dim() == 3 else [x] * self.count
-        self._kept = []
-        for layer in self._layers:
-            z = layer.forward(x_KBI)
-            y = layer.activation.forward(z)
-            self._kept.append((x_KBI, z if layer.activation.keeps_input else y))
-            x_KBI = y.unbind()
+        x_KBI: Sequence[Tensor] = x.unbind() if x.dim() == 3 else (x,) * self.count
+        self._size, self._kept = x.shape[-2], []
+        for layer, z in zip(self._layers, self._memory()[0], strict=True):
+            layer.forward(x_KBI, z)
+            y = layer.activation.forward(z.whole)
+            self._kept.append((x_KBI, z.whole if layer.activation.keeps_input else y))
+            x_KBI = z.each if y is z.whole else y.unbind()
         return y
 
     def infer(self, x_BI: Tensor) -> Tensor:
@@ -148,22 +158,37 @@ class Dense:
         """Leave the gradient of the parameters in the flat gradient.
 
         Args:
-            g_KBO: gradient of the outputs.
+            g_KBO: gradient of the outputs, which may be overwritten.
             inputs: whether that of the inputs is wanted.
             weights: whether that of the parameters is.
 
         Returns:
             the gradient of the inputs [K, B, I], or of what comes before the first activation.
         """
-        g = g_KBO
+        g, each = g_KBO, g_KBO.unbind()
+        memory = self._memory()[1]
         for i in range(len(self._layers) - 1, -1, -1):
             layer, (x, kept) = self._layers[i], self._kept[i]
-            g = layer.activation.backward(g, kept)
+            before = layer.activation.backward(g, kept)
+            if before is not g:
+                g, each = before, before.unbind()
             if weights:
-                layer.leave_gradient(x, g)
+                layer.leave_gradient(x, g, each)
             if i or inputs:
-                g = layer.inputs_gradient(g)
+                layer.inputs_gradient(each, memory[i])
+                g, each = memory[i].whole, memory[i].each
         return g
+
+    def _memory(self) -> tuple[list[_Memory], list[_Memory]]:
+        """For outputs and for gradients of inputs of each layer, with a batch of the size at hand."""
+        if self._size not in self._memories:
+            if len(self._memories) == _SIZES:
+                self._memories.clear()
+            shapes = [(self.count, self._size, layer.outputs, layer.inputs) for layer in self._layers]
+            outputs = [_Memory(self._like, count, size, out) for count, size, out, _ in shapes]
+            inputs = [_Memory(self._like, count, size, into) for count, size, _, into in shapes]
+            self._memories[self._size] = outputs, inputs
+        return self._memories[self._size]
 
 
 def same_shapes(*networks: Sequence[Spec]) -> bool:
