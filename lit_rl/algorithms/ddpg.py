@@ -13,6 +13,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast
 
 
 class DDPG(TD3):
@@ -40,6 +41,7 @@ class DDPG(TD3):
         her: bool | HindsightReplay = False,
         param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
+        fast: Fast = "auto",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
         policy_kwargs: dict | None = None,  # type: ignore[type-arg]
@@ -52,7 +54,8 @@ class DDPG(TD3):
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
             gradient_steps, noise_type, noise_std, n_steps, prioritized_replay, her, policy_delay=1,
             target_policy_noise=0.0, target_noise_clip=0.0, param_resets=param_resets, on_promotion=on_promotion,
-            max_bad_updates=max_bad_updates, cycles_per_iteration=cycles_per_iteration, policy_kwargs=policy_kwargs,
-            total_timesteps=total_timesteps, seed=seed, curriculum=curriculum, evaluation=evaluation,
+            fast=fast, max_bad_updates=max_bad_updates, cycles_per_iteration=cycles_per_iteration,
+            policy_kwargs=policy_kwargs, total_timesteps=total_timesteps, seed=seed, curriculum=curriculum,
+            evaluation=evaluation,
         )  # fmt: skip
         self.policy_kwargs.setdefault("n_critics", 1)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
 from lit_rl.curriculum import CurriculumConfig
@@ -19,13 +19,16 @@ from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
+from lit_rl.networks.critics import Values
+from lit_rl.networks.dense_off_policy import DenseValues
 from lit_rl.networks.dueling import make_dueling
-from lit_rl.networks.policies import make_optimizer, make_policy
+from lit_rl.networks.policies import make_policy
 from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.ops.td import follow, td_target, weighted
+from lit_rl.ops.td import huber_loss, td_target
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast
 
 
 class DQN(OffPolicy):
@@ -56,6 +59,8 @@ class DQN(OffPolicy):
         max_grad_norm: bound of the gradient's norm.
         param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
+            torch's autograd; the last bits of a run depend on it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         cycles_per_iteration: cycles of steps and their updates in one iteration; logs, checkpoints and signals come
@@ -67,6 +72,10 @@ class DQN(OffPolicy):
         evaluation: when and how the policy is evaluated beside training.
     """
 
+    SCRATCH: ClassVar[Mapping[str, str]] = {
+        "net": "made of the policy, whose parameters it has",
+        "target": "the same",
+    }
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {
         "MlpPolicy": DQNPolicy,
         "CnnPolicy": CnnPolicy,
@@ -107,6 +116,7 @@ class DQN(OffPolicy):
         max_grad_norm: float = 10.0,
         param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
+        fast: Fast = "auto",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
         policy_kwargs: dict | None = None,  # type: ignore[type-arg]
@@ -117,7 +127,7 @@ class DQN(OffPolicy):
     ) -> None:
         super().__init__(
             env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma, train_freq,
-            gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
+            gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, fast, max_bad_updates,
             cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
@@ -167,9 +177,23 @@ class DQN(OffPolicy):
                 "model.dueling: false can be written for it."
             )
 
-    def configure_optimizers(self) -> Any:
+    def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy = self.make_networks(observation_space, action_space)
+        self.net: Values | DenseValues = Values(policy.q_net)
+        self.target: Values | DenseValues = Values(policy.q_net_target)
+        return policy
+
+    def by_hand(self) -> str | None:
         policy: Any = self.policy
-        return self.scheduled(make_optimizer(policy, self.learning_rate(1.0), policy.q_net.parameters()))
+        net, target = DenseValues.of(policy.q_net), DenseValues.of(policy.q_net_target)
+        if isinstance(net, str) or isinstance(target, str):
+            return str(net)
+        self.net, self.target = net, target
+        return None
+
+    def make_optimizers(self) -> list[Optimizer]:
+        policy: Any = self.policy
+        return [self.optimizer_of(policy.q_net.parameters(), self.net)]
 
     # -- playing -------------------------------------------------------------------------------------------------
 
@@ -191,15 +215,13 @@ class DQN(OffPolicy):
         return self.exploration(self.clock.progress_remaining(timesteps))
 
     def _greedy(self, policy_obs: Any) -> np.ndarray:
-        policy: Any = self.policy
-        values: Tensor = policy.q_net(as_tensor(policy_obs, self.device))
+        values = self.net.infer(as_tensor(policy_obs, self.device))
         best: np.ndarray = values.argmax(dim=1).cpu().numpy()
         return best
 
     def after_step(self, ended: list[int]) -> None:
         if self.replay.end % max(self.target_update_interval // self.env_config.n_envs, 1) == 0:
-            policy: Any = self.policy
-            follow(policy.q_net_target, policy.q_net, self.tau)
+            self.target.follow(self.net, self.tau)
 
     def rollout_metrics(self) -> dict[str, float]:
         return super().rollout_metrics() | {"rollout/exploration_rate": self._epsilon(self.counters.timesteps)}
@@ -221,19 +243,22 @@ class DQN(OffPolicy):
 
     def _gradient_step(self) -> Tensor:
         (optimizer,) = self.optimizers_now()
-        policy: Any = self.policy
         batch = self.sample()
-        with torch.no_grad():
-            next_values = policy.q_net_target(batch.next_obs)
-            if self.double_q:
-                best = policy.q_net(batch.next_obs).argmax(dim=1, keepdim=True)
-                next_value = next_values.gather(1, best)
-            else:
-                next_value = next_values.amax(dim=1, keepdim=True)
-            target = td_target(batch.reward, batch.discount, next_value)
-        value = policy.q_net(batch.obs).gather(1, batch.action.long()[:, None])
-        loss = weighted(F.smooth_l1_loss, value, target, batch.weight)
-        self.descent.step(optimizer, loss, self.max_grad_norm)
-        self.prioritize(batch, [value], target)
+        next_values = self.target.infer(batch.next_obs)
+        if self.double_q:
+            best = self.net.infer(batch.next_obs).argmax(dim=1, keepdim=True)
+            next_value = next_values.gather(1, best)
+        else:
+            next_value = next_values.amax(dim=1, keepdim=True)
+        target = td_target(batch.reward, batch.discount, next_value)[:, 0]
+        values, taken = self.net.forward(batch.obs), batch.action.long()[:, None]
+        value = values.gather(1, taken)[:, 0]
+        loss, slope = huber_loss(value, target, batch.weight)
+
+        def backward(scale: float) -> None:
+            self.net.backward(torch.zeros_like(values).scatter_(1, taken, (slope * scale)[:, None]))
+
+        self.descent.step_by(optimizer, loss, backward, self.max_grad_norm)
+        self.prioritize(batch, value[None], target)
         self.counters.updates += 1
-        return loss.detach().cpu()
+        return loss.cpu()

@@ -6,7 +6,7 @@ A cycle is `train_freq` steps of all environments and the gradient steps that fo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from lit_rl.algorithms.gradients import TwoWays
 from lit_rl.algorithms.resets import ParamResets
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.carried import carry_over
@@ -37,7 +38,7 @@ from lit_rl.ops.tree import tree_map
 from lit_rl.state.parts import Part
 from lit_rl.state.streams import drawing_weights
 from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.module import RLModule
+from lit_rl.training.fast import Fast
 
 TrainFreq = int | tuple[int, Literal["step", "episode"]]
 
@@ -64,7 +65,7 @@ class Transitions:
     weight: Tensor | None = None
 
 
-class OffPolicy(RLModule):
+class OffPolicy(TwoWays):
     """An algorithm that learns from stored transitions. A subclass defines `choose` and `learn`.
 
     Args: see `SAC`, whose settings these are too.
@@ -117,6 +118,7 @@ class OffPolicy(RLModule):
         her: bool | HindsightReplay,
         on_promotion: Literal["keep", "drop"],
         policy_kwargs: dict[str, Any] | None,
+        fast: Fast,
         max_bad_updates: int,
         cycles_per_iteration: int,
         total_timesteps: int,
@@ -136,7 +138,7 @@ class OffPolicy(RLModule):
         self.train_freq, self.train_unit = (train_freq, "step") if isinstance(train_freq, int) else train_freq
         self.prioritized_replay = switched(prioritized_replay, PrioritizedReplay, "model.prioritized_replay")
         self.her = switched(her, HindsightReplay, "model.her")
-        self.on_promotion = on_promotion
+        self.on_promotion, self.fast = on_promotion, fast
         self.resets = ParamResets(param_resets, total_timesteps)
         self.collected = 0
         n_envs = self.env_config.n_envs
@@ -241,9 +243,9 @@ class OffPolicy(RLModule):
     def make_networks(self, observation_space: Any, action_space: Any) -> Any:
         """Stable-baselines3's policy, with random weights drawn from torch's global stream."""
 
+    @abstractmethod
     def build_actor_and_critics(self, observation_space: Any, action_space: Any) -> Any:
         """The policy, and what an algorithm makes once beside it."""
-        return self.make_networks(observation_space, action_space)
 
     @abstractmethod
     def stored_action_space(self) -> spaces.Space[Any]:
@@ -338,9 +340,7 @@ class OffPolicy(RLModule):
         with drawing_weights(self.stream("reset_weights", self.resets.done)):
             policy = self.make_networks(self.normalizer.policy_space(self.observation_space), self.action_space)
         self.policy.load_state_dict(policy.state_dict())
-        configured: Any = self.configure_optimizers()
-        fresh = [each["optimizer"] for each in (configured if isinstance(configured, tuple) else [configured])]
-        for optimizer, new in zip(self.optimizers_now(), fresh, strict=True):
+        for optimizer, new in zip(self.optimizers_now(), self.make_optimizers(), strict=True):
             optimizer.load_state_dict(new.state_dict())
 
     def rollout_metrics(self) -> dict[str, float]:
@@ -378,18 +378,12 @@ class OffPolicy(RLModule):
         if self.priorities is None:
             return None
         weight = self.priorities.weights(at, self.priorities.beta(self.progress_remaining))
-        return torch.tensor(weight[:, None], dtype=torch.float32, device=self.device)
+        return torch.tensor(weight, dtype=torch.float32, device=self.device)
 
-    def prioritize(self, batch: Transitions, values: Iterable[Tensor], target: Tensor) -> None:
-        """Let the priorities of a batch follow its errors, the mean over the critics.
-
-        Args:
-            values: [B, 1] of each critic.
-            target: [B, 1] of all.
-        """
+    def prioritize(self, batch: Transitions, value_KB: Tensor, target_B: Tensor) -> None:
+        """Let the priorities of a batch follow its errors, the mean over the K critics."""
         if self.priorities is not None:
-            error = torch.stack([(value.detach() - target).abs()[:, 0] for value in values]).mean(dim=0)
-            self.priorities.update(batch.at, error.cpu().numpy())
+            self.priorities.update(batch.at, (value_KB - target_B).abs().mean(dim=0).cpu().numpy())
 
     def _seen(self, obs: Any) -> Any:
         """Stored observations as the policy sees them with the moments of now."""

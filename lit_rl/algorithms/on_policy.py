@@ -5,7 +5,6 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -18,7 +17,9 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from lit_rl.algorithms.gradients import TwoWays
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.envs.config import EnvConfig
@@ -26,7 +27,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, as_tensor, to_env
 from lit_rl.networks.dense_actor_critic import DenseActorCritic
 from lit_rl.networks.kwargs import resolve_policy_kwargs
-from lit_rl.networks.policies import make_optimizer, make_policy, policy_class
+from lit_rl.networks.policies import make_policy, policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
@@ -35,8 +36,7 @@ from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.tree import tree_map, write_at
 from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast, fast_networks
-from lit_rl.training.module import RLModule
+from lit_rl.training.fast import Fast
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
 _EXTRACTOR = "features_extractor_class"
@@ -44,7 +44,7 @@ _EVALUATE_CHUNK = 4096
 """Observations in one forward pass when values of a whole rollout are computed."""
 
 
-class OnPolicy(RLModule):
+class OnPolicy(TwoWays):
     """An actor-critic that learns from whole rollouts of its current policy. A subclass defines `update`.
 
     Args: see `PPO`, whose settings these are too.
@@ -134,14 +134,16 @@ class OnPolicy(RLModule):
         self.net = ActorCritic(policy)
         return policy
 
-    def configure_optimizers(self) -> Any:
+    def by_hand(self) -> str | None:
         policy: Any = self.policy
-        make = functools.partial(make_optimizer, policy, self.learning_rate(1.0))
-        fast = fast_networks(self, policy.optimizer_class, lambda: DenseActorCritic.of(policy))
-        if fast is None:
-            return self.scheduled(make())
-        self.net = fast
-        return self.scheduled(fast.flat.optimizer(make, list(policy.parameters())))
+        net = DenseActorCritic.of(policy)
+        if isinstance(net, str):
+            return net
+        self.net = net
+        return None
+
+    def make_optimizers(self) -> list[Optimizer]:
+        return [self.optimizer_of(self.policy.parameters(), self.net)]
 
     def check_ranks(self) -> None:
         if self.deterministic_reduction:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
 from torch import Tensor, nn, optim
+from torch.optim import Optimizer
 
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
@@ -24,14 +24,17 @@ from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_q import SquashedActor, automatic_entropy
-from lit_rl.networks.policies import make_optimizer, make_policy
+from lit_rl.networks.critics import Critics
+from lit_rl.networks.dense_off_policy import DenseCritics, DenseSquashedActor
+from lit_rl.networks.policies import make_policy
 from lit_rl.networks.tensors import Table
 from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.ops.td import follow, td_target, weighted
+from lit_rl.ops.td import squared_error, td_target
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast
 
 
 class SAC(Continuous):
@@ -62,6 +65,8 @@ class SAC(Continuous):
         use_sde_at_warmup: let the policy act with gSDE before learning starts, instead of random actions.
         param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
+            torch's autograd; the last bits of a run depend on it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         cycles_per_iteration: steps with their updates in one iteration; logs, checkpoints and signals come between
@@ -88,7 +93,9 @@ class SAC(Continuous):
         "noises": "made from seed and counters",
         "matrices": "made from seed and counters",
         "matrix": "gSDE's noise within a cycle",
-        "actor": "made from the policy",
+        "actor": "made of the policy, whose parameters it has",
+        "critics": "the same",
+        "critics_target": "the same",
     }
 
     def __init__(
@@ -117,6 +124,7 @@ class SAC(Continuous):
         use_sde_at_warmup: bool = False,
         param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
+        fast: Fast = "auto",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
         policy_kwargs: dict | None = None,  # type: ignore[type-arg]
@@ -127,8 +135,8 @@ class SAC(Continuous):
     ) -> None:
         super().__init__(
             noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
-            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
+            train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, fast,
+            max_bad_updates, cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.target_update_interval, self.target_update_per_call = target_update_interval, target_update_per_call
         self.use_sde, self.sde_sample_freq, self.use_sde_at_warmup = use_sde, sde_sample_freq, use_sde_at_warmup
@@ -152,7 +160,9 @@ class SAC(Continuous):
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
-        self.actor = SquashedActor(policy.actor)
+        self.actor: SquashedActor | DenseSquashedActor = SquashedActor(policy.actor)
+        self.critics: Critics | DenseCritics = Critics(policy.critic, self._of_critics(policy))
+        self.critics_target: Critics | DenseCritics = Critics(policy.critic_target, ())
         shape = (self.own_batch, self._dim)
         drawn = self.actor.noise_shape if self.use_sde else (2, *shape)  # one matrix serves both, as in SB3
         self.noises = Draws(
@@ -169,28 +179,36 @@ class SAC(Continuous):
         self.matrix: np.ndarray | None = None
         return policy
 
-    def configure_optimizers(self) -> Any:
+    @staticmethod
+    def _of_critics(policy: Any) -> list[nn.Parameter]:
+        """Parameters that the critics' loss trains: not those of a features extractor that the actor's does."""
+        shared = getattr(policy, "share_features_extractor", False)
+        return [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
+
+    def by_hand(self) -> str | None:
         policy: Any = self.policy
-        rate = self.learning_rate(1.0)
-        critic = [p for name, p in policy.critic.named_parameters() if not (self._shared and "features" in name)]
+        actor = DenseSquashedActor.of(policy.actor)
+        critics, target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
+        if isinstance(actor, str) or isinstance(critics, str) or isinstance(target, str):
+            return actor if isinstance(actor, str) else str(critics)
+        self.actor, self.critics, self.critics_target = actor, critics, target
+        return None
+
+    def make_optimizers(self) -> list[Optimizer]:
+        policy: Any = self.policy
         optimizers = [
-            make_optimizer(policy, rate, policy.actor.parameters()),
-            make_optimizer(policy, rate, critic),
+            self.optimizer_of(policy.actor.parameters(), self.actor),
+            self.optimizer_of(self._of_critics(policy), self.critics),
         ]
         if self.log_ent_coef is not None:
-            optimizers.append(optim.Adam([self.log_ent_coef], lr=rate))
-        return tuple(self.scheduled(each) for each in optimizers)
+            optimizers.append(optim.Adam([self.log_ent_coef], lr=self.learning_rate(1.0)))
+        return optimizers
 
     def begin_anew(self) -> None:
         if self.log_ent_coef is not None:
             with torch.no_grad():
                 self.log_ent_coef.fill_(math.log(self.ent_coef))
         super().begin_anew()
-
-    @property
-    def _shared(self) -> bool:
-        """Whether actor and critics share a features extractor; the actor's loss trains it then."""
-        return bool(getattr(self.policy, "share_features_extractor", False))
 
     # -- playing -------------------------------------------------------------------------------------------------
 
@@ -229,28 +247,37 @@ class SAC(Continuous):
     def _gradient_step(self, index: int) -> Tensor:
         """One step of each; losses of actor and critics, the entropy coefficient and its loss."""
         actor_optimizer, critic_optimizer, *temperature = self.optimizers_now()
-        policy: Any = self.policy
         batch, noise = self.sample(), torch.tensor(self.noises[self.counters.updates], device=self.device)
         now, after = (noise, noise) if self.use_sde else noise
-        action, log_prob = self.actor.sample_log_prob(batch.obs, now)
         ent_coef, ent_coef_loss = torch.tensor([self.ent_coef], device=self.device), torch.zeros(())
+        next_action, next_log_prob = self.actor.infer(batch.next_obs, after)
+        action, log_prob = self.actor.forward(batch.obs, now)
         if self.log_ent_coef is not None:
             ent_coef = self.log_ent_coef.detach().exp()
-            ent_coef_loss = -(self.log_ent_coef * (log_prob + self._wanted_entropy).detach()).mean()
+            ent_coef_loss = -(self.log_ent_coef * (log_prob + self._wanted_entropy)).mean()
             self.descent.step(temperature[0], ent_coef_loss, ends_row=False)
-        with torch.no_grad():
-            next_action, next_log_prob = self.actor.sample_log_prob(batch.next_obs, after)
-            next_q = torch.cat(policy.critic_target(batch.next_obs, next_action), dim=1).amin(dim=1, keepdim=True)
-            target = td_target(batch.reward, batch.discount, next_q - ent_coef * next_log_prob[:, None])
-        values = policy.critic(batch.obs, batch.action)
-        critic_loss = 0.5 * torch.stack([weighted(F.mse_loss, value, target, batch.weight) for value in values]).sum()
-        taken = self.descent.step(critic_optimizer, critic_loss)
+        next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
+        target = td_target(batch.reward[:, 0], batch.discount[:, 0], next_q - ent_coef * next_log_prob)
+        values = self.critics.forward(batch.obs, batch.action)
+        squared, slope = squared_error(values, target, batch.weight)
+        critic_loss = 0.5 * squared
+        taken = self.descent.step_by(
+            critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * (0.5 * scale))
+        )
         self.prioritize(batch, values, target)
-        q = torch.cat(policy.critic(batch.obs, action), dim=1).amin(dim=1)
-        actor_loss = (ent_coef * log_prob - q).mean()
-        self.descent.step(actor_optimizer, actor_loss, ends_row=taken)
+        q = self.critics.judge(batch.obs, action)
+        lowest = q.amin(dim=0)
+        actor_loss = (ent_coef * log_prob - lowest).mean()
+
+        def backward(scale: float) -> None:
+            mean = scale / len(lowest)
+            chosen = (q == lowest).float()  # the lowest of the critics; where two are, they share
+            d_action = self.critics.slope_of_actions(chosen.div_(chosen.sum(dim=0)).mul_(-mean))
+            self.actor.backward(d_action, float(ent_coef) * mean)
+
+        self.descent.step_by(actor_optimizer, actor_loss, backward, ends_row=taken)
         if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:
-            follow(policy.critic_target, policy.critic, self.tau)
+            self.critics_target.follow(self.critics, self.tau)
         self.counters.updates += 1
         return torch.stack(
             [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3.td3.policies import CnnPolicy, MultiInputPolicy, TD3Policy
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
@@ -22,13 +22,16 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.hindsight import HindsightReplay
 from lit_rl.data.priorities import PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
-from lit_rl.networks.policies import make_optimizer, make_policy
+from lit_rl.networks.critics import Actor, Critics
+from lit_rl.networks.dense_off_policy import DenseActor, DenseCritics
+from lit_rl.networks.policies import make_policy
 from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.ops.td import follow, td_target, weighted
+from lit_rl.ops.td import squared_error, td_target
 from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.fast import Fast
 
 
 class TD3(Continuous):
@@ -55,6 +58,8 @@ class TD3(Continuous):
         target_noise_clip: how far that noise may go.
         param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
+            torch's autograd; the last bits of a run depend on it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         cycles_per_iteration: steps with their updates in one iteration; logs, checkpoints and signals come between
@@ -76,7 +81,13 @@ class TD3(Continuous):
         "target_policy_noise": at_least(0),
         "target_noise_clip": at_least(0),
     }
-    SCRATCH: ClassVar[Mapping[str, str]] = {"noises": "made from seed and counters"}
+    SCRATCH: ClassVar[Mapping[str, str]] = {
+        "noises": "made from seed and counters",
+        "actor": "made of the policy, whose parameters it has",
+        "actor_target": "the same",
+        "critics": "the same",
+        "critics_target": "the same",
+    }
 
     def __init__(
         self,
@@ -100,6 +111,7 @@ class TD3(Continuous):
         target_noise_clip: float = 0.5,
         param_resets: list[int] | None = None,
         on_promotion: Literal["keep", "drop"] = "keep",
+        fast: Fast = "auto",
         max_bad_updates: int = 10,
         cycles_per_iteration: int = 64,
         policy_kwargs: dict | None = None,  # type: ignore[type-arg]
@@ -110,8 +122,8 @@ class TD3(Continuous):
     ) -> None:
         super().__init__(
             noise_type, noise_std, env, policy, learning_rate, buffer_size, learning_starts, batch_size, tau, gamma,
-            train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, max_bad_updates,
-            cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
+            train_freq, gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, fast,
+            max_bad_updates, cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
         self.policy_delay = policy_delay
         self.target_policy_noise, self.target_noise_clip = target_policy_noise, target_noise_clip
@@ -128,6 +140,10 @@ class TD3(Continuous):
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
+        self.actor: Actor | DenseActor = Actor(policy.actor)
+        self.actor_target: Actor | DenseActor = Actor(policy.actor_target)
+        self.critics: Critics | DenseCritics = Critics(policy.critic, self._of_critics(policy))
+        self.critics_target: Critics | DenseCritics = Critics(policy.critic_target, ())
         shape = (self.own_batch, self._dim)
         self.noises = Draws(
             self.seed,
@@ -137,19 +153,34 @@ class TD3(Continuous):
         )
         return policy
 
-    def configure_optimizers(self) -> Any:
+    @staticmethod
+    def _of_critics(policy: Any) -> list[nn.Parameter]:
+        """Parameters that the critics' loss trains: not those of a features extractor that the actor's does."""
+        shared = getattr(policy, "share_features_extractor", False)
+        return [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
+
+    def by_hand(self) -> str | None:
         policy: Any = self.policy
-        rate, shared = self.learning_rate(1.0), getattr(policy, "share_features_extractor", False)
-        critic = [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
-        optimizers = [make_optimizer(policy, rate, policy.actor.parameters()), make_optimizer(policy, rate, critic)]
-        return tuple(self.scheduled(each) for each in optimizers)
+        actor, actor_target = DenseActor.of(policy.actor), DenseActor.of(policy.actor_target)
+        critics, critics_target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
+        if isinstance(actor, str) or isinstance(actor_target, str):
+            return str(actor)
+        if isinstance(critics, str) or isinstance(critics_target, str):
+            return str(critics)
+        self.actor, self.actor_target, self.critics, self.critics_target = actor, actor_target, critics, critics_target
+        return None
+
+    def make_optimizers(self) -> list[Optimizer]:
+        policy: Any = self.policy
+        return [
+            self.optimizer_of(policy.actor.parameters(), self.actor),
+            self.optimizer_of(self._of_critics(policy), self.critics),
+        ]
 
     # -- playing -------------------------------------------------------------------------------------------------
 
     def scaled_actions(self, obs: Any, noise: np.ndarray | None) -> Tensor:
-        policy: Any = self.policy
-        actions: Tensor = policy.actor(obs)
-        return actions
+        return self.actor.infer(obs)
 
     # -- learning ------------------------------------------------------------------------------------------------
 
@@ -163,22 +194,25 @@ class TD3(Continuous):
     def _gradient_step(self) -> Tensor:
         """One step; losses of actor (NaN where it was not its turn) and critics."""
         actor_optimizer, critic_optimizer = self.optimizers_now()
-        policy: Any = self.policy
         batch, clip = self.sample(), self.target_noise_clip
-        with torch.no_grad():
-            noise = torch.tensor(self.noises[self.counters.updates], device=self.device) * self.target_policy_noise
-            next_action = (policy.actor_target(batch.next_obs) + noise.clamp(-clip, clip)).clamp(-1.0, 1.0)
-            next_q = torch.cat(policy.critic_target(batch.next_obs, next_action), dim=1).amin(dim=1, keepdim=True)
-            target = td_target(batch.reward, batch.discount, next_q)
-        values = policy.critic(batch.obs, batch.action)
-        critic_loss = torch.stack([weighted(F.mse_loss, value, target, batch.weight) for value in values]).sum()
-        taken = self.descent.step(critic_optimizer, critic_loss)
+        noise = torch.tensor(self.noises[self.counters.updates], device=self.device) * self.target_policy_noise
+        next_action = (self.actor_target.infer(batch.next_obs) + noise.clamp(-clip, clip)).clamp(-1.0, 1.0)
+        next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
+        target = td_target(batch.reward[:, 0], batch.discount[:, 0], next_q)
+        values = self.critics.forward(batch.obs, batch.action)
+        critic_loss, slope = squared_error(values, target, batch.weight)
+        taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))
         self.prioritize(batch, values, target)
         self.counters.updates += 1
         actor_loss = torch.tensor(math.nan)
         if self.counters.updates % self.policy_delay == 0:
-            actor_loss = -policy.critic.q1_forward(batch.obs, policy.actor(batch.obs)).mean()
-            self.descent.step(actor_optimizer, actor_loss, ends_row=taken)
-            for network, its_target in ((policy.critic, policy.critic_target), (policy.actor, policy.actor_target)):
-                follow(its_target, network, self.tau)
-        return torch.stack([actor_loss.detach().cpu(), critic_loss.detach().cpu()])
+            q = self.critics.judge(batch.obs, self.actor.forward(batch.obs), first=True)
+            actor_loss, each = -q.mean(), torch.full_like(q, -1.0 / q.numel())
+
+            def backward(scale: float) -> None:
+                self.actor.backward(self.critics.slope_of_actions(each * scale))
+
+            self.descent.step_by(actor_optimizer, actor_loss, backward, ends_row=taken)
+            self.critics_target.follow(self.critics, self.tau)
+            self.actor_target.follow(self.actor, self.tau)
+        return torch.stack([actor_loss.cpu(), critic_loss.cpu()])

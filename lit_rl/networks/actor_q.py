@@ -14,10 +14,8 @@ from stable_baselines3.common.distributions import StateDependentNoiseDistributi
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor
 
-from lit_rl.ops.distributions import LOG_2PI, StateDependentNoise
-
-_EPSILON = 1e-6
-"""Of the correction for tanh, as in stable-baselines3."""
+from lit_rl.ops.distributions import StateDependentNoise
+from lit_rl.ops.squashed import squashed_log_prob, squashed_sample
 
 
 class SquashedActor:
@@ -38,6 +36,7 @@ class SquashedActor:
                 epsilon=theirs.epsilon, learn_features=True,
             )  # fmt: skip
         self._dim = int(np.prod(actor.action_space.shape or ()))
+        self._out: tuple[Tensor, Tensor] | None = None
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -53,7 +52,7 @@ class SquashedActor:
         mean, log_std, more = self._actor.get_action_dist_params(obs)
         if self.sde is not None:
             return self.sde.sample(mean, log_std, more["latent_sde"], noise)
-        return torch.tanh(torch.addcmul(mean, noise, log_std.exp()))
+        return squashed_sample(mean, log_std.exp(), noise)
 
     def sample_log_prob(self, obs: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The same with their log-probabilities [B] (Haarnoja et al. 2018, arXiv:1801.01290, appendix C).
@@ -65,10 +64,31 @@ class SquashedActor:
             latent = more["latent_sde"]
             action = torch.tanh(mean + latent @ (noise * self.sde.std(log_std)))
             return action, self.sde.log_prob_entropy(mean, log_std, latent, action)[0]
-        gaussian = torch.addcmul(mean, noise, log_std.exp())
-        action = torch.tanh(gaussian)
-        log_prob = (-0.5 * noise.square() - log_std).sum(dim=1) - 0.5 * LOG_2PI * self._dim
-        return action, log_prob - torch.log(1.0 - action.square() + _EPSILON).sum(dim=1)
+        action = squashed_sample(mean, log_std.exp(), noise)
+        return action, squashed_log_prob(action, log_std, noise)[0]
+
+    def forward(self, obs: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of `sample_log_prob`, from which `backward` goes on."""
+        with torch.enable_grad():
+            action, log_prob = self.sample_log_prob(obs, noise)
+            self._out = action.float(), log_prob.float()
+        return self._out[0].detach(), self._out[1].detach()
+
+    @torch.no_grad()
+    def infer(self, obs: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, of which nothing is kept."""
+        return self.sample_log_prob(obs, noise)
+
+    def backward(self, d_action_BA: Tensor, d_log_prob: float) -> None:
+        """Leave the gradient of the parameters in them.
+
+        Args:
+            d_action_BA: that of the actions.
+            d_log_prob: that of every log-probability.
+        """
+        assert self._out is not None
+        (action, log_prob), self._out = self._out, None
+        torch.autograd.backward([action, log_prob], [d_action_BA, torch.full_like(log_prob, d_log_prob)])
 
 
 def automatic_entropy(shape: tuple[int, ...]) -> float:

@@ -59,13 +59,22 @@ def layers_of(modules: Iterable[nn.Module]) -> list[Spec] | None:
 
 
 def _hooked(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    """Whether somebody looks at what passes through a module, or at the gradients of its own parameters."""
+    passing = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(passing) or any(
+        each._backward_hooks or each._post_accumulate_grad_hooks
+        for each in module._parameters.values()
+        if each is not None
     )
 
 
+def hooked(network: nn.Module) -> str | None:
+    """The name of a part of a network that has a hook; a backward pass by hand calls none."""
+    return next((name or type(network).__name__ for name, part in network.named_modules() if _hooked(part)), None)
+
+
 def parameters_of_layers(networks: Sequence[Sequence[Spec]]) -> list[nn.Parameter]:
-    """Parameters of K equal networks in the order in which `Dense` wants them to lie: biases side by side."""
+    """Parameters of K equal networks, layer by layer."""
     return [
         parameter
         for layers in zip(*networks, strict=True)
@@ -77,8 +86,8 @@ def parameters_of_layers(networks: Sequence[Sequence[Spec]]) -> list[nn.Paramete
 class _Layer:
     """K layers side by side: views of their parameters and of where their gradients lie.
 
-    Each network has its products to itself, whose bits then do not depend on how many there are; everything else is one
-    operation for all.
+    Each network has its products and sums to itself, whose bits then do not depend on how many there are; what is done
+    number by number is one operation for all.
     """
 
     def __init__(self, layers: Sequence[Spec], flat: Flat) -> None:
@@ -87,7 +96,7 @@ class _Layer:
         self.weights_IO = [weight.data.t() for weight in weights]
         self.biases_O = [bias.data for bias in biases]
         self.d_weights_OI = [flat.gradient_of(weight) for weight in weights]
-        self.d_biases_KO = flat.stacked(flat.gradient, biases)
+        self.d_biases_O = [flat.gradient_of(bias) for bias in biases]
         self.activation = layers[0].activation
         self.outputs, self.inputs = self.weights_OI[0].shape
         self._few_inputs = 2 * self.inputs <= self.outputs
@@ -97,14 +106,14 @@ class _Layer:
         for bias, x, weight, out in zip(self.biases_O, x_KBI, self.weights_IO, z.each, strict=True):
             torch.addmm(bias, x, weight, out=out)
 
-    def leave_gradient(self, x_KBI: Sequence[Tensor], g: Tensor, g_KBO: Sequence[Tensor]) -> None:
+    def leave_gradient(self, x_KBI: Sequence[Tensor], g_KBO: Sequence[Tensor]) -> None:
         """The gradient of weights and biases, for the input and the gradient before the activation."""
-        for x, each, d_weight in zip(x_KBI, g_KBO, self.d_weights_OI, strict=True):
+        for x, each, d_weight, d_bias in zip(x_KBI, g_KBO, self.d_weights_OI, self.d_biases_O, strict=True):
             if self._few_inputs:  # a product with few columns takes several times as long as its transpose
                 d_weight.copy_(torch.mm(x.t(), each).t())
             else:
                 torch.mm(each.t(), x, out=d_weight)
-        torch.sum(g, dim=1, out=self.d_biases_KO)
+            torch.sum(each, dim=0, out=d_bias)
 
     def inputs_gradient(self, g_KBO: Sequence[Tensor], d_x: _Memory) -> None:
         """Leave the gradient of the input, [K, B, I], in `d_x`."""
@@ -125,7 +134,7 @@ class Dense:
 
     Args:
         networks: layers of each, equal in their shapes.
-        flat: where their parameters lie, in the order of `parameters_of_layers`.
+        flat: where their parameters lie.
     """
 
     def __init__(self, networks: Sequence[Sequence[Spec]], flat: Flat) -> None:
@@ -173,7 +182,7 @@ class Dense:
             if before is not g:
                 g, each = before, before.unbind()
             if weights:
-                layer.leave_gradient(x, g, each)
+                layer.leave_gradient(x, each)
             if i or inputs:
                 layer.inputs_gradient(each, memory[i])
                 g, each = memory[i].whole, memory[i].each

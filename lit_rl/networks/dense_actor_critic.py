@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor
 
 from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope
@@ -53,6 +54,8 @@ class DenseActorCritic(ActorCritic):
         if not isinstance(policy.observation_space, spaces.Box) or not plain.is_plain:
             return "it takes no flat observations, or changes them"
         extractor = policy.mlp_extractor
+        if type(extractor) is not MlpExtractor:
+            return f"{type(extractor).__name__} is not stable-baselines3's MlpExtractor"
         actor = layers_of([extractor.policy_net, policy.action_net])
         critic = layers_of([extractor.value_net, policy.value_net])
         if actor is None or critic is None:

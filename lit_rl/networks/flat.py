@@ -99,11 +99,6 @@ class Flat:
         """Where its gradient lies."""
         return self.split(self.gradient)[self._index(parameter)]
 
-    def stacked(self, tensor: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
-        """The part of a tensor [F] that belongs to K vectors of one size which lie one behind the other: [K, size]."""
-        first, size = self._begins[self._index(parameters[0])], parameters[0].numel()
-        return tensor.as_strided((len(parameters), size), (-(-size // _ALIGN) * _ALIGN, 1), first)
-
     def lies_here(self) -> bool:
         """Whether the parameters still have their memory here; a module that was moved to a device has another."""
         return all(
@@ -159,6 +154,7 @@ class Flat:
                 joined[key] = first
                 continue
             joined[key] = torch.zeros_like(self.values.data, dtype=first.dtype)
-            for part, position in zip(self.split(joined[key]), order, strict=True):
-                part.copy_(state["state"][position][key])
+            parts = self.split(joined[key])
+            for position, index in enumerate(order):
+                parts[index].copy_(state["state"][position][key])
         return {**state, "state": {0: joined} if joined else {}, "param_groups": groups}

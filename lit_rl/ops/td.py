@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -26,9 +26,28 @@ def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     return torch.addcmul(reward, discount, next_value)
 
 
-def weighted(loss: Callable[..., Tensor], value: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """The mean of a loss of torch's (`F.mse_loss`), each transition by its weight [B, 1]; of all alike without."""
-    return loss(value, target) if weight is None else (weight * loss(value, target, reduction="none")).mean()
+def squared_error(value_KB: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean squared error of K critics, summed over them, each transition by its weight.
+
+    Returns:
+        the loss, and its gradient with respect to the values [K, B].
+    """
+    error = value_KB - target_B
+    pull = error if weight_B is None else error * weight_B
+    return (pull * error).mean(dim=1).sum(), pull * (2.0 / error.shape[1])
+
+
+def huber_loss(value_B: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean of Huber's loss, quadratic up to an error of 1, each transition by its weight.
+
+    Returns:
+        the loss, and its gradient with respect to the values [B].
+    """
+    pull = (value_B - target_B).clamp(-1.0, 1.0)
+    loss = torch.nn.functional.smooth_l1_loss(value_B, target_B, reduction="none")
+    if weight_B is not None:
+        pull, loss = pull * weight_B, loss * weight_B
+    return loss.mean(), pull * (1.0 / len(pull))
 
 
 @torch.no_grad()

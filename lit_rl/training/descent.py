@@ -53,8 +53,7 @@ class Descent:
             loss: a scalar that depends on them.
             max_norm: bound of the gradient's norm, over all of the optimizer's parameters; `None` for no bound.
             retain: keep the graph of the loss for another one.
-            ends_row: whether a step that is taken ends a row of skipped ones; not one that is taken beside others that
-                are not.
+            ends_row: see `step_by`.
 
         Returns:
             whether the step was taken; not if loss or gradient is not finite.
@@ -63,18 +62,46 @@ class Descent:
             Diverged: it is the last of `max_bad_updates` in a row that was not.
         """
         parameters = parameters_of(optimizer)
+
+        def backward(scale: float) -> None:
+            scaled = loss if scale == 1.0 else loss * scale
+            torch.autograd.backward(scaled, retain_graph=retain, inputs=parameters)
+
+        return self.step_by(optimizer, loss.detach(), backward, max_norm, ends_row)
+
+    def step_by(
+        self,
+        optimizer: Optimizer,
+        loss: Tensor,
+        backward: Callable[[float], None],
+        max_norm: float | None = None,
+        ends_row: bool = True,
+    ) -> bool:
+        """The same for a loss whose gradient the caller leaves in the parameters.
+
+        Args:
+            optimizer, max_norm: those of `step`.
+            loss: its value.
+            backward: leaves the gradient of the loss times a number in the optimizer's parameters.
+            ends_row: whether a step that is taken ends a row of skipped ones; not one that is taken beside others that
+                are not.
+        """
+        parameters = parameters_of(optimizer)
         for parameter in parameters:
             parameter.grad = None
-        scaler, ranks = self._scaler(), self._ranks()
-        scaled = loss if scaler is None else scaler.scale(loss)
-        torch.autograd.backward(scaled, retain_graph=retain, inputs=parameters)
-        value = loss.detach()
+        backward(self._scale(parameters))
+        ranks, value = self._ranks(), loss
         if not ranks.alone:
             row = flatten_gradient(parameters, value.reshape(1))
             ranks.sum_in_place(row)
             row /= ranks.size
             value = spread_gradient(row, parameters)
         return self.take(optimizer, float(value), max_norm, ends_row)
+
+    def _scale(self, parameters: Sequence[Tensor]) -> float:
+        """What a loss is multiplied with, in half precision."""
+        scaler = self._scaler()
+        return 1.0 if scaler is None else float(scaler.scale(torch.ones((), device=parameters[0].device)))
 
     def gradient(
         self,
@@ -85,9 +112,7 @@ class Descent:
         stats: type[S],
     ) -> S:
         """Leave the gradient of a minibatch of the run in `net`, whole and not yet looked at; see `sharing`."""
-        scaler = self._scaler()
-        scale = 1.0 if scaler is None else float(scaler.scale(torch.ones((), device=net.parameters[0].device)))
-        return sharing.gradient(pieces, net, loss, stats, scale)
+        return sharing.gradient(pieces, net, loss, stats, self._scale(net.parameters))
 
     def take(self, optimizer: Optimizer, loss: float, max_norm: float | None, ends_row: bool = True) -> bool:
         """Take the step whose gradient lies in the optimizer's parameters.

@@ -6,7 +6,7 @@ The two differ in the last bits, so a run keeps to one of them: what a checkpoin
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from torch.optim import Optimizer
 
@@ -16,16 +16,14 @@ from lit_rl.networks.flat import ELEMENTWISE
 Fast = bool | Literal["auto"]
 BY_HAND, BY_AUTOGRAD = "by hand", "autograd"
 
-T = TypeVar("T")
 
-
-def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[[], T | str]) -> T | None:
-    """The networks with gradients by hand, or `None` for autograd; `module.gradients` says which.
+def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[[], str | None]) -> None:
+    """Change a module's networks to gradients by hand, if that is wanted; `module.gradients` says what they have.
 
     Args:
         module: the algorithm; `fast` is its setting, and `gradients_before` what the run was computed with so far.
         optimizer_class: of the networks.
-        make: makes them, or says why it cannot be done.
+        make: changes them, or says why it cannot be done.
 
     Raises:
         ConfigError: `fast` is true and it cannot be done.
@@ -33,14 +31,12 @@ def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[
     asked: Fast = module.fast
     module.gradients = BY_AUTOGRAD
     if asked is False or (asked == "auto" and module.gradients_before == BY_AUTOGRAD):
-        return None
-    found = _refused(module, optimizer_class) or make()
-    if not isinstance(found, str):
+        return
+    why = _refused(module, optimizer_class) or make()
+    if why is None:
         module.gradients = BY_HAND
-        return found
-    if asked is True:
-        raise ConfigError(f"model.fast: these networks cannot have it: {found}; use auto or false.")
-    return None
+    elif asked is True:
+        raise ConfigError(f"model.fast: these networks cannot have it: {why}; use auto or false.")
 
 
 def _refused(module: Any, optimizer_class: type[Optimizer]) -> str | None:

@@ -126,7 +126,7 @@ def critics_of(ours: Any, batch: Any) -> tuple[list[torch.Tensor], torch.Tensor]
         return [policy.q_net(batch.obs)[range(len(reward)), batch.action.long()]], target
     noise = torch.tensor(ours.noises[ours.counters.updates])
     if isinstance(ours, SAC):
-        action, log_prob = ours.actor.sample_log_prob(batch.next_obs, noise[1])
+        action, log_prob = ours.actor.infer(batch.next_obs, noise[1])
         log_prob = log_prob * ours.log_ent_coef.exp()
     else:
         noise = (noise * ours.target_policy_noise).clamp(-ours.target_noise_clip, ours.target_noise_clip)

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTrans
 from torch import nn
 
 from lit_rl import A2C, PPO
+from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import to_env
 from lit_rl.ops.streams import generator
 from tests.helpers import envs
@@ -259,7 +260,7 @@ def test_dropout_is_off_while_playing_and_on_while_updating_as_in_sb3():
 
 
 def test_a_hook_on_a_small_layer_is_called():
-    ppo, _ = collected("BoxWalk", {})
+    ppo, _ = collected("BoxWalk", {"fast": False})
     calls = []
     layers = [ppo.policy.mlp_extractor.policy_net[0], ppo.policy.action_net, ppo.policy.value_net]
     for layer in layers:
@@ -267,6 +268,17 @@ def test_a_hook_on_a_small_layer_is_called():
     ppo.collect()
     # once a step and once for the rollout; values: of the rollout, of what follows it, of truncated episodes' ends
     assert [calls.count(layer) for layer in layers] == [T + 1, T + 1, 3]
+
+
+@pytest.mark.parametrize("register", [
+    lambda policy: policy.value_net.register_forward_hook(lambda *_: None),
+    lambda policy: policy.mlp_extractor.policy_net[0].weight.register_hook(lambda g: g),
+])  # fmt: skip
+def test_a_hook_that_would_not_be_called_is_refused(register):
+    ppo, _ = collected("BoxWalk", {})
+    register(ppo.policy)
+    with pytest.raises(ConfigError, match=r"has a hook.*model\.fast: false"):
+        ppo.training_step(0, 0)
 
 
 def test_the_choice_of_backend_changes_nothing():

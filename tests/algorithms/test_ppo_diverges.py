@@ -75,8 +75,20 @@ def test_an_update_without_a_good_minibatch_changes_nothing_and_can_be_logged(mo
 
 
 def test_a_bad_gradient_under_a_good_loss_is_skipped_too(monkeypatch):
-    ppo = make_ppo(ENV, **SETTINGS)
+    ppo = make_ppo(ENV, **SETTINGS, fast=False)
     ppo.policy.value_net.bias.register_hook(lambda gradient: gradient * math.nan)
+    before = state(ppo)
+    iterate(ppo)
+    assert ppo.counters.bad_updates == MINIBATCHES
+    assert equal(before, state(ppo))
+
+
+def test_a_bad_gradient_by_hand_is_skipped_too(monkeypatch):
+    ppo = make_ppo(ENV, **SETTINGS)
+    backward = ppo.net.backward
+    monkeypatch.setattr(
+        ppo.net, "backward", lambda slope: (backward(slope), ppo.net.flat.gradient[3:4].fill_(math.nan))
+    )
     before = state(ppo)
     iterate(ppo)
     assert ppo.counters.bad_updates == MINIBATCHES
@@ -96,7 +108,7 @@ def test_too_many_in_a_row_end_the_run(monkeypatch):
 def test_the_counts_are_state():
     """Two bad ones before a stop and one after it are three in a row."""
     counters = Counters(bad_updates=5, bad_updates_in_a_row=2)
-    ppo = make_ppo(ENV, **SETTINGS, max_bad_updates=3)
+    ppo = make_ppo(ENV, **SETTINGS, max_bad_updates=3, fast=False)
     ppo.counters.load_state_dict(counters.state_dict())
     ppo.policy.value_net.bias.register_hook(lambda gradient: gradient * math.nan)
     with pytest.raises(Diverged):

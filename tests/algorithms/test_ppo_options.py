@@ -63,6 +63,7 @@ def test_every_option_is_in_the_list():
     options = set(inspect.signature(PPO.__init__).parameters) - {"self", "env"}
     options -= {"curriculum", "evaluation"}  # tests/runs/test_levels.py, test_evaluation_beside.py
     options -= {"deterministic_reduction", "reduction_pieces"}  # test_ppo_sharing.py
+    options -= {"fast"}  # test_fast.py: the last bits alone
     options -= {"max_bad_updates"}  # test_ppo_diverges.py
     options -= {"cycles_per_iteration"}  # tests/runs/test_iterations.py: what it must not change
     assert options == set(CHANGES)

@@ -1,4 +1,4 @@
-"""A features extractor of a user's own, with the class of its activation among its arguments."""
+"""A features extractor of a user's own, with the class of its activation among its arguments; and an optimizer."""
 
 from __future__ import annotations
 
@@ -23,3 +23,7 @@ class Narrow(BaseFeaturesExtractor):
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.net(obs)
         return features
+
+
+class Layerwise(torch.optim.SGD):
+    """May treat each parameter as a whole, for all anybody knows."""

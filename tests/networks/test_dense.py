@@ -15,6 +15,7 @@ from lit_rl.networks.dense import Dense, layers_of, parameters_of_layers
 from lit_rl.networks.dense_actor_critic import DenseActorCritic
 from lit_rl.networks.flat import Flat, FlatAdam
 from lit_rl.networks.policies import make_optimizer
+from tests.helpers.followed import through
 
 ACTIVATIONS = [
     nn.Tanh(),
@@ -47,38 +48,6 @@ def dense(*networks):
     return Dense(layers, flat), flat
 
 
-class _Activated(torch.autograd.Function):
-    """An activation of ours with its own derivative."""
-
-    @staticmethod
-    def forward(ctx, x, activation):
-        y = activation.forward(x.clone())
-        ctx.save_for_backward(x if activation.keeps_input else y)
-        ctx.activation = activation
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        (kept,) = ctx.saved_tensors
-        return ctx.activation.backward(g.clone(memory_format=torch.contiguous_format), kept), None
-
-
-def by_autograd(networks, x):
-    """Outputs of networks [K, B, O] as autograd follows them through the same products, and the parameters."""
-    outputs, leaves = [], []
-    for layers in map(layers_of, ([network] for network in networks)):
-        y = x
-        for layer in layers:
-            weight, bias = layer.linear.weight.detach().requires_grad_(), layer.linear.bias.detach().requires_grad_()
-            leaves.append((weight, bias))
-            turned = weight.t()
-            if 2 * weight.shape[1] <= weight.shape[0]:
-                turned = turned.contiguous()  # so that autograd takes the product of few columns the other way, too
-            y = _Activated.apply(torch.addmm(bias, y, turned), layer.activation)
-        outputs.append(y)
-    return torch.stack(outputs), leaves
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 def test_an_activation_is_torchs_with_its_derivative(activation):
     x = (4.0 * numbers(1000)).double()
@@ -105,7 +74,8 @@ def test_equal_to_autograd(count, sizes, activation):
     networks = [perceptron(sizes, activation, last=sizes == (4, 64, 64)) for _ in range(count)]
     plain = [copy.deepcopy(network) for network in networks]
     x, g = numbers(64, sizes[0]), numbers(count, 64, sizes[-1], seed=1)  # each begins where memory is aligned
-    wanted, leaves = by_autograd(plain, x.requires_grad_())
+    followed = [through(layers_of([network]), x.requires_grad_()) for network in plain]
+    wanted = torch.stack([y for y, _ in followed])
     wanted.backward(g)
     ours, flat = dense(*networks)
     with torch.no_grad():
@@ -113,7 +83,7 @@ def test_equal_to_autograd(count, sizes, activation):
         d_x = ours.backward(g.clone(), inputs=True)
     assert torch.equal(found, wanted)
     linears = [layer.linear for network in networks for layer in layers_of([network])]
-    for linear, (weight, bias) in zip(linears, leaves, strict=True):
+    for linear, (_, weight, bias) in zip(linears, [each for _, leaves in followed for each in leaves], strict=True):
         assert torch.equal(flat.gradient_of(linear.weight), weight.grad)
         assert torch.equal(flat.gradient_of(linear.bias), bias.grad)
     torch.testing.assert_close(d_x.sum(dim=0), x.grad)
@@ -177,7 +147,8 @@ def test_an_optimizer_of_one_tensor_is_one_of_many(cls):
     """Steps to float tolerance; and its state goes over into the other's, either way, and on from there."""
     kwargs = {"momentum": 0.9} if cls is optim.SGD else {}
     one, many = perceptron((3, 5, 2)), perceptron((3, 5, 2))
-    flat = Flat(reversed(list(one.parameters())))  # lies in another order than the optimizer has it
+    *others, last = one.parameters()
+    flat = Flat([last, *others])  # lies in another order than the optimizer has it
 
     def step(network, optimizer, seed):
         gradients = [numbers(*each.shape, seed=seed + i) for i, each in enumerate(network.parameters())]

@@ -33,7 +33,8 @@ def test_the_first_weights_are_the_same_for_every_device(cls: type[RLModule], mo
 
 def test_what_is_said_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     module = PPO(env=EnvConfig(id="CartPole-v1"), total_timesteps=64)
-    assert said_of_device(module, None) == []
+    by = ["gradients: autograd"]
+    assert said_of_device(module, None) == by
     monkeypatch.setattr(PPO, "device", torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A Card")
     hint = "; equal to the bit needs trainer.deterministic: true"
@@ -41,9 +42,9 @@ def test_what_is_said_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     found = said_of_device(module, before)
     assert found == [
         f"device: A Card{hint}",
-        "computed with: cpu, None -> A Card, None; equal to the bit is only what the same compute",
+        "computed with: cpu, None, autograd -> A Card, None, autograd; equal to the bit is only what the same compute",
     ]
     for enabled, warns, said in ((True, False, ""), (True, True, hint)):
         monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda enabled=enabled: enabled)
         monkeypatch.setattr(torch, "is_deterministic_algorithms_warn_only_enabled", lambda warns=warns: warns)
-        assert said_of_device(module, None) == [f"device: A Card{said}"]
+        assert said_of_device(module, None) == [f"device: A Card{said}", *by]

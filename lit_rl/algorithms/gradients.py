@@ -1,0 +1,54 @@
+"""Gradients by hand or by autograd: what the algorithms have in common whose networks can have both."""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lit_rl.errors import ConfigError
+from lit_rl.networks.dense import hooked
+from lit_rl.networks.policies import make_optimizer
+from lit_rl.training.fast import BY_HAND, fast_networks
+from lit_rl.training.module import RLModule
+
+
+class TwoWays(RLModule):
+    """An algorithm whose networks start out with autograd, and change to gradients by hand once they have a device.
+
+    Args: see `RLModule`.
+    """
+
+    @abstractmethod
+    def by_hand(self) -> str | None:
+        """Let plain networks have their gradients by hand, all or none; returns why not."""
+
+    @abstractmethod
+    def make_optimizers(self) -> list[Optimizer]:
+        """New ones, of the networks as they are."""
+
+    def configure_optimizers(self) -> Any:
+        policy: Any = self.policy
+        fast_networks(self, policy.optimizer_class, self.by_hand)
+        scheduled = [self.scheduled(each) for each in self.make_optimizers()]
+        return tuple(scheduled) if len(scheduled) > 1 else scheduled[0]
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        part = hooked(self.policy) if self.gradients == BY_HAND else None
+        if part is not None:
+            raise ConfigError(
+                f"model.fast: {part} has a hook, which a backward pass by hand does not call; register it before the "
+                "Trainer makes the optimizers, or set model.fast: false."
+            )
+        super().training_step(batch, batch_idx)
+
+    def optimizer_of(self, parameters: Iterable[nn.Parameter], network: Any) -> Optimizer:
+        """One of the policy's class; over flat memory where the network has it."""
+        make: Callable[..., Optimizer] = functools.partial(make_optimizer, self.policy, self.learning_rate(1.0))
+        parameters = list(parameters)
+        flat: Optimizer | None = network.flat.optimizer(make, parameters) if hasattr(network, "flat") else None
+        return make(parameters) if flat is None else flat

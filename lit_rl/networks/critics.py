@@ -1,0 +1,137 @@
+"""Networks of off-policy algorithms behind one seam: outputs, and a backward pass for the gradient of the outputs.
+
+Those here take any network of stable-baselines3's and have torch's autograd work their gradients out; the plain
+perceptrons of `dense_off_policy` have the same methods and theirs by hand. What `forward` keeps for `backward` is the
+last batch's; a loss is known only to whoever calls them.
+
+Shapes: B a batch, A action dimensions, K critics, N actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_rl.ops.td import follow
+
+
+class Values:
+    """Values of all actions, as DQN has them.
+
+    Args:
+        module: maps observations to values [B, N].
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._out: Tensor | None = None
+
+    def forward(self, obs: Any) -> Tensor:
+        """Values [B, N]."""
+        with torch.enable_grad():
+            self._out = self._module(obs).float()  # losses are computed in float32
+        return self._out.detach()
+
+    @torch.no_grad()
+    def infer(self, obs: Any) -> Tensor:
+        """The same, of which nothing is kept."""
+        values: Tensor = self._module(obs).float()
+        return values
+
+    def backward(self, d_values_BN: Tensor) -> None:
+        """Leave the gradient of the parameters in them."""
+        assert self._out is not None
+        torch.autograd.backward(self._out, d_values_BN)
+        self._out = None
+
+    def follow(self, source: Any, tau: float) -> None:
+        """Take over the share `tau` of another network like this."""
+        follow(self._module, source._module, tau)
+
+
+class Critics:
+    """K values of observations and actions.
+
+    Args:
+        module: stable-baselines3's `ContinuousCritic`, or what has its methods.
+        parameters: that its optimizer moves.
+    """
+
+    def __init__(self, module: Any, parameters: Sequence[nn.Parameter]) -> None:
+        self._module, self._parameters = module, parameters
+        self._out: Tensor | None = None
+        self._action: Tensor | None = None
+
+    def forward(self, obs: Any, action: Tensor) -> Tensor:
+        """Values [K, B]."""
+        with torch.enable_grad():
+            self._out = torch.cat(self._module(obs, action), dim=1).t().float()
+        return self._out.detach()
+
+    @torch.no_grad()
+    def infer(self, obs: Any, action: Tensor) -> Tensor:
+        """The same, of which nothing is kept."""
+        return torch.cat(self._module(obs, action), dim=1).t().float()
+
+    def backward(self, d_values_KB: Tensor) -> None:
+        """Leave the gradient of the parameters in them."""
+        assert self._out is not None
+        torch.autograd.backward(self._out, d_values_KB, inputs=list(self._parameters))
+        self._out = None
+
+    def judge(self, obs: Any, action: Tensor, first: bool = False) -> Tensor:
+        """Values [K, B] of a policy's actions, or of the first critic [1, B]; `slope_of_actions` goes on from here."""
+        self._action = action.detach().requires_grad_()
+        with torch.enable_grad():
+            values = (self._module.q1_forward(obs, self._action),) if first else self._module(obs, self._action)
+            self._out = torch.cat(values, dim=1).t().float()
+        return self._out.detach()
+
+    def slope_of_actions(self, d_values_KB: Tensor) -> Tensor:
+        """The gradient of the actions [B, A] that were judged last; that of the parameters is not worked out."""
+        assert self._out is not None
+        assert self._action is not None
+        (slope,) = torch.autograd.grad(self._out, self._action, d_values_KB)
+        self._out = self._action = None
+        return slope
+
+    def follow(self, source: Any, tau: float) -> None:
+        """Take over the share `tau` of other critics like these."""
+        follow(self._module, source._module, tau)
+
+
+class Actor:
+    """Actions of observations, as TD3 has them: in [-1, 1], without noise.
+
+    Args:
+        module: maps observations to actions [B, A].
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._out: Tensor | None = None
+
+    def forward(self, obs: Any) -> Tensor:
+        """Actions [B, A]."""
+        with torch.enable_grad():
+            self._out = self._module(obs).float()  # losses are computed in float32
+        return self._out.detach()
+
+    @torch.no_grad()
+    def infer(self, obs: Any) -> Tensor:
+        """The same, of which nothing is kept."""
+        actions: Tensor = self._module(obs).float()
+        return actions
+
+    def backward(self, d_action_BA: Tensor) -> None:
+        """Leave the gradient of the parameters in them."""
+        assert self._out is not None
+        torch.autograd.backward(self._out, d_action_BA)
+        self._out = None
+
+    def follow(self, source: Any, tau: float) -> None:
+        """Take over the share `tau` of another actor like this."""
+        follow(self._module, source._module, tau)
