@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
+from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.hindsight import HindsightReplay
 from lit_rl.data.priorities import PrioritizedReplay
@@ -239,11 +240,10 @@ class DQN(OffPolicy):
 
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of the network; metrics as SB3 logs them."""
-        return {"train/loss": float(torch.stack([self._gradient_step() for _ in range(steps)]).mean())}
+        return {"train/loss": float(torch.stack([self._gradient_step(batch) for batch in self.batches(steps)]).mean())}
 
-    def _gradient_step(self) -> Tensor:
+    def _gradient_step(self, batch: Transitions) -> Tensor:
         (optimizer,) = self.optimizers_now()
-        batch = self.sample()
         next_values = self.target.infer(batch.next_obs)
         if self.double_q:
             best = self.net.infer(batch.next_obs).argmax(dim=1, keepdim=True)

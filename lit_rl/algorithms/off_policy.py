@@ -6,8 +6,7 @@ A cycle is `train_freq` steps of all environments and the gradient steps that fo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from lit_rl.algorithms.gradients import TwoWays
 from lit_rl.algorithms.resets import ParamResets
+from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.carried import carry_over
 from lit_rl.data.free_memory import refuse_too_large, size_text
@@ -42,27 +42,8 @@ from lit_rl.training.fast import Fast
 
 TrainFreq = int | tuple[int, Literal["step", "episode"]]
 
-
-@dataclass
-class Transitions:
-    """A batch as the targets take it, on the learner's device.
-
-    Args:
-        obs, next_obs: [B, ...] as the policy sees them.
-        action: [B, ...] as it was stored.
-        reward: [B, 1] of the whole window, normalised and discounted.
-        discount: [B, 1] of the value of `next_obs`; 0 where the episode ended for good.
-        at: where they lie in the replay.
-        weight: [B, 1] of each in the critics' loss; `None` where all are equal.
-    """
-
-    obs: Any
-    action: Tensor
-    reward: Tensor
-    next_obs: Any
-    discount: Tensor
-    at: Sampled
-    weight: Tensor | None = None
+_GATHERED = 1 << 21
+"""Bytes, about, that are read from the replay at once for several gradient steps."""
 
 
 class OffPolicy(TwoWays):
@@ -192,6 +173,8 @@ class OffPolicy(TwoWays):
         stored = self.stored_action_space()
         refuse_too_large(self.buffer_size, self._bytes_needed() * self.ranks.local_size)
         self.replay = Replay(self._own_capacity, len(rows), self.observation_space, stored)
+        each = Replay.bytes_needed(1, 1, self.observation_space, stored) // 2
+        self._together = max(_GATHERED // (each * self.own_batch), 1)
         per = self.prioritized_replay
         self.priorities = None if per is None else Priorities(self.replay, per)
         self.hindsight: Hindsight | None = None
@@ -352,13 +335,25 @@ class OffPolicy(TwoWays):
 
     def sample(self) -> Transitions:
         """The batch of the gradient step that `counters.updates` counts."""
-        at = self._positions()
+        return next(self.batches(1))
+
+    def batches(self, steps: int) -> Iterator[Transitions]:
+        """Those of the next gradient steps; as many at once as are not in one another's way."""
+        first = self.counters.updates
+        together = self._together if self.priorities is None and self.hindsight is None else 1
+        for begin in range(0, steps, together):
+            count = min(together, steps - begin)
+            yield from self._gather(range(first + begin, first + begin + count))
+
+    def _gather(self, updates: range) -> Iterator[Transitions]:
+        """The batches of some gradient steps, read from the replay at once."""
+        at = self._positions(np.concatenate([self.sampling[update] for update in updates]))
         steps = self.replay.steps(at, self.n_steps)
         if self.hindsight is not None and isinstance(at, InEpisodes):
-            self.hindsight.relabel(steps, at, self.relabelling[self.counters.updates], self.goal_rewards)
+            self.hindsight.relabel(steps, at, self.relabelling[updates[0]], self.goal_rewards)
         reward = window_return(self.normalizer.normalize_rewards(steps.reward), self.gamma)
         discount = bootstrap_discount(steps.length, steps.terminated, self.gamma)
-        return Transitions(
+        whole = Transitions(
             self._seen(steps.obs),
             steps.action.to(self.device),
             torch.tensor(reward[:, None], dtype=torch.float32, device=self.device),
@@ -367,9 +362,9 @@ class OffPolicy(TwoWays):
             at,
             self._weight(at),
         )
+        yield from [whole] if len(updates) == 1 else whole.split(self.own_batch)
 
-    def _positions(self) -> Sampled:
-        uniform = self.sampling[self.counters.updates]
+    def _positions(self, uniform: np.ndarray) -> Sampled:
         if self.hindsight is not None:
             return self.hindsight.positions(uniform)
         return (self.priorities or self.replay).positions(uniform)

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
+from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.hindsight import HindsightReplay
 from lit_rl.data.priorities import PrioritizedReplay
@@ -234,7 +235,7 @@ class SAC(Continuous):
 
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of entropy coefficient, critics and actor, in this order; metrics as SB3 logs them."""
-        found = [self._gradient_step(i) for i in range(steps)]
+        found = [self._gradient_step(batch, i) for i, batch in enumerate(self.batches(steps))]
         actor, critic, ent_coef, ent_coef_loss = torch.stack(found).mean(dim=0).tolist()
         metrics = {"train/actor_loss": actor, "train/critic_loss": critic, "train/ent_coef": ent_coef}
         if self.log_ent_coef is not None:
@@ -244,10 +245,10 @@ class SAC(Continuous):
             metrics["train/std"] = float(actor_network.get_std().detach().mean())
         return metrics
 
-    def _gradient_step(self, index: int) -> Tensor:
+    def _gradient_step(self, batch: Transitions, index: int) -> Tensor:
         """One step of each; losses of actor and critics, the entropy coefficient and its loss."""
         actor_optimizer, critic_optimizer, *temperature = self.optimizers_now()
-        batch, noise = self.sample(), torch.tensor(self.noises[self.counters.updates], device=self.device)
+        noise = torch.tensor(self.noises[self.counters.updates], device=self.device)
         now, after = (noise, noise) if self.use_sde else noise
         ent_coef, ent_coef_loss = torch.tensor([self.ent_coef], device=self.device), torch.zeros(())
         next_action, next_log_prob = self.actor.infer(batch.next_obs, after)

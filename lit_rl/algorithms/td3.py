@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
+from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.hindsight import HindsightReplay
 from lit_rl.data.priorities import PrioritizedReplay
@@ -186,15 +187,15 @@ class TD3(Continuous):
 
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of the critics, and of the actor after every `policy_delay`-th; metrics as SB3 logs them."""
-        found = torch.stack([self._gradient_step() for _ in range(steps)])
+        found = torch.stack([self._gradient_step(batch) for batch in self.batches(steps)])
         actor = found[:, 0][~found[:, 0].isnan()]
         metrics = {"train/critic_loss": float(found[:, 1].mean())}
         return metrics | ({"train/actor_loss": float(actor.mean())} if len(actor) else {})
 
-    def _gradient_step(self) -> Tensor:
+    def _gradient_step(self, batch: Transitions) -> Tensor:
         """One step; losses of actor (NaN where it was not its turn) and critics."""
         actor_optimizer, critic_optimizer = self.optimizers_now()
-        batch, clip = self.sample(), self.target_noise_clip
+        clip = self.target_noise_clip
         noise = torch.tensor(self.noises[self.counters.updates], device=self.device) * self.target_policy_noise
         next_action = (self.actor_target.infer(batch.next_obs) + noise.clamp(-clip, clip)).clamp(-1.0, 1.0)
         next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
