@@ -21,7 +21,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import Limit, above, at_least
 from lit_rl.ops.losses import clipped_policy_loss, value_loss
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import EvalConfig
 from lit_rl.training.sharing import Piece
 
 

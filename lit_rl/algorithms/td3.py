@@ -19,8 +19,7 @@ from torch import Tensor
 from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.hindsight import HindsightReplay
-from lit_rl.data.priorities import PrioritizedReplay
+from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.networks.policies import make_optimizer, make_policy
 from lit_rl.ops.draws import Draws
@@ -28,7 +27,7 @@ from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.ops.td import follow, td_target, weighted
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import EvalConfig
 
 
 class TD3(Continuous):

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from lit_rl.algorithms import algorithms, is_algorithm
-from lit_rl.callbacks.checkpointing import CheckpointConfig
+from lit_rl.callbacks.config import CheckpointConfig
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
@@ -17,9 +17,8 @@ from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.limits import SEEDS, Limit, at_least
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import LINKED, EvalConfig
 from lit_rl.training.module import RLModule
-from lit_rl.training.settings import LINKED
 
 BLOCKS = {
     "resume": ResumeConfig,

@@ -27,7 +27,7 @@ from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.limits import check_value, reads_as_number, shown, union_members
 from lit_rl.ops.schedules import Schedule, as_schedule
 from lit_rl.state.parts import union
-from lit_rl.training.settings import LINKED
+from lit_rl.training.config import LINKED
 
 _EXAMPLES = {"env": "{id: CartPole-v1}", "model": "{class_path: PPO}", "eval": "{every: 10000}"}
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms import algorithms
-from lit_rl.callbacks.checkpointing import CheckpointConfig
+from lit_rl.callbacks.config import CheckpointConfig
 from lit_rl.cli.blocks import model_class
 from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, own_config, parser_arguments, read_arguments
@@ -28,9 +28,8 @@ from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.plan import prepare_evaluation
 from lit_rl.run.sources import find
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import LINKED, EvalConfig
 from lit_rl.training.module import RLModule
-from lit_rl.training.settings import LINKED
 from lit_rl.training.trainer import check_trainer
 
 TRAINER_DEFAULTS: dict[str, Any] = {

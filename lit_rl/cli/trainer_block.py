@@ -24,7 +24,8 @@ from lit_rl.cli.blocks import CLASS_KEYS, trainer_arguments
 from lit_rl.envs.build import import_class
 from lit_rl.errors import ConfigError, LitRLError, did_you_mean, raised
 from lit_rl.ops.limits import Limit, at_least, check_value, hints_of, refuse_unknown, shown, union_members
-from lit_rl.training.trainer import REFUSED, check_callback, check_option
+from lit_rl.training.refused import REFUSED, check_option
+from lit_rl.training.trainer import check_callback
 
 _LIMITS = {"num_nodes": at_least(1)}
 _PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)

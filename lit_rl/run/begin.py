@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
 from lit_rl.callbacks.alert import alert
-from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
+from lit_rl.callbacks.checkpointing import Checkpointer
+from lit_rl.callbacks.config import CheckpointConfig
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
