@@ -13,10 +13,10 @@ _EXPORTS = {
     "RLModule": "lit_rl.training.module",
     "CurriculumConfig": "lit_rl.curriculum",
     "EnvConfig": "lit_rl.envs.config",
-    "EvalConfig": "lit_rl.training.evaluation",
+    "EvalConfig": "lit_rl.training.config",
     "NormalizeConfig": "lit_rl.envs.config",
     "WrapperConfig": "lit_rl.envs.config",
-    "CheckpointConfig": "lit_rl.callbacks.checkpointing",
+    "CheckpointConfig": "lit_rl.callbacks.config",
     "RanksConfig": "lit_rl.ranks.config",
     "ResumeConfig": "lit_rl.run.config",
     "WarmstartConfig": "lit_rl.run.config",
@@ -27,7 +27,7 @@ _EXPORTS = {
 if TYPE_CHECKING:
     from lit_rl.algorithms.a2c import A2C
     from lit_rl.algorithms.ppo import PPO
-    from lit_rl.callbacks.checkpointing import CheckpointConfig
+    from lit_rl.callbacks.config import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
     from lit_rl.ops.schedules import Schedule
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lit_rl.run.begin import begin
     from lit_rl.run.config import ResumeConfig, WarmstartConfig
     from lit_rl.state.parts import Part
-    from lit_rl.training.evaluation import EvalConfig
+    from lit_rl.training.config import EvalConfig
     from lit_rl.training.module import RLModule
 
 __all__ = [

@@ -7,6 +7,9 @@ import inspect
 import pkgutil
 from typing import Any
 
+NEEDED = ("build_policy", "collect", "update", "predict")
+"""What an algorithm has to define."""
+
 
 def algorithms() -> dict[str, type[Any]]:
     """Every algorithm of the house by its name. Importing them is what makes their short names known to the parser."""
@@ -21,7 +24,7 @@ def algorithms() -> dict[str, type[Any]]:
 
 def is_algorithm(cls: type[Any]) -> bool:
     """Whether a class defines all that an algorithm has to, and what its bases leave open."""
-    needed = {"build_policy", "collect", "update", "predict", *(name for each in cls.__mro__ for name in vars(each))}
+    needed = {*NEEDED, *(name for each in cls.__mro__ for name in vars(each))}
     methods = {name: getattr(cls, name, None) for name in needed if not name.startswith("__")}
     left_open = [name for name, method in methods.items() if getattr(method, "__isabstractmethod__", False)]
-    return not left_open and None not in [methods[name] for name in ("build_policy", "collect", "update", "predict")]
+    return not left_open and None not in [methods[name] for name in NEEDED]

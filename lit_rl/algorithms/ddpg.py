@@ -7,13 +7,11 @@ from typing import Literal
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.algorithms.td3 import TD3
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.hindsight import HindsightReplay
-from lit_rl.data.priorities import PrioritizedReplay
+from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast
+from lit_rl.training.config import EvalConfig, Fast
 
 
 class DDPG(TD3):

@@ -15,8 +15,7 @@ from torch.optim import Optimizer
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
 from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.hindsight import HindsightReplay
-from lit_rl.data.priorities import PrioritizedReplay
+from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
@@ -28,8 +27,7 @@ from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import huber_loss, td_target
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast
+from lit_rl.training.config import EvalConfig, Fast
 
 
 class DQN(OffPolicy):

@@ -19,9 +19,10 @@ from lit_rl.algorithms.resets import ParamResets
 from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.carried import carry_over
+from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.data.free_memory import refuse_too_large, size_text
-from lit_rl.data.hindsight import Hindsight, HindsightReplay, InEpisodes, check_goals
-from lit_rl.data.priorities import Priorities, PrioritizedReplay
+from lit_rl.data.hindsight import Hindsight, InEpisodes, check_goals
+from lit_rl.data.priorities import Priorities
 from lit_rl.data.replay import Replay, Sampled
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.goals import GoalRewards
@@ -37,8 +38,7 @@ from lit_rl.ops.td import bootstrap_discount, window_return
 from lit_rl.ops.tree import tree_map
 from lit_rl.state.parts import Part
 from lit_rl.state.streams import drawing_weights
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast
+from lit_rl.training.config import EvalConfig, Fast
 
 TrainFreq = int | tuple[int, Literal["step", "episode"]]
 

@@ -35,8 +35,7 @@ from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.tree import tree_map, write_at
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast
+from lit_rl.training.config import EvalConfig, Fast
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
 _EXTRACTOR = "features_extractor_class"

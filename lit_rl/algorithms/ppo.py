@@ -19,8 +19,7 @@ from lit_rl.networks.actor_critic import Slope
 from lit_rl.ops.limits import Limit, above, at_least
 from lit_rl.ops.losses import clipped_policy_loss, value_loss
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast
+from lit_rl.training.config import EvalConfig, Fast
 from lit_rl.training.sharing import Piece
 
 

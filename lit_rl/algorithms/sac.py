@@ -20,8 +20,7 @@ from lit_rl.algorithms.continuous import Continuous
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.hindsight import HindsightReplay
-from lit_rl.data.priorities import PrioritizedReplay
+from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_q import SquashedActor, automatic_entropy
@@ -34,8 +33,7 @@ from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.ops.td import squared_error, td_target
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import Fast
+from lit_rl.training.config import EvalConfig, Fast
 
 
 class SAC(Continuous):

@@ -17,6 +17,8 @@ from lit_rl.version import __version__
 
 FORMAT = 1
 
+CHECKPOINTS = "checkpoints"
+"""Where they lie in a run directory."""
 MANIFEST = "manifest.json"
 
 LIGHTNING_FILE = "lightning.ckpt"
@@ -89,6 +91,14 @@ class Manifest:
 
 
 _NAME = re.compile(r"t(\d{10,})-s(\d{3,})")
+
+
+def places_in(directory: Path) -> list[Path]:
+    """Every directory among a run's checkpoints that is one, or looks like one."""
+    if not directory.is_dir():
+        return []
+    inside = sorted(directory.iterdir())
+    return [path for path in inside if path.is_dir() and not (path.is_symlink() or path.name.startswith("."))]
 
 
 def name_of(timesteps: int, segment: int) -> str:

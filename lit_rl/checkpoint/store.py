@@ -13,12 +13,18 @@ from pathlib import Path
 from lit_rl.checkpoint.commit import STAGING_PREFIX, remove, staging_path
 from lit_rl.checkpoint.files import make_directory, named, point_link
 from lit_rl.checkpoint.history import belonging
-from lit_rl.checkpoint.manifest import MANIFEST, Checkpoint, NewerFormat, name_of, read_checkpoint
+from lit_rl.checkpoint.manifest import (
+    CHECKPOINTS,
+    MANIFEST,
+    Checkpoint,
+    NewerFormat,
+    name_of,
+    places_in,
+    read_checkpoint,
+)
 from lit_rl.checkpoint.reader import Opened, read_back, verify
 from lit_rl.errors import DataError, StorageError
 
-CHECKPOINTS = "checkpoints"
-"""Where they lie in a run directory."""
 _LINKS = ("last", "best")
 
 
@@ -65,10 +71,7 @@ class CheckpointStore:
 
     def places(self) -> list[Path]:
         """Every directory that is a checkpoint, or looks like one."""
-        if not self.directory.is_dir():
-            return []
-        inside = sorted(self.directory.iterdir())
-        return [path for path in inside if path.is_dir() and not (path.is_symlink() or path.name.startswith("."))]
+        return places_in(self.directory)
 
     def inventory(self, known: Checkpoint | None = None) -> Inventory:
         """Everything there, ordered by what the manifests say; that of `known` has been read and is not read again."""

@@ -1,25 +1,22 @@
-"""What a run's YAML may hold: its keys, the records behind them, and the settings of the model it names."""
+"""What a run's YAML may hold: its keys, and the records behind them."""
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 import typing
+from collections.abc import Iterator
 from typing import Any
 
-from lightning.pytorch import Trainer
-
-from lit_rl.algorithms import algorithms, is_algorithm
-from lit_rl.callbacks.checkpointing import CheckpointConfig
+from lit_rl.callbacks.config import CheckpointConfig
+from lit_rl.cli.models import ModelSettings
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.envs.build import import_class
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import ConfigError, did_you_mean
-from lit_rl.ops.limits import SEEDS, Limit, at_least
+from lit_rl.ops.limits import SEEDS, Limit, at_least, union_members
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.module import RLModule
-from lit_rl.training.settings import LINKED
+from lit_rl.training.config import EvalConfig
+
+Path_ = tuple[str, ...]
 
 BLOCKS = {
     "resume": ResumeConfig,
@@ -54,44 +51,22 @@ CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 """What names a class with its arguments: the model, and what the Trainer is given."""
 
 
-def model_class(path: str) -> type[RLModule]:
-    """The algorithm a `class_path` names, by short name or import path.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    known = algorithms() | {cls.__name__: cls for cls in _subclasses(RLModule) if is_algorithm(cls)}
-    if path in known:
-        found: type[RLModule] = known[path]
-        return found
-    if "." not in path and ":" not in path:
-        raise ConfigError(
-            f"model.class_path: there is no algorithm '{path}'; there are {', '.join(sorted(algorithms()))}."
-            f"{did_you_mean(path, known)}"
-        )
-    found = import_class(path, "model.class_path")
-    if not (isinstance(found, type) and issubclass(found, RLModule)):
-        raise ConfigError(f"model.class_path: {path} is not an RLModule.")
-    if not is_algorithm(found):
-        raise ConfigError(f"model.class_path: {path} does not define all of build_policy, collect, update and predict.")
-    return found
+def free_dictionaries(model: ModelSettings | None) -> Iterator[Path_]:
+    """Where settings are dictionaries with keys of the user's own."""
+    for key, record in BLOCKS.items():
+        yield from (((key, *path)) for path in _free(record))
+    for name, hint in ({} if model is None else model.parameters).items():
+        if _is_free(hint):
+            yield "model", "init_args", name
 
 
-def _subclasses(cls: Any) -> list[Any]:
-    return [sub for direct in cls.__subclasses__() for sub in (direct, *_subclasses(direct))]
+def _free(record: Any) -> Iterator[Path_]:
+    for name, hint in typing.get_type_hints(record).items():
+        if dataclasses.is_dataclass(hint):
+            yield from ((name, *path) for path in _free(hint))
+        elif _is_free(hint):
+            yield (name,)
 
 
-def model_parameters(model: type) -> dict[str, Any]:
-    """The settings of an algorithm below `model`, with their types; `Any` where a type cannot be read."""
-    try:
-        hints = typing.get_type_hints(model.__init__)  # type: ignore[misc]
-    except NameError:  # a name that only a type checker imports
-        hints = {}
-    names = [name for name in inspect.signature(model).parameters if name not in LINKED]
-    return {name: hints.get(name, Any) for name in names}
-
-
-def trainer_arguments() -> dict[str, Any]:
-    """The arguments of Lightning's Trainer, with their types."""
-    hints = typing.get_type_hints(Trainer.__init__)
-    return {name: hints[name] for name in inspect.signature(Trainer.__init__).parameters if name != "self"}
+def _is_free(hint: Any) -> bool:
+    return any((typing.get_origin(option) or option) is dict for option in union_members(hint))

@@ -11,23 +11,15 @@ import typing
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from lit_rl.algorithms import algorithms
-from lit_rl.cli.blocks import (
-    BLOCKS,
-    CLASS_KEYS,
-    LIMITS,
-    SCALARS,
-    model_class,
-    model_parameters,
-    trainer_arguments,
-)
-from lit_rl.cli.given import Given, free_dictionaries
-from lit_rl.cli.trainer_block import check_trainer_block
+from lit_rl.cli.blocks import BLOCKS, CLASS_KEYS, LIMITS, SCALARS, free_dictionaries
+from lit_rl.cli.given import Given
+from lit_rl.cli.models import every_model, model_settings
+from lit_rl.cli.trainer_block import check_trainer_block, trainer_arguments
 from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.networks.names import check_policy_name
 from lit_rl.ops.limits import check_value, reads_as_number, shown, union_members
 from lit_rl.ops.schedules import Schedule, as_schedule
-from lit_rl.state.parts import union
-from lit_rl.training.settings import LINKED
+from lit_rl.training.config import LINKED
 
 _EXAMPLES = {"env": "{id: CartPole-v1}", "model": "{class_path: PPO}", "eval": "{every: 10000}"}
 
@@ -79,16 +71,18 @@ class _Check:
         if arguments is None or name is None:
             return
         path = "model" if self._is_option else "model.init_args"
-        cls = model_class(str(name))
+        settings = model_settings(str(name))
         for key, top in LINKED.items():
             if key in self._block(arguments, path):
                 raise ConfigError(f"{self._where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
-        parameters, limits = model_parameters(cls), union(cls, "LIMITS")
+        parameters, limits = settings.parameters, settings.limits
         self._known(arguments, parameters, path)
         for key, value in arguments.items():
             hint = parameters[key]
             if Schedule not in union_members(hint):
                 self._value(value, hint, f"model.{key}", limits.get(key))
+                if key == "policy" and settings.policies:
+                    check_policy_name(str(value), settings.policies)
                 continue
             if isinstance(value, dict):
                 self._known(value, [field.name for field in dataclasses.fields(Schedule)], f"{path}.{key}")
@@ -150,8 +144,8 @@ class _Check:
 
 def _places(key: str, model: str | None) -> Iterator[str]:
     """Where a key exists below a block: right below one, or else deeper."""
-    classes = list(algorithms().values()) if model is None else [model_class(model)]
-    parameters = {name: hint for cls in reversed(classes) for name, hint in model_parameters(cls).items()}
+    models = every_model() if model is None else [model_settings(model)]
+    parameters = {name: hint for each in reversed(models) for name, hint in each.parameters.items()}
     records = {block: typing.get_type_hints(record) for block, record in BLOCKS.items()}
     if key in LINKED:
         yield LINKED[key]
@@ -165,8 +159,7 @@ def _places(key: str, model: str | None) -> Iterator[str]:
         for name, hint in names.items():
             if dataclasses.is_dataclass(hint) and key in [field.name for field in dataclasses.fields(hint)]:
                 yield f"{block}.{name}.{key}"
-    for cls in classes:
-        free = [path[-1] for path in free_dictionaries(cls) if path[0] == "model"]
-        policy = next(iter(union(cls, "POLICIES").values()), None)
-        if policy is not None and "policy_kwargs" in free and key in typing.get_type_hints(policy.__init__):
+    for each in models:
+        free = [path[-1] for path in free_dictionaries(each) if path[0] == "model"]
+        if "policy_kwargs" in free and key in each.policy_arguments():
             yield f"model.policy_kwargs.{key}"

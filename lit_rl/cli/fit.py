@@ -11,26 +11,25 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from lit_rl.algorithms import algorithms
-from lit_rl.callbacks.checkpointing import CheckpointConfig
-from lit_rl.cli.blocks import model_class
-from lit_rl.cli.check import check_given
-from lit_rl.cli.given import FLAGS, Given, model_name, own_config, parser_arguments, read_arguments
+from lit_rl.callbacks.config import CheckpointConfig
+from lit_rl.cli.arguments import parser_arguments
+from lit_rl.cli.given import Given
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
 from lit_rl.cli.text import rewritten
-from lit_rl.cli.trainer_block import INSTANTIATORS, blame
+from lit_rl.cli.trainer_classes import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError, chain
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.launchers import cluster_environment, rank_of, tell_lightning
-from lit_rl.run.begin import DEFAULT_ROOT, Run, begin
+from lit_rl.run.begin import Run, begin
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.plan import prepare_evaluation
 from lit_rl.run.sources import find
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.run.wanted import DEFAULT_ROOT
+from lit_rl.training.config import LINKED, EvalConfig
 from lit_rl.training.module import RLModule
-from lit_rl.training.settings import LINKED
 from lit_rl.training.trainer import check_trainer
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -45,22 +44,14 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
-def run_lightning(command: str, rest: list[str]) -> int:
-    """Run one of Lightning's commands with the remaining arguments; returns the exit code.
+def run(command: str, given: list[Given]) -> int:
+    """Run one of Lightning's commands with what has been checked; returns the exit code.
 
     Raises:
         ConfigError: the configuration is wrong.
     """
     quiet()
     algorithms()  # the parser knows those that have been imported
-    given = read_arguments(rest)
-    model = model_name(given)
-    if model is not None:
-        model_class(model)
-    elif not any(each.name in FLAGS or each.name.endswith(".help") for each in given):
-        raise ConfigError(_no_model(given))
-    for each in given:
-        check_given(each, model, ("episodes",) if command != "fit" else ())
     try:
         cli = RunCLI([command, *parser_arguments(given)])
     except (argparse.ArgumentError, ValueError) as error:
@@ -78,15 +69,6 @@ def _within(error: BaseException) -> LitRLError | None:
     return next((cause for cause in chain(error) if isinstance(cause, LitRLError)), None)
 
 
-def _no_model(given: list[Given]) -> str:
-    """What to say where no algorithm is named: the run that is to go on may have its configuration."""
-    run = next((each.text for each in reversed(given) if each.name in ("ckpt_path", "resume.checkpoint")), None)
-    config = None if run is None else own_config(run)
-    if config is not None:
-        return f"model is missing. Give the run's own configuration: --config {config}"
-    return "model is missing. Name an algorithm, such as `model: {class_path: PPO}`."
-
-
 class RunCLI(LightningCLI):
     """One parser for every mode; the file's `mode` says how the run begins."""
 
@@ -94,6 +76,7 @@ class RunCLI(LightningCLI):
     exit_code = EXIT_OK
 
     def __init__(self, args: list[str]) -> None:
+        self._command = args[0]
         super().__init__(
             RLModule,
             args=args,
@@ -105,18 +88,16 @@ class RunCLI(LightningCLI):
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "exit_on_error": False,
-                **{name: {"exit_on_error": False, "description": text} for name, text in DESCRIPTIONS.items()},
+                self._command: {"exit_on_error": False, "description": DESCRIPTIONS[self._command]},
             },
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning's is static
+        """The one that is run: a parser for each of the others would be made for nothing, and takes its time."""
         skipped = {"model", "dataloaders", "datamodule", "weights_only", "verbose"}
-        return {
-            "fit": skipped | {"train_dataloaders", "val_dataloaders"},
-            "validate": skipped,
-            "test": skipped,
-        }
+        if self._command == "fit":
+            skipped |= {"train_dataloaders", "val_dataloaders"}
+        return {self._command: skipped}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)

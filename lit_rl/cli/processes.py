@@ -30,7 +30,8 @@ def run_forked(argv: list[str]) -> subprocess.CompletedProcess[str]:
     """
     if torch.version.cuda is not None:
         return run_apart(argv)
-    from lit_rl.cli.fit import run_lightning
+    import lit_rl.cli.fit  # noqa: F401  (what the child needs)
+    from lit_rl.cli.lightning import run_lightning
 
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         sys.stdout.flush()

@@ -1,56 +1,27 @@
-"""The `trainer` block: options that mean something here, of the right type, and classes that can be made."""
+"""The `trainer` block: options that mean something here, of the right type. Lightning is read, not imported."""
 
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import typing
-from enum import Enum
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jsonargparse import Namespace
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.pytorch import Callback
-from lightning.pytorch import callbacks as lightning_callbacks
-from lightning.pytorch import loggers as lightning_loggers
-from lightning.pytorch import profilers as lightning_profilers
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins import CheckpointIO, LayerSync, Precision
-from lightning.pytorch.profilers import Profiler
+from lit_rl.cli.source import Class, Unreadable, source_of
+from lit_rl.errors import ConfigError
+from lit_rl.ops.limits import Limit, at_least, check_value, shown, union_members
+from lit_rl.training.refused import REFUSED, check_option
 
-from lit_rl.cli.blocks import CLASS_KEYS, trainer_arguments
-from lit_rl.envs.build import import_class
-from lit_rl.errors import ConfigError, LitRLError, did_you_mean, raised
-from lit_rl.ops.limits import Limit, at_least, check_value, hints_of, refuse_unknown, shown, union_members
-from lit_rl.training.trainer import REFUSED, check_callback, check_option
+CLASSES = ("callbacks", "logger", "profiler", "plugins")
+"""Options that take classes, which are imported to be checked (`trainer_classes`)."""
 
 _LIMITS = {"num_nodes": at_least(1)}
-_PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)
-_PROFILERS = ("simple", "advanced", "pytorch", "xla")
+PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)
 _TIME = re.compile(r"\d+:\d\d?:\d\d?:\d\d?")
-_PATHS = (Path, os.PathLike)
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 _MOST = 2**16
 _DEVICES = re.compile(r"auto|-?\d+(\s*,\s*-?\d+)*,?")
-
-
-class Kind(typing.NamedTuple):
-    """What is made from a class that an option names: what it must be below, and where Lightning's own are."""
-
-    bases: tuple[type, ...]
-    called: str
-    own: Any
-
-
-KINDS = {
-    "callbacks": Kind((Callback,), "a Lightning Callback", lightning_callbacks),
-    "logger": Kind((Logger,), "a Lightning Logger", lightning_loggers),
-    "profiler": Kind((Profiler,), "a Lightning Profiler", lightning_profilers),
-    "plugins": Kind((Precision, ClusterEnvironment, CheckpointIO, LayerSync), "a Lightning plugin", None),
-}
-"""Options that take classes."""
 
 
 def check_trainer_block(values: dict[str, Any], is_option: bool) -> None:
@@ -67,11 +38,11 @@ def check_trainer_block(values: dict[str, Any], is_option: bool) -> None:
     for key, value in values.items():
         name = f"trainer.{key}"
         if key in REFUSED:
-            plain = [each for each in union_members(hints[key]) if (typing.get_origin(each) or each) in _PLAIN]
+            plain = [each for each in union_members(hints[key]) if (typing.get_origin(each) or each) in PLAIN]
             if not (is_option and str in plain):
-                check_value(value, _union(plain), name, Limit(infinite=True))
+                check_value(value, union_of(plain), name, Limit(infinite=True))
             check_option(key, value)
-        elif key in KINDS:
+        elif key in CLASSES:
             continue
         elif key == "devices":
             _check_devices(value)
@@ -84,15 +55,15 @@ def check_trainer_block(values: dict[str, Any], is_option: bool) -> None:
                 check_value(count, float, f"{name}.{unit}", at_least(0))
         else:
             if key == "default_root_dir":
-                _check_path(value, name)
+                check_path(value, name)
             members = union_members(hints[key])
-            plain = [each for each in members if (typing.get_origin(each) or each) in _PLAIN]
+            plain = [each for each in members if (typing.get_origin(each) or each) in PLAIN]
             whole = len(plain) == len(members) or not isinstance(value, dict)
             if plain and whole and not (is_option and str in plain):
-                check_value(value, _union(plain), name, _LIMITS.get(key))
+                check_value(value, union_of(plain), name, _LIMITS.get(key))
 
 
-def _union(members: list[Any]) -> Any:
+def union_of(members: list[Any]) -> Any:
     return typing.Union[tuple(members)]  # noqa: UP007  its members are known at run time only
 
 
@@ -105,139 +76,43 @@ def _check_devices(value: Any) -> None:
         )
 
 
-def _check_path(value: Any, key: str) -> None:
+def check_path(value: Any, key: str) -> None:
     too_long = isinstance(value, str) and any(len(part.encode()) > 255 for part in value.split("/"))
     if too_long or (isinstance(value, str) and "\0" in value):
         raise ConfigError(f"{key}: {shown(value)} cannot be a path: a name in it is longer than 255 bytes.")
 
 
-def checked_classes(value: Any, key: str) -> Any:
-    """What an option of the Trainer comes to that takes classes: each known, and its arguments too.
+class _Arguments(Mapping[str, Any]):
+    """The arguments of Lightning's Trainer as its file has them; each type is worked out when it is asked for."""
 
-    Args:
-        value: a class's name, `class_path` and `init_args`, or a list of them.
-        key: the option.
+    def __init__(self, trainer: Class) -> None:
+        self._written = trainer.arguments()
 
-    Raises:
-        ConfigError: names the class or the argument, what is wrong and the fix.
-    """
-    if isinstance(value, list) and key != "profiler":
-        return [
-            _checked(each, key, f"trainer.{key}[{i}]" if len(value) > 1 else f"trainer.{key}")
-            for i, each in enumerate(value)
-        ]
-    return _checked(value, key, f"trainer.{key}")
+    def __getitem__(self, name: str) -> Any:
+        source, annotation = self._written[name]
+        try:
+            return Any if annotation is None else source.evaluate(annotation)
+        except Unreadable:
+            return _imported_arguments()[name]
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._written)
 
-def _checked(value: Any, key: str, name: str) -> Any:
-    if value is None or (key == "logger" and isinstance(value, bool)):
-        return value
-    if key == "profiler" and isinstance(value, str) and "." not in value and not value.endswith("Profiler"):
-        if value not in _PROFILERS:
-            raise ConfigError(
-                f"{name}: {shown(value)} is not one of {', '.join(_PROFILERS)}.{did_you_mean(value, _PROFILERS)}"
-            )
-        return value
-    if not isinstance(value, str | dict):
-        raise ConfigError(f"{name}: expected a class_path, or class_path and init_args, got {shown(value)}.")
-    spec: dict[str, Any] = {"class_path": value} if isinstance(value, str) else dict(value)
-    spec["init_args"] = spec.get("init_args") or {}
-    cls = _check_class(spec, KINDS[key], name)
-    defaults = {
-        name: each.default.value for name, each in _parameters(cls)[0].items() if isinstance(each.default, Enum)
-    }
-    return {**spec, "init_args": {**defaults, **spec["init_args"]}}  # the parser knows no default that is an Enum
+    def __len__(self) -> int:
+        return len(self._written)
 
 
-def _check_class(spec: dict[str, Any], kind: Kind, key: str) -> type:
-    refuse_unknown(spec, CLASS_KEYS, key)
-    if not isinstance(spec.get("class_path"), str):
-        raise ConfigError(f"{key}.class_path is missing: name {kind.called}'s class.")
-    cls = _find(spec["class_path"], kind, f"{key}.class_path")
-    if Callback in kind.bases:
-        check_callback(cls)
-    given = spec["init_args"]
-    check_value(given, dict, f"{key}.init_args")
-    parameters, is_open = _parameters(cls)
-    for name in given:
-        if name not in parameters and not is_open:
-            near = did_you_mean(name, parameters)
-            known = [] if near else list(parameters)
-            takes = f" {cls.__name__} takes {', '.join(known)}." if known else ""
-            raise ConfigError(f"{key}.init_args: unknown key '{name}'.{near}{takes}")
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in given:
-            raise ConfigError(f"{key}.init_args.{name} is missing; {cls.__name__} needs it.")
-    hints = hints_of(cls.__init__)  # type: ignore[misc]
-    for name, value in given.items():
-        if name.endswith(("dir", "path", "name", "version")):
-            _check_path(value, f"{key}.init_args.{name}")
-        members = [each for each in union_members(hints.get(name, typing.Any)) if each not in _PATHS]
-        if all((typing.get_origin(each) or each) in (*_PLAIN, list) for each in members):
-            check_value(value, _union(list(members)), f"{key}.init_args.{name}", Limit(infinite=True))
-    return cls
-
-
-def _find(path: str, kind: Kind, key: str) -> type:
-    """The class at an import path, or Lightning's own of that name."""
-    if "." in path or ":" in path:
-        found: Any = import_class(path, key)
-    else:
-        own = _subclasses(kind.bases)
-        found = own.get(path) or getattr(kind.own, path, None)
-        if found is None:
-            near = did_you_mean(path, own)
-            raise ConfigError(f"{key}: there is no '{path}'; give an import path, such as my_module.{path}.{near}")
-    if not (isinstance(found, type) and issubclass(found, kind.bases)):
-        raise ConfigError(f"{key}: {path} is not {kind.called}.")
-    return found
-
-
-def _subclasses(bases: tuple[type, ...]) -> dict[str, type]:
-    found: dict[str, type] = {}
-    for base in bases:
-        below: list[type] = base.__subclasses__()
-        for each in below:
-            if not each.__module__.startswith("lit_rl"):
-                found |= {each.__name__: each, **_subclasses((each,))}
-    return found
-
-
-def _parameters(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The keyword arguments of a class, and whether it takes others too."""
-    found = list(inspect.signature(cls).parameters.values())
-    named = {each.name: each for each in found if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)}
-    return named, any(each.kind is each.VAR_KEYWORD for each in found)
-
-
-def make(cls: type, *args: Any, **kwargs: Any) -> Any:
-    """Make what an option of the Trainer names.
-
-    Raises:
-        ConfigError: its package is missing, or its constructor raises.
-    """
-    key = next(key for key, kind in KINDS.items() if issubclass(cls, kind.bases))
+def trainer_arguments() -> Mapping[str, Any]:
+    """The arguments of Lightning's Trainer, with their types."""
     try:
-        return cls(*args, **kwargs)
-    except LitRLError:
-        raise
-    except ModuleNotFoundError as error:
-        package = error.name or next(iter(re.findall(r"'([A-Za-z][\w.-]*)", str(error))), "")
-        install = f" Install it with `pip install {package}`." if package else f" It says: {raised(error)}."
-        raise ConfigError(f"trainer.{key}: {cls.__name__} needs a package that is not installed.{install}") from None
-    except Exception as error:
-        raise ConfigError(f"trainer.{key}: {cls.__name__} raised {raised(error)}.") from None
+        trainer = source_of("lightning.pytorch.trainer.trainer").find_class("Trainer")
+        return _imported_arguments() if trainer is None else _Arguments(trainer)
+    except Unreadable:
+        return _imported_arguments()
 
 
-INSTANTIATORS = [(make, base, True) for kind in KINDS.values() for base in kind.bases]
+def _imported_arguments() -> dict[str, Any]:
+    from lightning.pytorch import Trainer
 
-
-def blame(error: Exception, given: Namespace) -> ConfigError:
-    """An error of the Trainer's constructor, with the option that it names, if it names one."""
-    text = " ".join(str(error).split())
-    if "backend found" in text:  # asked for `gpu`
-        return ConfigError("trainer.accelerator: torch finds no GPU here; set trainer.accelerator: auto, or cpu.")
-    words = re.findall(r"\w+", text.lower())
-    named = [key for key in vars(given) if key in words or key.rstrip("s") in words]
-    key = max(named, key=lambda name: f"{name}=" in text, default=None)
-    return ConfigError(f"trainer{'' if key is None else f'.{key}'}: {text or type(error).__name__}")
+    hints = typing.get_type_hints(Trainer.__init__)
+    return {name: hints[name] for name in inspect.signature(Trainer.__init__).parameters if name != "self"}

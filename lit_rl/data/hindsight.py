@@ -8,38 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.data.config import HindsightReplay
 from lit_rl.data.replay import Replay, Sampled, Steps
 from lit_rl.errors import ConfigError
-from lit_rl.ops.limits import at_least, check_record
 
 ACHIEVED, DESIRED = "achieved_goal", "desired_goal"
 
 GoalReward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Rewards [K] for what was achieved [K, ...], what was desired [K, ...], and the level [K] of each."""
-
-
-@dataclass(frozen=True)
-class HindsightReplay:
-    """How goals are chosen again; names and defaults of SB3's HerReplayBuffer.
-
-    Args:
-        n_sampled_goal: transitions with another goal for each one that keeps its own.
-        goal_selection_strategy: the new goal is what was achieved by a step of the same episode: `future` for one at or
-            after the transition, `final` for the last, `episode` for any.
-    """
-
-    LIMITS: ClassVar = {"n_sampled_goal": at_least(1)}
-
-    n_sampled_goal: int = 4
-    goal_selection_strategy: Literal["future", "final", "episode"] = "future"
-
-    def __post_init__(self) -> None:
-        check_record(self, "model.her")
 
 
 def check_goals(space: spaces.Space[Any]) -> None:

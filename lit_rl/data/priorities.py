@@ -9,35 +9,14 @@ Shapes: B a batch, N environments of this rank.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from lit_rl.data.config import PrioritizedReplay
 from lit_rl.data.replay import Replay, Rows, Sampled
-from lit_rl.ops.limits import above, at_least, check_record
-from lit_rl.ops.schedules import Schedule, ScheduleLike, as_schedule
-
-
-@dataclass(frozen=True)
-class PrioritizedReplay:
-    """How priorities are made of errors, and how much is made up for sampling by them.
-
-    Args:
-        alpha: how much the error counts: the priority is ``(|error| + epsilon) ** alpha``; 0 samples uniformly.
-        beta: how much of the bias importance weights take out, 1 all of it; a number or a schedule.
-        epsilon: added to every error, so that none is never sampled again.
-    """
-
-    LIMITS: ClassVar = {"alpha": at_least(0), "epsilon": above(0)}
-
-    alpha: float = 0.6
-    beta: ScheduleLike = field(default_factory=lambda: Schedule(0.4, 1.0))
-    epsilon: float = 1e-6
-
-    def __post_init__(self) -> None:
-        check_record(self, "model.prioritized_replay")
-        as_schedule(self.beta, "model.prioritized_replay.beta", at_least(0))
+from lit_rl.ops.limits import at_least
+from lit_rl.ops.schedules import as_schedule
 
 
 class Priorities:

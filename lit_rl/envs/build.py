@@ -82,6 +82,26 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
     return env
 
 
+def check_id(config: EnvConfig) -> None:
+    """Refuse an id that no environment has, or none has any more, and arguments that it does not take.
+
+    Others are not made here, for that may take long.
+
+    Raises:
+        ConfigError: names the nearest id or argument, or the id of today.
+    """
+    if config.id in gym.registry and config.id not in RENAMED and not config.kwargs:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come once more when the run makes it
+            _make_base(config).close()
+    except ConfigError as error:
+        unknown = isinstance(error.__cause__, gym.error.UnregisteredEnv | gym.error.DeprecatedEnv)
+        if unknown or config.id is None or config.id in RENAMED or config.id in gym.registry:
+            raise
+
+
 def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
         with warnings.catch_warnings():

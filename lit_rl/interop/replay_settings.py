@@ -50,7 +50,7 @@ def has_replay(algorithm: type[Any]) -> bool:
 
 def _strategies() -> tuple[str, ...]:
     """Values of `model.her.goal_selection_strategy`."""
-    from lit_rl.data.hindsight import HindsightReplay  # reading other people's files needs none of what this imports
+    from lit_rl.data.config import HindsightReplay  # reading other people's files needs none of what this imports
 
     return get_args(get_type_hints(HindsightReplay)["goal_selection_strategy"])
 

@@ -12,7 +12,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.optim import Optimizer
 
 from lit_rl.envs.build import import_class
-from lit_rl.errors import ConfigError, did_you_mean, raised
+from lit_rl.errors import ConfigError, raised
+from lit_rl.networks.names import check_policy_name
 from lit_rl.ops.limits import called
 
 P = TypeVar("P", bound=BasePolicy)
@@ -30,10 +31,7 @@ def policy_class(policy: str | type[P], known: Mapping[str, type[P]]) -> type[P]
     if isinstance(policy, str):
         if policy in known:
             return known[policy]
-        if "." not in policy and ":" not in policy:
-            raise ConfigError(
-                f"model.policy: '{policy}' is not one of {', '.join(known)}.{did_you_mean(policy, known)}"
-            )
+        check_policy_name(policy, known)
         policy = import_class(policy, "model.policy")
     if not (isinstance(policy, type) and issubclass(policy, base)):
         raise ConfigError(f"model.policy: {policy} is not a subclass of stable-baselines3's {base.__name__}.")

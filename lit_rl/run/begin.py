@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
 from lit_rl.callbacks.alert import alert
-from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
+from lit_rl.callbacks.checkpointing import Checkpointer
+from lit_rl.callbacks.config import CheckpointConfig
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
@@ -37,12 +38,11 @@ from lit_rl.run.plan import Plan, make_plan
 from lit_rl.run.report import banner, summary
 from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue
+from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.run.weights import check_load
 from lit_rl.state.deal import deal
 from lit_rl.training.evaluation import EvaluationGivenUp
 from lit_rl.training.module import RLModule, states_of_callbacks
-
-DEFAULT_ROOT = Path("lightning_logs")
 
 
 class Run:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.checkpoint.files import lacking, make_directory, named, sync_directory
-from lit_rl.checkpoint.store import CHECKPOINTS as CHECKPOINTS
-from lit_rl.checkpoint.store import CheckpointStore
+from lit_rl.checkpoint.manifest import CHECKPOINTS as CHECKPOINTS
+from lit_rl.checkpoint.manifest import places_in
 from lit_rl.errors import ConfigError, Held, LitRLError, StorageError
 from lit_rl.ops.limits import shown
 
@@ -96,7 +96,7 @@ def gone_on_error(directory: Path) -> Iterator[None]:
 
 def has_checkpoint(directory: Path) -> bool:
     """Whether a run directory holds a committed checkpoint, be it damaged: an older run must not be taken for it."""
-    return bool(CheckpointStore(directory / CHECKPOINTS).places())
+    return bool(places_in(directory / CHECKPOINTS))
 
 
 def runs_with_checkpoints(root: Path) -> list[Path]:

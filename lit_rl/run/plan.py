@@ -22,6 +22,7 @@ from lit_rl.run.lineage import Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
 from lit_rl.run.taken import take_parts
+from lit_rl.run.wanted import NO_PARENT
 from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
 from lit_rl.state.parts import restore, union
 from lit_rl.state.records import Evaluated
@@ -117,7 +118,7 @@ def make_plan(
         return _plan_resume(module, hold.find(resume, root, name), resume)
     if mode == "warmstart":
         if warmstart_from.checkpoint is None:
-            raise ConfigError("warmstart.checkpoint is missing: name a checkpoint, a run directory or a .ckpt file.")
+            raise ConfigError(NO_PARENT)
         source = find(warmstart_from.checkpoint, root, name, False, "warmstart.checkpoint")
         return _plan_warmstart(module, source, warmstart_from)
     module.build_envs()

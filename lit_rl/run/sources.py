@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST
 from lit_rl.checkpoint.reader import Opened, load_bare, verify
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import ConfigError, DataError, did_you_mean
+from lit_rl.errors import DataError
 from lit_rl.interop.sb3 import Agent, read_agent
-from lit_rl.run.directory import CHECKPOINTS, LINEAGE, has_checkpoint, runs_with_checkpoints, versions_of
+from lit_rl.run.directory import CHECKPOINTS, LINEAGE
+from lit_rl.run.wanted import newest_run, refuse_missing
 
 
 @dataclass
@@ -60,21 +60,12 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
         ConfigError: there is nothing of the kind.
         DataError: there is, and none of it is good.
     """
-    if "://" in wanted:
-        raise ConfigError(f"{key}: '{wanted}' is a remote address; copy it to a local directory first.")
-    if wanted in ("last", "best"):
-        run = next((run for run in versions_of(root, name) if has_checkpoint(run)), None)
-        if run is None:
-            raise ConfigError(
-                f"{key}: '{wanted}' of the run '{name}' is not there: no checkpoint below {root / name}."
-                f"{_nearest(root)}"
-            )
+    refuse_missing(wanted, root, name, key)
+    if wanted in ("last", "best") and (run := newest_run(root, name)) is not None:
         return _from_run(run, wanted, strict)
     path = Path(wanted)
     if path.name == LIGHTNING_FILE and (path.parent / MANIFEST).exists():
         path = path.parent
-    if not path.exists():
-        raise ConfigError(f"{key}: '{wanted}' is not there.{_nearest(root, wanted)}")
     path = path.resolve()
     if path.name in ("last", "best") and path.parent.name == CHECKPOINTS:  # a copy in the place of the link
         return _from_run(path.parent.parent, path.name, strict)
@@ -94,7 +85,7 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
 def run_of(wanted: str, root: Path, name: str) -> Path | None:
     """The run directory that `wanted` (as for `find`) lies in; `None` if there is none."""
     if wanted in ("last", "best"):
-        return next((run for run in versions_of(root, name) if has_checkpoint(run)), None)
+        return newest_run(root, name)
     path = Path(wanted).resolve()
     return next((each for each in (path, *path.parents[:3]) if (each / LINEAGE).is_file()), None)
 
@@ -114,15 +105,3 @@ def _from_run(run: Path, which: str, strict: bool) -> Source:
 
 def _open(checkpoint: Opened, complaints: list[str]) -> Source:
     return Source(checkpoint.path, checkpoint.look(LIGHTNING_FILE), checkpoint, complaints=complaints)
-
-
-def _nearest(root: Path, wanted: str | None = None) -> str:
-    runs = runs_with_checkpoints(root)
-    if not runs:
-        return f" No run below {root} has a checkpoint yet."
-    if wanted is not None:
-        near = did_you_mean(wanted, [str(run) for run in runs])
-        if near:
-            return near
-    newest = max(runs, key=lambda run: os.stat(run / CHECKPOINTS).st_mtime)
-    return f" The nearest run that has one is {newest}."

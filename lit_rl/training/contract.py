@@ -25,9 +25,9 @@ from lit_rl.ranks.group import Ranks
 from lit_rl.state.parts import Part
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.scheduled_lr import ScheduledLR
+from lit_rl.training.config import EvalConfig, Fast
 from lit_rl.training.descent import Descent
-from lit_rl.training.evaluation import EvalConfig
-from lit_rl.training.fast import BY_AUTOGRAD, Fast
+from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
 

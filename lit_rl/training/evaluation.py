@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,63 +15,9 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError
-from lit_rl.ops.limits import at_least, check_record, known_only
 from lit_rl.ops.streams import generator
 from lit_rl.state.streams import capture_streams, restore_streams
-
-Which = Literal["current", "last", "all"]
-
-
-@dataclass
-class EvalConfig:
-    """Evaluation beside training: in environments of its own, with streams of its own.
-
-    Args:
-        every: evaluate at the first iteration boundary at or past each multiple of this many timesteps; `null`: never.
-        episodes: whole episodes of an evaluation; on each level, where there are several.
-        deterministic: the most likely actions; false draws them as in training, from the evaluation's own stream.
-        envs: environments that share the episodes.
-        level: of the curriculum: the `current` one, the `last` one, or `all` of them.
-        stop_on_reward: the run is finished when the mean return of an evaluation reaches this; with a curriculum and
-            `level: current`, on its last level only.
-        max_episode_steps: an episode that goes on for longer is cut off there, said, and counted as it is; `null` waits
-            for its end.
-    """
-
-    LIMITS: ClassVar = dict.fromkeys(("every", "episodes", "envs", "max_episode_steps"), at_least(1))
-
-    every: int | None = None
-    episodes: int = 10
-    deterministic: bool = True
-    envs: int = 1
-    level: Which = "current"
-    stop_on_reward: float | None = None
-    max_episode_steps: int | None = 100_000
-
-    def __post_init__(self) -> None:
-        check_record(self, "eval")
-        if self.stop_on_reward is not None and self.every is None:
-            raise ConfigError("eval.stop_on_reward needs evaluations; give eval.every.")
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> EvalConfig:
-        """From a dictionary, as it stands in a checkpoint."""
-        return cls(**known_only(plain, cls, "eval"))
-
-    def due(self, before: int, now: int) -> bool:
-        """Whether a multiple of `every` lies in (before, now]: a function of the timesteps and nothing else."""
-        return self.every is not None and now // self.every > before // self.every
-
-    def check_levels(self, levels: Sequence[Level]) -> None:
-        """Refuse what only a curriculum gives a meaning."""
-        if self.level != "current" and not levels:
-            raise ConfigError(f"eval.level: '{self.level}' needs a curriculum; remove it.")
-
-    def played(self, levels: Sequence[Level], current: int) -> list[int]:
-        """The levels of an evaluation made while `current` is the curriculum's."""
-        if self.level == "all":
-            return list(range(len(levels)))
-        return [len(levels) - 1 if self.level == "last" else current]
+from lit_rl.training.config import EvalConfig
 
 
 class Player(Protocol):

@@ -6,14 +6,14 @@ The two differ in the last bits, so a run keeps to one of them: what a checkpoin
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from torch.optim import Optimizer
 
 from lit_rl.errors import ConfigError
 from lit_rl.networks.flat import ELEMENTWISE
+from lit_rl.training.config import Fast
 
-Fast = bool | Literal["auto"]
 BY_HAND, BY_AUTOGRAD = "by hand", "autograd"
 
 

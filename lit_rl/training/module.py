@@ -29,9 +29,10 @@ from lit_rl.state.records import Counters, EpisodeWindow, LogBook
 from lit_rl.state.space import space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams, drawing_weights
 from lit_rl.training.computed import computed_with
+from lit_rl.training.config import EvalConfig
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
-from lit_rl.training.evaluation import EvalConfig, Evaluation, evaluate
+from lit_rl.training.evaluation import Evaluation, evaluate
 from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.forgotten import Watch
 from lit_rl.training.iteration import Iteration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lit_rl.curriculum import Curriculum
 from lit_rl.state.records import Best, Counters, EpisodeWindow, Evaluated
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import EvalConfig
 
 
 class Score:

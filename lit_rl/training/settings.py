@@ -17,24 +17,10 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import Limit, check_value, shown
 from lit_rl.ops.schedules import Schedule, as_schedule
-from lit_rl.training.evaluation import EvalConfig
-
-LINKED = {
-    "env": "env",
-    "seed": "seed_everything",
-    "total_timesteps": "total_timesteps",
-    "curriculum": "curriculum",
-    "evaluation": "eval",
-}
-"""Arguments of a model, and the top-level keys they are."""
+from lit_rl.training.config import EvalConfig, key_of
 
 _PLAIN = (str, int, float, bool, type(None))
 _DEEPEST = 50
-
-
-def key_of(setting: str) -> str:
-    """The key of a run's YAML that an argument of the model is."""
-    return LINKED.get(setting, f"model.{setting}")
 
 
 def to_plain_settings(value: Any, key: str = "", depth: int = 0) -> Any:

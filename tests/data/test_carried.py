@@ -9,8 +9,9 @@ import pytest
 from gymnasium import spaces
 
 from lit_rl.data.carried import carry_over
-from lit_rl.data.hindsight import Hindsight, HindsightReplay
-from lit_rl.data.priorities import Priorities, PrioritizedReplay
+from lit_rl.data.config import HindsightReplay, PrioritizedReplay
+from lit_rl.data.hindsight import Hindsight
+from lit_rl.data.priorities import Priorities
 from lit_rl.data.replay import Replay, Sampled
 from lit_rl.ops.tree import leaves
 from tests.data.test_replay import ACTION, BOX, DICT, World

@@ -9,7 +9,8 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
-from lit_rl.data.hindsight import Hindsight, HindsightReplay, check_goals
+from lit_rl.data.config import HindsightReplay
+from lit_rl.data.hindsight import Hindsight, check_goals
 from lit_rl.data.replay import Replay
 from lit_rl.errors import ConfigError
 from lit_rl.ops.tree import tree_map

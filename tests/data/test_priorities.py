@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_rl.data.priorities import Priorities, PrioritizedReplay
+from lit_rl.data.config import PrioritizedReplay
+from lit_rl.data.priorities import Priorities
 from lit_rl.data.replay import Replay, Sampled
 from lit_rl.errors import ConfigError
 from lit_rl.state.plain import first_difference, to_plain

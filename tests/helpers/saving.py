@@ -9,7 +9,8 @@ from typing import Any, cast
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from lit_rl.callbacks.checkpointing import CheckpointConfig, Checkpointer
+from lit_rl.callbacks.checkpointing import Checkpointer
+from lit_rl.callbacks.config import CheckpointConfig
 from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import load_lightning, load_rank
 from lit_rl.checkpoint.store import CheckpointStore

@@ -16,7 +16,8 @@ from stable_baselines3.common.save_util import save_to_pkl
 from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 
 from lit_rl.data.carried import carry_over
-from lit_rl.data.hindsight import Hindsight, HindsightReplay
+from lit_rl.data.config import HindsightReplay
+from lit_rl.data.hindsight import Hindsight
 from lit_rl.data.replay import Replay, Sampled
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.interop.replay_pickle import find_replay, read_replay

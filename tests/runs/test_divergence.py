@@ -22,7 +22,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, when: Callable[[Counters], bool]) -> 
 
     def spoilt(self: PPO, *args: Any, **kwargs: Any) -> Any:
         loss, stats = loss_of(self, *args, **kwargs)
-        return loss * math.nan if when(self.counters) else loss, stats
+        return loss.times(math.nan) if when(self.counters) else loss, stats
 
     monkeypatch.setattr(PPO, "_loss", spoilt)
 

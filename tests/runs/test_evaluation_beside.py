@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import load_results
 
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.state.plain import first_difference
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import EvalConfig
 from tests.helpers.cli import checkpoints, final_state, lineage, merged, metrics
 from tests.runs.conftest import Cli
 

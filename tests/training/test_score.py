@@ -8,7 +8,7 @@ import pytest
 
 from lit_rl.curriculum import CurriculumConfig, make_curriculum
 from lit_rl.state.records import Counters, EpisodeWindow
-from lit_rl.training.evaluation import EvalConfig
+from lit_rl.training.config import EvalConfig
 from lit_rl.training.score import Score
 from tests.helpers import envs
 from tests.helpers.on_policy import iterate, make_ppo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lit_rl.cli.fit import run_lightning
+from lit_rl.cli.lightning import run_lightning
 
 SUMMARY = "train: begin a run, go on with one, or begin one from trained weights"
 ORDER = 10

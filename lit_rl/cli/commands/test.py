@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lit_rl.cli.fit import run_lightning
+from lit_rl.cli.lightning import run_lightning
 
 SUMMARY = "evaluate a checkpoint over some episodes"
 ORDER = 30

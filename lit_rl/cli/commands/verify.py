@@ -23,10 +23,10 @@ from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.cli.processes import run_apart, run_forked
 from lit_rl.cli.text import read_yaml
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, LitRLError
-from lit_rl.run.begin import DEFAULT_ROOT
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.sources import find
+from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest, first_difference, to_plain
 

@@ -1,0 +1,40 @@
+"""`fit`, `validate` and `test`: what is given is checked, and only then are torch and Lightning imported."""
+
+from __future__ import annotations
+
+from lit_rl.cli.check import check_given
+from lit_rl.cli.given import FLAGS, Given, model_name, own_config, read_arguments
+from lit_rl.cli.models import model_settings
+from lit_rl.cli.together import check_together
+from lit_rl.errors import ConfigError
+
+
+def run_lightning(command: str, rest: list[str]) -> int:
+    """Run one of Lightning's commands with the remaining arguments; returns the exit code.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+    """
+    given = read_arguments(rest)
+    model, only_shown = model_name(given), any(each.name in FLAGS or each.name.endswith(".help") for each in given)
+    if model is not None:
+        model_settings(model)
+    elif not only_shown:
+        raise ConfigError(_no_model(given))
+    for each in given:
+        check_given(each, model, ("episodes",) if command != "fit" else ())
+    if command == "fit" and not only_shown:
+        check_together(given)
+
+    from lit_rl.cli.fit import run  # takes seconds, which a mistake does not wait for
+
+    return run(command, given)
+
+
+def _no_model(given: list[Given]) -> str:
+    """What to say where no algorithm is named: the run that is to go on may have its configuration."""
+    run = next((each.text for each in reversed(given) if each.name in ("ckpt_path", "resume.checkpoint")), None)
+    config = None if run is None else own_config(run)
+    if config is not None:
+        return f"model is missing. Give the run's own configuration: --config {config}"
+    return "model is missing. Name an algorithm, such as `model: {class_path: PPO}`."

@@ -1,0 +1,88 @@
+"""What files and options come to together, as far as it can be told without torch and Lightning.
+
+Whatever is not certain here is left to the run, which finds the same mistakes once it has imported them.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lit_rl.cli.blocks import BLOCKS
+from lit_rl.cli.given import Given
+from lit_rl.envs.build import check_id
+from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
+from lit_rl.run.directory import check_name
+from lit_rl.run.wanted import DEFAULT_ROOT, NO_PARENT, refuse_missing
+
+_IMPORT_PATH = re.compile(r"\s*[^\W\d]\w*([.:][^\W\d]\w*)+\s*")
+
+
+def check_together(given: Sequence[Given]) -> None:
+    """Check the blocks that one file gives whole, the run's name, what it begins from and the environment's id.
+
+    Raises:
+        ConfigError: settings of a block clash, or there is no such checkpoint or environment.
+    """
+    made = {block: _made(given, block) for block in BLOCKS}
+    name = str(_last(given, "name", otherwise="run"))
+    check_name(name)
+    if _last(given, "requeue") not in (None, False):
+        return  # goes on with a run, if there is one
+    mode, wanted = _last(given, "mode", otherwise="fresh"), _last(given, "ckpt_path")
+    root = Path(str(_last(given, "trainer", "default_root_dir") or DEFAULT_ROOT))
+    if wanted is not None or mode == "resume":
+        wanted = wanted or _last(given, "resume", "checkpoint", otherwise="last")
+        refuse_missing(str(wanted), root, name, "resume.checkpoint")
+        return
+    if mode == "warmstart":
+        wanted = _last(given, "warmstart", "checkpoint")
+        if wanted is None:
+            raise ConfigError(NO_PARENT)
+        refuse_missing(str(wanted), root, name, "warmstart.checkpoint")
+    _check_environment(given, made["env"] or EnvConfig(id=_last(given, "env", "id")))
+
+
+def _made(given: Sequence[Given], block: str) -> Any:
+    """The record of a block that one file gives whole."""
+    givers = [each for each in given if block in each.tree]
+    if len(givers) != 1 or not givers[0].is_file:
+        return None
+    hints = typing.get_type_hints(BLOCKS[block])
+    values = {key: each for key, each in givers[0].tree[block].items() if each is not None or hints[key] is not dict}
+    make: Callable[..., Any] = getattr(BLOCKS[block], "from_plain", lambda values: BLOCKS[block](**values))
+    return make(values)
+
+
+def _check_environment(given: Sequence[Given], config: EnvConfig) -> None:
+    """Refuse an id that is not there, unless a class that is named somewhere may register it when it is imported."""
+    native, levels = _last(given, "env", "backend") == "native", _last(given, "curriculum", "levels")
+    if native or levels or _last(given, "env", "class_path") is not None:
+        return
+    if config.id is None or not any(_IMPORT_PATH.fullmatch(text) for each in given for text in _texts(each.tree)):
+        check_id(config)
+
+
+def _last(given: Sequence[Given], *path: str, otherwise: Any = None) -> Any:
+    """The value that counts of those given for a key."""
+    for each in reversed(given):
+        value: Any = each.tree
+        for key in path:
+            value = value.get(key, each) if isinstance(value, dict) else each
+        if value is not each:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return each.text if is_number and not each.is_file else value  # such as a run that is called 1e3
+    return otherwise
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text at any depth."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
