@@ -124,7 +124,7 @@ def test_a_run_goes_on_on_the_other_device(
     done = apart(*words, *after, "--pause_at", 2048, "--mode", "resume", cwd=tmp_path, expect=75)
     card = torch.cuda.get_device_name()
     old, new = (card, "cpu") if before is GPU else ("cpu", card)
-    assert f"computed with: {old}, 32-true -> {new}, 32-true; equal to the bit" in done.stdout
+    assert f"computed with: {old}, 32-true, by hand -> {new}, 32-true, by hand; equal to the bit" in done.stdout
     assert "could not be brought back" not in done.stdout
     assert [each.manifest.timesteps for each in checkpoints(run_directory(tmp_path))][-1] >= 2048
     done = apart("test", *words[1:], *after, "--episodes", 2, cwd=tmp_path)
