@@ -31,11 +31,19 @@ class TwoWays(RLModule):
     def make_optimizers(self) -> list[Optimizer]:
         """New ones, of the networks as they are."""
 
+    def build_networks(self) -> None:
+        super().build_networks()
+        if self.fast is True:
+            self._change()  # says what is in the way before anything is written
+
     def configure_optimizers(self) -> Any:
-        policy: Any = self.policy
-        fast_networks(self, policy.optimizer_class, self.by_hand)
+        self._change()
         scheduled = [self.scheduled(each) for each in self.make_optimizers()]
         return tuple(scheduled) if len(scheduled) > 1 else scheduled[0]
+
+    def _change(self) -> None:
+        policy: Any = self.policy
+        fast_networks(self, policy.optimizer_class, self.by_hand)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         part = hooked(self.policy) if self.gradients == BY_HAND else None

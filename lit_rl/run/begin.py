@@ -42,6 +42,7 @@ from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.run.weights import check_load
 from lit_rl.state.deal import deal
 from lit_rl.training.evaluation import EvaluationGivenUp
+from lit_rl.training.fast import check_precision
 from lit_rl.training.module import RLModule, states_of_callbacks
 
 
@@ -334,6 +335,7 @@ def begin(
     check_name(name)
     check_value(pause_at, int | None, "pause_at", at_least(1))
     check_value(requeue, bool, "requeue")
+    check_precision(module, "32-true" if trainer is None else trainer.precision)
     resume, root = resume or ResumeConfig(), Path(root)
     request = StopRequest(speaks=trainer is None or rank_of(trainer) == 0)
     several = trainer is not None and size_of(trainer) > 1

@@ -16,6 +16,8 @@ from lit_rl.training.config import Fast
 
 BY_HAND, BY_AUTOGRAD = "by hand", "autograd"
 
+_FULL = "32-true"
+
 
 def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[[], str | None]) -> None:
     """Change a module's networks to gradients by hand, if that is wanted; `module.gradients` says what they have.
@@ -39,10 +41,16 @@ def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[
         raise ConfigError(f"model.fast: these networks cannot have it: {why}; use auto or false.")
 
 
+def check_precision(module: Any, precision: Any) -> None:
+    """Refuse `fast: true` where the Trainer's precision is not float32's, before anything is written."""
+    if getattr(module, "fast", False) is True and str(precision) != _FULL:
+        raise ConfigError(f"model.fast: gradients by hand need trainer.precision: {_FULL}, not {precision}; use auto.")
+
+
 def _refused(module: Any, optimizer_class: type[Optimizer]) -> str | None:
     """Why no networks of a run could have it."""
-    precision = "32-true" if module._trainer is None else str(module._trainer.precision)
-    if precision != "32-true":
+    precision = _FULL if module._trainer is None else str(module._trainer.precision)
+    if precision != _FULL:
         return f"trainer.precision is {precision}"
     if optimizer_class not in ELEMENTWISE:
         return f"{optimizer_class.__name__} may treat parameters as more than single numbers"
