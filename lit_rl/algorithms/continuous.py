@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_rl.algorithms.off_policy import OffPolicy
 from lit_rl.errors import ConfigError
@@ -50,6 +50,12 @@ class Continuous(OffPolicy):
 
     def stored_action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (self._dim,), np.float32)
+
+    @staticmethod
+    def of_critics(policy: Any) -> list[nn.Parameter]:
+        """Parameters that the critics' loss trains: not those of a features extractor that the actor's does."""
+        shared = getattr(policy, "share_features_extractor", False)
+        return [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
 
     def draw_exploration(self, rng: np.random.Generator, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A random action, the policy's noise and the noise on top of it: [steps, A] each."""

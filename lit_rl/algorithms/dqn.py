@@ -19,8 +19,8 @@ from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
-from lit_rl.networks.critics import Values
-from lit_rl.networks.dense_off_policy import DenseValues
+from lit_rl.networks.critics import Outputs
+from lit_rl.networks.dense_off_policy import DenseOutputs
 from lit_rl.networks.dueling import make_dueling
 from lit_rl.networks.policies import make_policy
 from lit_rl.networks.tensors import Table, within
@@ -178,13 +178,13 @@ class DQN(OffPolicy):
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
-        self.net: Values | DenseValues = Values(policy.q_net)
-        self.target: Values | DenseValues = Values(policy.q_net_target)
+        self.net: Outputs | DenseOutputs = Outputs(policy.q_net)
+        self.target: Outputs | DenseOutputs = Outputs(policy.q_net_target)
         return policy
 
     def by_hand(self) -> str | None:
         policy: Any = self.policy
-        net, target = DenseValues.of(policy.q_net), DenseValues.of(policy.q_net_target)
+        net, target = DenseOutputs.of(policy.q_net), DenseOutputs.of(policy.q_net_target)
         if isinstance(net, str) or isinstance(target, str):
             return str(net)
         self.net, self.target = net, target

@@ -160,7 +160,7 @@ class SAC(Continuous):
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
         self.actor: SquashedActor | DenseSquashedActor = SquashedActor(policy.actor)
-        self.critics: Critics | DenseCritics = Critics(policy.critic, self._of_critics(policy))
+        self.critics: Critics | DenseCritics = Critics(policy.critic, self.of_critics(policy))
         self.critics_target: Critics | DenseCritics = Critics(policy.critic_target, ())
         shape = (self.own_batch, self._dim)
         drawn = self.actor.noise_shape if self.use_sde else (2, *shape)  # one matrix serves both, as in SB3
@@ -178,12 +178,6 @@ class SAC(Continuous):
         self.matrix: np.ndarray | None = None
         return policy
 
-    @staticmethod
-    def _of_critics(policy: Any) -> list[nn.Parameter]:
-        """Parameters that the critics' loss trains: not those of a features extractor that the actor's does."""
-        shared = getattr(policy, "share_features_extractor", False)
-        return [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
-
     def by_hand(self) -> str | None:
         policy: Any = self.policy
         actor = DenseSquashedActor.of(policy.actor)
@@ -197,7 +191,7 @@ class SAC(Continuous):
         policy: Any = self.policy
         optimizers = [
             self.optimizer_of(policy.actor.parameters(), self.actor),
-            self.optimizer_of(self._of_critics(policy), self.critics),
+            self.optimizer_of(self.of_critics(policy), self.critics),
         ]
         if self.log_ent_coef is not None:
             optimizers.append(optim.Adam([self.log_ent_coef], lr=self.learning_rate(1.0)))

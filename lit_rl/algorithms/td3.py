@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.td3.policies import CnnPolicy, MultiInputPolicy, TD3Policy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lit_rl.algorithms.continuous import Continuous
@@ -22,8 +22,8 @@ from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
-from lit_rl.networks.critics import Actor, Critics
-from lit_rl.networks.dense_off_policy import DenseActor, DenseCritics
+from lit_rl.networks.critics import Critics, Outputs
+from lit_rl.networks.dense_off_policy import DenseCritics, DenseOutputs
 from lit_rl.networks.policies import make_policy
 from lit_rl.ops.draws import Draws
 from lit_rl.ops.limits import Limit, at_least
@@ -139,9 +139,9 @@ class TD3(Continuous):
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
-        self.actor: Actor | DenseActor = Actor(policy.actor)
-        self.actor_target: Actor | DenseActor = Actor(policy.actor_target)
-        self.critics: Critics | DenseCritics = Critics(policy.critic, self._of_critics(policy))
+        self.actor: Outputs | DenseOutputs = Outputs(policy.actor)
+        self.actor_target: Outputs | DenseOutputs = Outputs(policy.actor_target)
+        self.critics: Critics | DenseCritics = Critics(policy.critic, self.of_critics(policy))
         self.critics_target: Critics | DenseCritics = Critics(policy.critic_target, ())
         shape = (self.own_batch, self._dim)
         self.noises = Draws(
@@ -152,15 +152,9 @@ class TD3(Continuous):
         )
         return policy
 
-    @staticmethod
-    def _of_critics(policy: Any) -> list[nn.Parameter]:
-        """Parameters that the critics' loss trains: not those of a features extractor that the actor's does."""
-        shared = getattr(policy, "share_features_extractor", False)
-        return [p for name, p in policy.critic.named_parameters() if not (shared and "features" in name)]
-
     def by_hand(self) -> str | None:
         policy: Any = self.policy
-        actor, actor_target = DenseActor.of(policy.actor), DenseActor.of(policy.actor_target)
+        actor, actor_target = DenseOutputs.of(policy.actor), DenseOutputs.of(policy.actor_target)
         critics, critics_target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
         if isinstance(actor, str) or isinstance(actor_target, str):
             return str(actor)
@@ -173,7 +167,7 @@ class TD3(Continuous):
         policy: Any = self.policy
         return [
             self.optimizer_of(policy.actor.parameters(), self.actor),
-            self.optimizer_of(self._of_critics(policy), self.critics),
+            self.optimizer_of(self.of_critics(policy), self.critics),
         ]
 
     # -- playing -------------------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from lit_rl.ops.td import follow
 
 
-class Values:
-    """Values of all actions, as DQN has them.
+class Outputs:
+    """What a network makes of observations: values of all actions [B, N] (DQN), or actions without noise [B, A] (TD3).
 
     Args:
-        module: maps observations to values [B, N].
+        module: maps observations to them.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -30,7 +30,7 @@ class Values:
         self._out: Tensor | None = None
 
     def forward(self, obs: Any) -> Tensor:
-        """Values [B, N]."""
+        """Values or actions, from which `backward` goes on."""
         with torch.enable_grad():
             self._out = self._module(obs).float()  # losses are computed in float32
         return self._out.detach()
@@ -38,13 +38,13 @@ class Values:
     @torch.no_grad()
     def infer(self, obs: Any) -> Tensor:
         """The same, of which nothing is kept."""
-        values: Tensor = self._module(obs).float()
-        return values
+        out: Tensor = self._module(obs).float()
+        return out
 
-    def backward(self, d_values_BN: Tensor) -> None:
+    def backward(self, d_out: Tensor) -> None:
         """Leave the gradient of the parameters in them."""
         assert self._out is not None
-        torch.autograd.backward(self._out, d_values_BN)
+        torch.autograd.backward(self._out, d_out)
         self._out = None
 
     def follow(self, source: Any, tau: float) -> None:
@@ -100,38 +100,4 @@ class Critics:
 
     def follow(self, source: Any, tau: float) -> None:
         """Take over the share `tau` of other critics like these."""
-        follow(self._module, source._module, tau)
-
-
-class Actor:
-    """Actions of observations, as TD3 has them: in [-1, 1], without noise.
-
-    Args:
-        module: maps observations to actions [B, A].
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._out: Tensor | None = None
-
-    def forward(self, obs: Any) -> Tensor:
-        """Actions [B, A]."""
-        with torch.enable_grad():
-            self._out = self._module(obs).float()  # losses are computed in float32
-        return self._out.detach()
-
-    @torch.no_grad()
-    def infer(self, obs: Any) -> Tensor:
-        """The same, of which nothing is kept."""
-        actions: Tensor = self._module(obs).float()
-        return actions
-
-    def backward(self, d_action_BA: Tensor) -> None:
-        """Leave the gradient of the parameters in them."""
-        assert self._out is not None
-        torch.autograd.backward(self._out, d_action_BA)
-        self._out = None
-
-    def follow(self, source: Any, tau: float) -> None:
-        """Take over the share `tau` of another actor like this."""
         follow(self._module, source._module, tau)

@@ -1,6 +1,6 @@
 """The networks of `critics` as plain perceptrons, with the backward pass written by hand.
 
-Each has what `Values`, `Critics`, `Actor` or `SquashedActor` has. Shapes: B a batch, A action dimensions, K critics.
+Each has what `Outputs`, `Critics` or `SquashedActor` has. Shapes: B a batch, A action dimensions, K critics.
 """
 
 from __future__ import annotations
@@ -53,18 +53,19 @@ def _features(obs: Tensor) -> Tensor:
     return obs.float().flatten(1)
 
 
-class DenseValues:
-    """`Values` of a `QNetwork`."""
+class DenseOutputs:
+    """`Outputs` of DQN's `QNetwork` or TD3's `Actor`."""
 
     def __init__(self, layers: Sequence[Spec]) -> None:
         self.flat = Flat(parameters_of_layers([layers]))
         self._net = Dense([layers], self.flat)
 
     @classmethod
-    def of(cls, network: QNetwork) -> DenseValues | str:
+    def of(cls, network: QNetwork | td3.Actor) -> DenseOutputs | str:
         """It, or why a network is none for it."""
-        layers = layers_of([network.q_net])
-        return refused(network, QNetwork, [layers]) or cls(layers or [])
+        plain: Any = network
+        layers = layers_of([plain.q_net if isinstance(network, QNetwork) else plain.mu])
+        return refused(network, QNetwork if isinstance(network, QNetwork) else td3.Actor, [layers]) or cls(layers or [])
 
     def forward(self, obs: Tensor) -> Tensor:
         return self._net.forward(_features(obs))[0]
@@ -72,8 +73,8 @@ class DenseValues:
     def infer(self, obs: Tensor) -> Tensor:
         return self._net.infer(_features(obs))
 
-    def backward(self, d_values_BN: Tensor) -> None:
-        self._net.backward(d_values_BN.unsqueeze(0))
+    def backward(self, d_out: Tensor) -> None:
+        self._net.backward(d_out.unsqueeze(0))
         self.flat.show_gradient()
 
     def follow(self, source: Any, tau: float) -> None:
@@ -114,33 +115,6 @@ class DenseCritics:
     def slope_of_actions(self, d_values_KB: Tensor) -> Tensor:
         d_inputs = self._judging.backward(d_values_KB.unsqueeze(2), inputs=True, weights=False)
         return d_inputs[:, :, -self._actions :].sum(dim=0)
-
-    def follow(self, source: Any, tau: float) -> None:
-        self.flat.move_towards(source.flat, tau)
-
-
-class DenseActor:
-    """`Actor` of TD3's policy."""
-
-    def __init__(self, layers: Sequence[Spec]) -> None:
-        self.flat = Flat(parameters_of_layers([layers]))
-        self._net = Dense([layers], self.flat)
-
-    @classmethod
-    def of(cls, actor: td3.Actor) -> DenseActor | str:
-        """It, or why an actor is none for it."""
-        layers = layers_of([actor.mu])
-        return refused(actor, td3.Actor, [layers]) or cls(layers or [])
-
-    def forward(self, obs: Tensor) -> Tensor:
-        return self._net.forward(_features(obs))[0]
-
-    def infer(self, obs: Tensor) -> Tensor:
-        return self._net.infer(_features(obs))
-
-    def backward(self, d_action_BA: Tensor) -> None:
-        self._net.backward(d_action_BA.unsqueeze(0))
-        self.flat.show_gradient()
 
     def follow(self, source: Any, tau: float) -> None:
         self.flat.move_towards(source.flat, tau)
