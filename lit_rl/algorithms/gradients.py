@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 from torch.optim import Optimizer
@@ -44,6 +44,15 @@ class TwoWays(RLModule):
     def _change(self) -> None:
         policy: Any = self.policy
         fast_networks(self, policy.optimizer_class, self.by_hand)
+
+    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
+        """Parameters that are moved, as to the CPU after training on a GPU, leave the one tensor: they get another."""
+        by_hand = self.gradients == BY_HAND
+        before = [each.data_ptr() for each in self.policy.parameters()] if by_hand else []
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if by_hand and before != [each.data_ptr() for each in self.policy.parameters()]:
+            self._change()
+        return self
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         part = hooked(self.policy) if self.gradients == BY_HAND else None

@@ -99,13 +99,6 @@ class Flat:
         """Where its gradient lies."""
         return self.split(self.gradient)[self._index(parameter)]
 
-    def lies_here(self) -> bool:
-        """Whether the parameters still have their memory here; a module that was moved to a device has another."""
-        return all(
-            parameter.data_ptr() == part.data_ptr()
-            for parameter, part in zip(self._parameters, self.split(self.values.data), strict=True)
-        )
-
     def show_gradient(self) -> None:
         """Let the gradient be that of `values`, for the optimizer."""
         self.values.grad = self.gradient

@@ -32,13 +32,13 @@ def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[
     """
     asked: Fast = module.fast
     module.gradients = BY_AUTOGRAD
-    if asked is False or (asked == "auto" and module.gradients_before == BY_AUTOGRAD):
-        return
-    why = _refused(module, optimizer_class) or make()
-    if why is None:
-        module.gradients = BY_HAND
-    elif asked is True:
-        raise ConfigError(f"model.fast: these networks cannot have it: {why}; use auto or false.")
+    if asked is not False and not (asked == "auto" and module.gradients_before == BY_AUTOGRAD):
+        why = _refused(module, optimizer_class) or make()
+        if why is None:
+            module.gradients = BY_HAND
+        elif asked is True:
+            raise ConfigError(f"model.fast: these networks cannot have it: {why}; use auto or false.")
+    module.gradients_before = module.gradients
 
 
 def check_precision(module: Any, precision: Any) -> None:

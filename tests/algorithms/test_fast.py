@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -90,3 +91,16 @@ def test_other_networks_keep_autograd(case: str, settings: dict[str, Any], why: 
     assert trained(case, 1, **settings).gradients == BY_AUTOGRAD
     with pytest.raises(ConfigError, match=rf"model\.fast: .*{why}.*; use auto or false"):
         trained(case, 1, fast=True, **settings)
+
+
+@pytest.mark.parametrize("case", ["PPO Box", "DQN", "SAC", "TD3"])
+def test_a_policy_that_is_moved_is_still_the_one_that_acts(case: str) -> None:
+    """Lightning takes a module to the CPU after training on a GPU."""
+    module, other = trained(case, 3), trained(case, 6)
+    module._apply(lambda tensor: tensor.clone())
+    assert module.gradients == BY_HAND
+    obs = np.stack([module.observation_space.sample() for _ in range(50)])
+    before = module.predict(obs)
+    module.policy.load_state_dict(other.policy.state_dict())
+    assert not np.array_equal(module.predict(obs), before) or case == "DQN"
+    assert np.array_equal(module.predict(obs), other.predict(obs))
