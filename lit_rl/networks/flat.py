@@ -64,6 +64,9 @@ class FlatAdam(optim.Adam):
         )  # fmt: skip
 
 
+FlatAdam.__name__ = FlatAdam.__qualname__ = "Adam"  # what callbacks log an optimizer's learning rate by
+
+
 class Flat:
     """The parameters of a network in one tensor.
 

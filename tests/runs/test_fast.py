@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lit_rl.state.plain import first_difference
-from tests.helpers.cli import final_state
+from tests.helpers.cli import final_state, lit_rl, write_config
 from tests.runs.conftest import Cli
 
 
@@ -38,9 +40,9 @@ def test_the_other_gradients_go_on_from_the_same_moments(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("fast", ["true", "false"])
-def test_exact(cli: Cli, fast: str) -> None:
-    done = cli("verify", "--config", cli.config(), "--model.fast", fast, "--stops", 2)
-    assert done.out.rstrip().endswith("exact: every part of the state is equal to the bit")
+def test_exact(tmp_path: Path, fast: str) -> None:
+    done = lit_rl("verify", "--config", write_config(tmp_path), "--model.fast", fast, "--stops", 2, cwd=tmp_path)
+    assert done.stdout.rstrip().endswith("exact: every part of the state is equal to the bit")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_gradient_that_no_scale_saves_is_counted(cli: Cli, monkeypatch: pytest
 
     def bad(self: PPO, *args: Any, **kwargs: Any) -> Any:
         value, stats = loss(self, *args, **kwargs)
-        return value * torch.nan, stats
+        return value.times(torch.nan), stats
 
     monkeypatch.setattr(PPO, "_loss", bad)
     with pytest.raises(Diverged):
