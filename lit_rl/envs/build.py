@@ -83,14 +83,14 @@ def _make_base(config: EnvConfig) -> gym.Env[Any, Any]:
 
 
 def check_id(config: EnvConfig) -> None:
-    """Refuse an id that no environment has, or none has any more, and arguments that it does not take.
+    """Refuse an id that no environment has, or none has any more.
 
-    Others are not made here, for that may take long.
+    One that is there is not made here, for that may take long, and it would be made once more for the run.
 
     Raises:
-        ConfigError: names the nearest id or argument, or the id of today.
+        ConfigError: names the nearest id, or the id of today.
     """
-    if config.id in gym.registry and config.id not in RENAMED and not config.kwargs:
+    if config.id in gym.registry and config.id not in RENAMED:
         return
     try:
         with warnings.catch_warnings():
@@ -98,7 +98,7 @@ def check_id(config: EnvConfig) -> None:
             _make_base(config).close()
     except ConfigError as error:
         unknown = isinstance(error.__cause__, gym.error.UnregisteredEnv | gym.error.DeprecatedEnv)
-        if unknown or config.id is None or config.id in RENAMED or config.id in gym.registry:
+        if unknown or config.id is None or config.id in RENAMED:
             raise
 
 
