@@ -31,7 +31,7 @@ EVALUATION = "lit_rl.training.loop:evaluate_beside@2"
 WRITE = "lit_rl.callbacks.checkpointing:PlainCheckpointIO.save_checkpoint@2"
 COMMIT = "lit_rl.callbacks.checkpointing:commit@2"
 SETTLE = "lit_rl.checkpoint.store:CheckpointStore.settle@2"
-OPTIMIZER = "torch.optim.adam:Adam.step@6"
+OPTIMIZER = "lit_rl.networks.flat:FlatAdam.step@6"
 LOGGING = "lit_rl.run.logs:MetricsCsv.log_metrics@2"
 
 
