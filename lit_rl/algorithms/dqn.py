@@ -186,7 +186,7 @@ class DQN(OffPolicy):
         policy: Any = self.policy
         net, target = DenseOutputs.of(policy.q_net), DenseOutputs.of(policy.q_net_target)
         if isinstance(net, str) or isinstance(target, str):
-            return str(net)
+            return net if isinstance(net, str) else str(target)
         self.net, self.target = net, target
         return None
 

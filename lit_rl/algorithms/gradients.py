@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from lit_rl.errors import ConfigError
 from lit_rl.networks.dense import hooked
+from lit_rl.networks.flat import Flat
 from lit_rl.networks.policies import make_optimizer
 from lit_rl.training.fast import BY_HAND, fast_networks
 from lit_rl.training.module import RLModule
@@ -67,5 +68,5 @@ class TwoWays(RLModule):
         """One of the policy's class; over flat memory where the network has it."""
         make: Callable[..., Optimizer] = functools.partial(make_optimizer, self.policy, self.learning_rate(1.0))
         parameters = list(parameters)
-        flat: Optimizer | None = network.flat.optimizer(make, parameters) if hasattr(network, "flat") else None
-        return make(parameters) if flat is None else flat
+        flat: Flat | None = getattr(network, "flat", None)
+        return make(parameters) if flat is None else flat.optimizer(make, parameters)

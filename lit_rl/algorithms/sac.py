@@ -182,8 +182,10 @@ class SAC(Continuous):
         policy: Any = self.policy
         actor = DenseSquashedActor.of(policy.actor)
         critics, target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
-        if isinstance(actor, str) or isinstance(critics, str) or isinstance(target, str):
-            return actor if isinstance(actor, str) else str(critics)
+        if isinstance(actor, str):
+            return actor
+        if isinstance(critics, str) or isinstance(target, str):
+            return critics if isinstance(critics, str) else str(target)
         self.actor, self.critics, self.critics_target = actor, critics, target
         return None
 

@@ -157,9 +157,9 @@ class TD3(Continuous):
         actor, actor_target = DenseOutputs.of(policy.actor), DenseOutputs.of(policy.actor_target)
         critics, critics_target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
         if isinstance(actor, str) or isinstance(actor_target, str):
-            return str(actor)
+            return actor if isinstance(actor, str) else str(actor_target)
         if isinstance(critics, str) or isinstance(critics_target, str):
-            return str(critics)
+            return critics if isinstance(critics, str) else str(critics_target)
         self.actor, self.actor_target, self.critics, self.critics_target = actor, actor_target, critics, critics_target
         return None
 

@@ -78,6 +78,8 @@ class ActorCritic:
                 )
         self.policy = policy
         self.distribution = action_distribution(policy)
+        self.parameters: Sequence[Tensor] = list(policy.parameters())
+        """What the optimizer moves, and `backward` leaves the gradient of."""
         self._evaluated: Evaluated | None = None
         space = policy.observation_space
         self.is_plain = (
@@ -115,11 +117,6 @@ class ActorCritic:
         pi_features, vf_features = self._features(obs)
         head, latent = self._actor(pi_features)
         return head, latent, self._critic(vf_features)
-
-    @property
-    def parameters(self) -> Sequence[Tensor]:
-        """What the optimizer moves, and `backward` leaves the gradient of."""
-        return list(self.policy.parameters())
 
     def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
         """What losses are made of, for observations and actions [B, ...]."""

@@ -37,6 +37,7 @@ class DenseActorCritic(ActorCritic):
         parts = [hidden, [actor[-1:]], [critic[-1:]]] if self._stacked else [[actor], [critic]]
         own = [policy.log_std] if hasattr(policy, "log_std") else []
         self.flat = Flat([*own, *(each for part in parts for each in parameters_of_layers(part))])
+        self.parameters = [self.flat.values]
         self._acting, self._judging = Dense([actor], self.flat), Dense([critic], self.flat)
         self._parts = [Dense(part, self.flat) for part in parts]
         self._log_std, self._d_log_std = None, None
@@ -69,10 +70,6 @@ class DenseActorCritic(ActorCritic):
     @property
     def log_std(self) -> Tensor | None:
         return self._log_std
-
-    @property
-    def parameters(self) -> Sequence[Tensor]:
-        return [self.flat.values]
 
     def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self._acting.infer(features), features
