@@ -73,8 +73,10 @@ class EnvConfig:
         kwargs: keyword arguments of the environment.
         n_envs: how many environments the whole run has, over all ranks.
         backend: `sync` steps them in this process, `async` in worker processes, `native` uses the environment's own
-            vectorised form; `auto` chooses among those that resume exactly.
-        n_workers: worker processes of the `async` backend; `null` takes one per core, at most one per environment.
+            vectorised form; `auto` takes the faster of the first two.
+        n_workers: worker processes of the `async` backend, which then have all environments; `null` takes one per core,
+            at most one per environment, of which the trainer is one, unless an environment may take its process down
+            (`step_timeout`, `on_env_crash: restart`).
         wrappers: wrappers, applied in the order written: `class_path` and `init_args` of each.
         normalize: running normalisation.
         atari: SB3's Atari preprocessing (no-op starts, frame skip 4, 84x84 grey, lives, reward sign).

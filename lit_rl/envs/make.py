@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lit_rl.curriculum.levels import Level
+from lit_rl.envs.candidates import WORTH_TRYING_S, Choice, faster
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
+from lit_rl.envs.parallel.line import can_watch
 from lit_rl.envs.parallel.vector import AsyncVectorEnv
 from lit_rl.envs.probe import Probe, probe, probe_levels
 from lit_rl.envs.sync import SyncVectorEnv
 from lit_rl.envs.vector import VectorEnv
 from lit_rl.errors import ConfigError
-
-_WORTH_A_PROCESS_S = 400e-6
-"""A step of all environments must cost this much before worker processes pay for their messages."""
 
 
 def make_vector(
@@ -30,9 +29,10 @@ def make_vector(
 ) -> VectorEnv:
     """The environments of the run with these indices, with the levels of its curriculum, if it has one.
 
-    `auto` takes worker processes where a step of all environments is expensive and there is more than one core, and
-    steps them in this process otherwise. Both resume exactly and neither changes what is learned. With `step_timeout`
-    it takes worker processes always. `sharing` is how many ranks share this machine's cores. When
+    `auto` tries worker processes where a step of all environments is worth it and there is more than one core, and
+    takes what is faster. Both resume exactly and neither changes what is learned. With `step_timeout` it takes worker
+    processes always. Where `n_workers` is not given, this process steps a share itself, unless an environment may take
+    its process down. `sharing` is how many ranks share this machine's cores. When
     `resuming`, an environment that raises in the look before is no reason to stop: its time has yet to come.
     """
     if config.backend == "native":
@@ -52,29 +52,38 @@ def make_vector(
             file=sys.stderr,
             flush=True,
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = max(cores // sharing, 1)
-    n_workers = min(config.n_workers or cores, len(indices))
-    backend = config.backend
-    if backend == "auto":
-        expensive = probed.step_seconds * len(indices) > _WORTH_A_PROCESS_S
-        can_be_left = config.step_timeout is not None  # an environment that hangs, which takes a process of its own
-        backend = "async" if can_be_left or (expensive and cores > 1 and n_workers > 1) else "sync"
-    envs: VectorEnv
-    if backend == "async":
-        envs = AsyncVectorEnv(
-            config,
-            run_seed,
-            indices,
-            n_workers,
-            probed.observation_space,
-            probed.action_space,
-            levels=levels,
+    cores, n = max(cores_here() // sharing, 1), len(indices)
+    may_fall = config.step_timeout is not None or config.on_env_crash == "restart"
+    shares = config.n_workers is None and not may_fall and cores > 1 and n > 1
+    n_workers = min(config.n_workers or cores, n) - shares
+
+    def alone(stream: str) -> SyncVectorEnv:
+        return SyncVectorEnv(config, run_seed, indices, stream, levels=levels)
+
+    def workers() -> AsyncVectorEnv:
+        watches = can_watch(n_workers + 1, cores)
+        spaces = (probed.observation_space, probed.action_space)
+        return AsyncVectorEnv(
+            config, run_seed, indices, n_workers, *spaces, levels=levels, shares=shares, watches=watches
         )
-    else:
-        envs = SyncVectorEnv(config, run_seed, indices, levels=levels)
+
+    backend, choice = config.backend, None
+    if backend == "auto":
+        may_pay = cores > 1 and n > 1 and probed.step_seconds * n > WORTH_TRYING_S
+        backend = "async" if config.step_timeout is not None else "sync"
+        if backend == "sync" and may_pay:
+            choice = faster(run_seed, alone, workers)
+    if choice is None:
+        choice = Choice(workers() if backend == "async" else alone("episodes"))
+    envs = choice.envs
+    envs.why = choice.why
     envs.grade, envs.own_streams = probed.grade, probed.draws
     return envs
+
+
+def cores_here() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: bool) -> Probe:

@@ -87,6 +87,8 @@ class NativeVectorEnv:
     ``set_states(states) -> obs``, otherwise `boundary`: a resumed run then begins new episodes.
     """
 
+    why = ""
+
     def __init__(self, config: EnvConfig, run_seed: int, indices: range) -> None:
         self.offset, self.n_envs = indices.start, len(indices)
         self._env = _make(config, self.n_envs)

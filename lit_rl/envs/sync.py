@@ -32,6 +32,7 @@ class SyncVectorEnv:
 
     grade: Grade = "exact"
     own_streams = False
+    why = ""
 
     def __init__(
         self,

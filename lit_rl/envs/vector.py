@@ -49,6 +49,8 @@ class VectorEnv(Protocol):
     grade: Grade
     own_streams: bool
     """Whether each environment has global random streams of its own."""
+    why: str
+    """Why this backend was chosen, in words; empty where it was asked for."""
 
     def set_level(self, level: int) -> None:
         """Make `level` the curriculum's current one; each environment takes it at its next true reset."""

@@ -103,6 +103,8 @@ def _environments(module: RLModule, restarted: list[int]) -> str:
         text = f"{kind}, resume grade boundary (an environment carries state across resets{hint})"
     else:
         text = f"{kind}, resume grade exact"
+    if module.play.envs.why:
+        text += f"; {module.play.envs.why}"
     if module.play.envs.own_streams:
         text += "; they draw from global random streams, and each has its own"
     if restarted:

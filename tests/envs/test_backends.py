@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from lit_rl.envs import candidates, make
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.make import make_vector
@@ -15,17 +16,23 @@ from tests.helpers import envs
 from tests.helpers.vector import actions_of, as_bytes, record, sync
 
 N = 3
+HOW = {
+    "pipes": {"n_workers": 2},
+    "counters": {"n_workers": 2, "watches": True},
+    "a share": {"n_workers": 1, "watches": True, "shares": True},
+    "a share, pipes": {"n_workers": 2, "shares": True},
+}
 
 
 def config_of(name, **kwargs):
     return EnvConfig(class_path=envs.PATH + name, n_envs=N, max_episode_steps=9, **kwargs)
 
 
-def in_workers(config, n_workers=2, offset=0):
+def in_workers(config, n_workers=2, offset=0, **how):
     ours = sync(config)
     spaces = ours.observation_space, ours.action_space
     ours.close()
-    return AsyncVectorEnv(config, 0, range(offset, offset + config.n_envs), n_workers, *spaces)
+    return AsyncVectorEnv(config, 0, range(offset, offset + config.n_envs), n_workers, *spaces, **how)
 
 
 @pytest.mark.workers
@@ -33,9 +40,10 @@ def in_workers(config, n_workers=2, offset=0):
     "name",
     ["Noisy", "NoisyBox", "NoisyMultiDiscrete", "NoisyMultiBinary", "NoisyDict", "DoubleBox", "Integers"],
 )
-def test_worker_processes_do_the_same_to_the_bit(name):
+@pytest.mark.parametrize("how", HOW)
+def test_worker_processes_do_the_same_to_the_bit(name, how):
     config = config_of(name)
-    here, there = sync(config), in_workers(config)
+    here, there = sync(config), in_workers(config, **HOW[how])
     try:
         assert as_bytes(here.reset()) == as_bytes(there.reset())
         actions, ended = actions_of(here.action_space, N, 60), 0
@@ -130,6 +138,54 @@ def test_terminated_and_truncated_are_told_apart():
 def test_auto_steps_cheap_environments_here():
     config = EnvConfig(id="CartPole-v1", n_envs=2)
     assert type(make_vector(config, 0, range(2))).__name__ == "SyncVectorEnv"
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("how", ["counters", "a share"])
+def test_environments_that_were_tried_begin_as_if_nothing_had_been(how):
+    config = config_of("CarriesState")
+    here, there = sync(config), in_workers(config, **HOW[how])
+    try:
+        there.set_level(0)
+        there.reset()
+        for action in actions_of(here.action_space, N, 20):
+            there.step(action)
+        there.begin_again()
+        assert as_bytes(here.reset()) == as_bytes(there.reset())
+        for action in actions_of(here.action_space, N, 20):
+            assert record(here.step(action)) == record(there.step(action))
+    finally:
+        there.close()
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize(
+    ("times", "chosen"), [({"Sync": 3e-4, "Async": 1e-4}, "Async"), ({"Sync": 1e-4, "Async": 3e-4}, "Sync")]
+)
+def test_auto_takes_what_was_faster_and_says_by_how_much(times, chosen, monkeypatch):
+    monkeypatch.setattr(make, "WORTH_TRYING_S", 0.0)
+    monkeypatch.setattr(make, "cores_here", lambda: 2)
+    monkeypatch.setattr(candidates, "_time", lambda envs, rng: times[type(envs).__name__.removesuffix("VectorEnv")])
+    venv = make_vector(config_of("Noisy"), 0, range(N))
+    try:
+        assert type(venv).__name__ == f"{chosen}VectorEnv"
+        slower = "with worker processes" if chosen == "Sync" else "in this process"
+        assert venv.why == f"a step of all takes 0.1 ms, {slower} 0.3 ms"
+        here = sync(config_of("Noisy"))
+        assert as_bytes(here.reset()) == as_bytes(venv.reset())
+        for action in actions_of(here.action_space, N, 20):
+            assert record(here.step(action)) == record(venv.step(action))
+    finally:
+        venv.close()
+
+
+def test_what_may_take_its_process_down_is_not_stepped_by_the_trainer(monkeypatch):
+    monkeypatch.setattr(make, "cores_here", lambda: 4)
+    asked = []
+    monkeypatch.setattr(make, "AsyncVectorEnv", lambda *a, **k: asked.append((a[3], k["shares"])) or sync(a[0]))
+    for settings in ({}, {"n_workers": 2}, {"on_env_crash": "restart"}, {"step_timeout": 9.0}):
+        make_vector(config_of("Noisy", backend="async", **settings), 0, range(N))
+    assert asked == [(2, True), (2, False), (3, False), (3, False)]
 
 
 def test_an_unknown_backend_is_refused():

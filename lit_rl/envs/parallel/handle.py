@@ -13,6 +13,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
+from lit_rl.envs.parallel.line import NUMBERS, TRAINER
 from lit_rl.envs.parallel.worker import NOT_OURS, Task, serve
 
 _TAIL = 2000
@@ -67,7 +68,10 @@ class Worker:
         self.positions = task.positions
         """Positions of its environments."""
         context = mp.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        pipe, theirs = context.Pipe()
+        start = NUMBERS * task.positions.start
+        task.layout.lines[start : start + NUMBERS] = [0] * NUMBERS  # a lost worker's may stand there
+        self.line = task.line(pipe, TRAINER)
         ours, stderr = context.Pipe(duplex=False)
         first, last = task.offset + task.positions.start, task.offset + task.positions.stop - 1
         self.process = context.Process(
@@ -86,7 +90,7 @@ class Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
-        self.pipe.close()
+        self.line.pipe.close()
 
 
 @contextlib.contextmanager

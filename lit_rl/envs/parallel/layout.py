@@ -11,8 +11,9 @@ import numpy as np
 from gymnasium import spaces
 
 from lit_rl.envs.block import Arrays
+from lit_rl.envs.parallel.line import NUMBERS
 
-STEP, RESET, CAPTURE, RESTORE, LEVEL, ANEW, CLOSE = b"s", b"r", b"c", b"b", b"l", b"a", b"x"
+STEP, RESET, CAPTURE, RESTORE, LEVEL, ANEW, AGAIN, CLOSE = b"s", b"r", b"c", b"b", b"l", b"a", b"m", b"x"
 """What the trainer asks for."""
 NOTHING, EVENTS, FAILED, REFUSED, LOST = b"n", b"e", b"f", b"u", b"o"
 """What a worker answers."""
@@ -38,7 +39,10 @@ class SharedArrays(Arrays):
 
 @dataclass
 class Layout:
-    """The shared arrays, as raw shared memory that can be handed to a spawned process."""
+    """The shared arrays, as raw shared memory that can be handed to a spawned process.
+
+    `lines` are the numbers of each worker's line, beginning at its first position.
+    """
 
     obs: Any
     action: Any
@@ -49,6 +53,7 @@ class Layout:
     at_work: Any
     progress: Any
     allowed: Any
+    lines: Any
     n_envs: int
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
@@ -73,6 +78,7 @@ class Layout:
             at_work=context.RawArray(ctypes.c_int64, [IDLE] * n_envs),
             progress=context.RawArray(ctypes.c_int64, n_envs),
             allowed=context.RawArray(ctypes.c_int64, 1),
+            lines=context.RawArray(ctypes.c_int64, NUMBERS * n_envs),
             n_envs=n_envs,
             observation_space=observation_space,
             action_space=action_space,

@@ -1,8 +1,8 @@
-"""Environments in worker processes: a few processes, each stepping a block of environments.
+"""Environments in worker processes: a few processes, each stepping a block of environments, the trainer's among them.
 
-Arrays go through shared memory; a pipe per worker carries one byte a step, and what is rare: finished episodes, last
-observations, captured states, errors. What a worker writes to standard error goes on to that of the trainer, who
-remembers the end of it.
+Arrays go through shared memory, and so does what is said in every step; a pipe per worker carries what is rare:
+finished episodes, last observations, captured states, errors. What a worker writes to standard error goes on to that of
+the trainer, who remembers the end of it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import contextlib
 import itertools
 import os
 import pickle
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from lit_rl.curriculum.levels import Level
-from lit_rl.envs.block import copy_obs
+from lit_rl.envs.block import Block, copy_obs
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
 from lit_rl.envs.parallel.carried import carry
 from lit_rl.envs.parallel.handle import Worker
 from lit_rl.envs.parallel.layout import (
+    AGAIN,
     ANEW,
     CAPTURE,
     CLOSE,
@@ -42,12 +43,13 @@ from lit_rl.envs.parallel.layout import (
     STEP,
     Layout,
 )
+from lit_rl.envs.parallel.losses import losses, raised, signal_name, stderr_of
 from lit_rl.envs.parallel.worker import Task
+from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, StepResult
-from lit_rl.errors import ConfigError, LitRLError
+from lit_rl.errors import ConfigError
 from lit_rl.ops.tree import Obs, tree_map
 
-E = TypeVar("E", bound=LitRLError)
 _START_TIMEOUT_S = 120.0
 _NO_START = "did not start"
 _NO_ANSWER = "did not answer"
@@ -75,10 +77,14 @@ class AsyncVectorEnv:
         action_space: of one environment.
         stream: which family of seeds the episodes take.
         levels: of the run's curriculum; empty without one.
+        shares: whether this process steps a share as well, as large as a worker's. An environment that ends its process
+            then ends this one, and none may be made anew.
+        watches: whether this process and the workers watch each other's counters while they wait.
     """
 
     grade: Grade = "exact"
     own_streams = False
+    why = ""
 
     def __init__(
         self,
@@ -90,7 +96,10 @@ class AsyncVectorEnv:
         action_space: spaces.Space[Any],
         stream: str = "episodes",
         levels: Sequence[Level] = (),
+        shares: bool = False,
+        watches: bool = False,
     ) -> None:
+        assert not (shares and config.on_env_crash == "restart")
         self.offset, self.n_envs = indices.start, len(indices)
         self.observation_space, self.action_space = observation_space, action_space
         self._config = config
@@ -98,27 +107,45 @@ class AsyncVectorEnv:
         self._restarts = Restarts(config)
         layout = Layout.allocate(self.n_envs, observation_space, action_space)
         self._arrays = layout.arrays()
-        bounds = np.linspace(0, self.n_envs, min(n_workers, self.n_envs) + 1).astype(int).tolist()
+        processes = min(n_workers + shares, self.n_envs)
+        bounds = np.linspace(0, self.n_envs, processes + 1).astype(int).tolist()
+        parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
+        self._own_positions = parts.pop(0) if shares else range(0)
         carried = carry(config)
         self._tasks = [
-            Task(layout, range(start, stop), config, run_seed, self.offset, stream, levels, os.getpid(), carried)
-            for start, stop in itertools.pairwise(bounds)
+            Task(layout, part, config, run_seed, self.offset, stream, levels, os.getpid(), carried, watches)
+            for part in parts
         ]
+        self._make_slot = partial(Slot, config, run_seed, stream=stream, levels=levels)
+        self._own = Block({}, self._arrays)
         self._workers: list[Worker] = []
         # Before multiprocessing's own exit handler, which would ask workers politely that ignore being asked.
         atexit.register(self.close)
         try:
             for task in self._tasks:
                 self._workers.append(Worker(task))
+            self._own = self._own_block()
             for worker in self._workers:
                 self._receive_first_start(worker)
         except BaseException:
             self.close()
             raise
 
+    def _own_block(self) -> Block:
+        """The share of this process."""
+        slots: dict[int, Slot] = {}
+        try:
+            for i in self._own_positions:
+                slots[i] = self._make_slot(self.offset + i)
+        except BaseException:
+            for slot in slots.values():
+                slot.close()
+            raise
+        return Block(slots, self._arrays)
+
     def _send(self, worker: Worker, message: bytes) -> None:
         try:
-            worker.pipe.send_bytes(message)
+            worker.line.send(message)
         except OSError:
             raise self._lost(worker) from None
 
@@ -141,21 +168,23 @@ class AsyncVectorEnv:
     def _receive(self, worker: Worker, timeout: float | None = None, what: str = _NO_ANSWER) -> Any:
         timeout = self._config.step_timeout if timeout is None else timeout
         try:
-            if timeout is not None:
+            if timeout is None:
+                worker.line.wait()
+            else:
                 self._wait(worker, timeout, what)
-            message = worker.pipe.recv_bytes()
+            message = worker.line.receive()
         except (EOFError, OSError):
             raise self._lost(worker) from None
         if message == NOTHING:
             return None
         kind, events = message[:1], pickle.loads(message[1:])  # from our own worker
         if kind == LOST:
-            raise _GaveUp(_losses(events))
+            raise _GaveUp(losses(events))
         if kind == REFUSED:
-            raise _raised(*events)
+            raise raised(*events)
         if kind == FAILED:
             said = events.rstrip().splitlines()[-1]
-            raise _raised(EnvironmentLost, f"{self._who(worker)} raised {said.rstrip('.')}.", [events])
+            raise raised(EnvironmentLost, f"{self._who(worker)} raised {said.rstrip('.')}.", [events])
         return events
 
     def _wait(self, worker: Worker, timeout: float, what: str) -> None:
@@ -167,7 +196,7 @@ class AsyncVectorEnv:
         first = worker.positions.start
         progress, since = self._arrays.progress[first], time.monotonic()
         key = " (env.step_timeout)" if what == _NO_ANSWER else ""
-        while not worker.pipe.poll(min(timeout / 4, 1.0)):
+        while not worker.line.wait(min(timeout / 4, 1.0)):
             if self._arrays.progress[first] != progress:
                 progress, since = self._arrays.progress[first], time.monotonic()
             elif time.monotonic() - since >= timeout:
@@ -175,7 +204,7 @@ class AsyncVectorEnv:
                 worker.process.join()
                 when = f"within {timeout:g} s{key}{self._place(worker)}"
                 text = f"{self._who(worker)} {what} {when}; its worker was killed."
-                raise _raised(EnvironmentLost, text, _stderr_of(worker))
+                raise raised(EnvironmentLost, text, stderr_of(worker))
 
     def _lost(self, worker: Worker) -> EnvironmentLost:
         worker.process.join(2)
@@ -185,11 +214,11 @@ class AsyncVectorEnv:
             worker.process.join()
             how = "closed its pipe and was killed"
         elif code < 0:
-            how = f"was killed by {_signal_name(-code)}"
+            how = f"was killed by {signal_name(-code)}"
         else:
             how = f"ended with exit code {code}"
         text = f"{self._who(worker)}: the worker process {how}{self._place(worker)}."
-        return _raised(EnvironmentLost, text, _stderr_of(worker))
+        return raised(EnvironmentLost, text, stderr_of(worker))
 
     def _who(self, worker: Worker) -> str:
         """The environment that a worker was busy with, or all of its environments."""
@@ -211,12 +240,25 @@ class AsyncVectorEnv:
             self._send(worker, message)
         return [self._receive(worker) for worker in self._workers]
 
+    def begin_again(self) -> None:
+        """Make all environments again, as if nothing had been done with them."""
+        self._all(AGAIN)
+        self._own.close()
+        self._own = self._own_block()
+        if self._level is not None:
+            self.set_level(self._level)
+
     def set_level(self, level: int) -> None:
         self._level = level
+        self._own.set_level(level)
         self._all(LEVEL + pickle.dumps(level))
 
     def reset(self) -> Obs:
-        self._all(RESET)
+        for worker in self._workers:
+            self._send(worker, RESET)
+        self._own.begin()
+        for worker in self._workers:
+            self._receive(worker)
         return self._arrays.obs
 
     def step(self, actions: np.ndarray) -> StepResult:
@@ -231,6 +273,8 @@ class AsyncVectorEnv:
                 self._send(worker, STEP)
             except EnvironmentLost as error:
                 lost[number] = error
+        if self._own_positions:
+            result.finals, result.episodes = self._own.step(arrays.action, restarts.allowed)
         for number, worker in enumerate(self._workers):
             try:
                 events = None if number in lost else self._receive(worker)
@@ -244,7 +288,7 @@ class AsyncVectorEnv:
             elif events is not None:
                 result.finals += events[0]
                 result.episodes += events[1]
-                result.restarts += restarts.count_all(_losses(events[2]))
+                result.restarts += restarts.count_all(losses(events[2]))
         return result
 
     def _cut_off(self, number: int, error: EnvironmentLost, before: Any, result: StepResult) -> None:
@@ -268,14 +312,14 @@ class AsyncVectorEnv:
             try:
                 worker = self._begin_worker(number)
                 self._send(worker, ANEW + pickle.dumps(self._restarts.allowed))
-                losses = _losses(self._receive(worker))
+                gone = losses(self._receive(worker))
                 break
             except EnvironmentLost as again:
                 error = again
             except _GaveUp as gave_up:
-                losses = gave_up.losses  # more than are allowed: counting them raises
+                gone = gave_up.losses  # more than are allowed: counting them raises
                 break
-        return restarts + self._restarts.count_all(losses)
+        return restarts + self._restarts.count_all(gone)
 
     def settle(self) -> list[Restart]:
         restarts = []
@@ -286,12 +330,16 @@ class AsyncVectorEnv:
         return restarts
 
     def capture(self) -> list[dict[str, Any]]:
-        return [state for block in self._all(CAPTURE) for state in block]
+        of_workers = self._all(CAPTURE)
+        return self._own.capture() + [state for block in of_workers for state in block]
 
     def restore(self, states: list[dict[str, Any]]) -> tuple[Obs, list[int]]:
         for number in range(len(self._workers)):
             self._ask_to_restore(number, states)
-        return self._arrays.obs, [i for number in range(len(self._workers)) for i in self._restored(number, states)]
+        lost = self._own.restore(states[: len(self._own_positions)])
+        for number in range(len(self._workers)):
+            lost += self._restored(number, states)
+        return self._arrays.obs, lost
 
     def _ask_to_restore(self, number: int, states: list[dict[str, Any]]) -> None:
         worker = self._workers[number]
@@ -329,33 +377,10 @@ class AsyncVectorEnv:
         atexit.unregister(self.close)
         for worker in self._workers:
             with contextlib.suppress(OSError):
-                worker.pipe.send_bytes(CLOSE)
+                worker.line.send(CLOSE)
         patience = time.monotonic() + 1.0  # for all of them together
         for worker in self._workers:
             worker.end(max(patience - time.monotonic(), 0.0))
         self._workers = []
-
-
-def _raised(kind: type[E], text: str, notes: Sequence[str]) -> E:
-    """An error with its notes."""
-    error = kind(text)
-    for note in notes:
-        error.add_note(note)
-    return error
-
-
-def _losses(plain: list[tuple[int, str, list[str]]]) -> list[tuple[int, EnvironmentLost]]:
-    """What a worker says it has lost."""
-    return [(i, _raised(EnvironmentLost, text, notes)) for i, text, notes in plain]
-
-
-def _stderr_of(worker: Worker) -> list[str]:
-    text = worker.stderr.last()
-    return [f"end of the worker's standard error:\n{text}"] if text else []
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        self._own.close()
+        self._own = Block({}, self._arrays)

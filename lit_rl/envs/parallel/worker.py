@@ -24,6 +24,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.parallel.carried import Carried
 from lit_rl.envs.parallel.layout import (
+    AGAIN,
     ANEW,
     CAPTURE,
     CLOSE,
@@ -38,6 +39,7 @@ from lit_rl.envs.parallel.layout import (
     STEP,
     Layout,
 )
+from lit_rl.envs.parallel.line import NUMBERS, WORKER, Line
 from lit_rl.envs.slot import Slot
 from lit_rl.errors import ConfigError, LitRLError
 from lit_rl.process import guard
@@ -62,6 +64,7 @@ class Task:
         levels: of the run's curriculum.
         parent: process id of the trainer.
         carried: what it cannot import.
+        watches: whether it and the trainer watch each other's counters.
     """
 
     layout: Layout
@@ -73,21 +76,29 @@ class Task:
     levels: Sequence[Level]
     parent: int
     carried: Carried
+    watches: bool = False
+
+    def line(self, pipe: Connection, side: int) -> Line:
+        """The line between the trainer and this worker, as one of them sees it."""
+        return Line(pipe, self.layout.lines if self.watches else None, NUMBERS * self.positions.start, side)
 
 
 class _Worker:
     """A worker's environments: what each command of the trainer does to them."""
 
     def __init__(self, task: Task) -> None:
-        self._arrays, self._first = task.layout.arrays(), task.positions.start
-        slots: dict[int, Slot] = {}
+        self._task, self._arrays, self._first = task, task.layout.arrays(), task.positions.start
         task.carried.put_in_place()
-        for i in task.positions:
-            self._note(i)
-            slots[i] = _slot(task, i)
-            slots[i].tick = self._tick
-        self._block = Block(slots, self._arrays, self._note)
+        self._block = self._make()
         self.idle()
+
+    def _make(self) -> Block:
+        slots: dict[int, Slot] = {}
+        for i in self._task.positions:
+            self._note(i)
+            slots[i] = _slot(self._task, i)
+            slots[i].tick = self._tick
+        return Block(slots, self._arrays, self._note)
 
     def _note(self, i: int) -> None:
         self._arrays.at_work[self._first] = i
@@ -113,6 +124,9 @@ class _Worker:
             block.set_level(pickle.loads(payload))
         elif command == ANEW:
             return self._begin_after_loss(pickle.loads(payload))
+        elif command == AGAIN:
+            block.close()
+            self._block = self._make()
         else:
             block.begin()
         return NOTHING
@@ -168,20 +182,22 @@ def serve(pipe: Connection, stderr: Connection, task: Task) -> None:
     stderr.close()
     faulthandler.enable()
     guard()
+    line = task.line(pipe, WORKER)
     try:
         worker = _Worker(task)
-        pipe.send_bytes(NOTHING)
+        line.send(NOTHING)
         while True:
-            message = pipe.recv_bytes()
+            line.wait()
+            message = line.receive()
             if message == CLOSE:
                 worker.close()
                 return
             answer = worker.do(message[:1], message[1:])
             worker.idle()
-            pipe.send_bytes(answer)
-    except (EOFError, BrokenPipeError):  # the trainer is gone
+            line.send(answer)
+    except (EOFError, ConnectionError):  # the trainer is gone
         return
     except LitRLError as error:
-        pipe.send_bytes(REFUSED + pickle.dumps((type(error), str(error), getattr(error, "__notes__", []))))
+        line.send(REFUSED + pickle.dumps((type(error), str(error), getattr(error, "__notes__", []))))
     except BaseException:
-        pipe.send_bytes(FAILED + pickle.dumps(traceback.format_exc()))
+        line.send(FAILED + pickle.dumps(traceback.format_exc()))
