@@ -1,4 +1,4 @@
-"""What belongs to a process and not to a run: its standard streams and its stop signals.
+"""What belongs to a process and not to a run: its standard streams, its stop signals, its processor.
 
 Nobody may read what a run prints: a pipe's reader has gone, a terminal has hung up, the shell has closed the stream. No
 run ends for that, and nothing is written into a file that has got the number of a closed stream.
@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import os
+import platform
 import signal
 import stat
 import sys
@@ -146,3 +147,8 @@ def ignore_stop_signals() -> None:
     """The command is over and its exit code decided: no signal changes it any more."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def writes_in_order() -> bool:
+    """Whether what one process writes into shared memory is seen by others in the order in which it was written."""
+    return platform.machine().lower() in ("x86_64", "amd64")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -13,10 +15,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lit_rl.errors import LitRLError, of_the_disk
+from lit_rl.ranks.board import Board, Lost
 from lit_rl.ranks.share import rows_of
 from lit_rl.ranks.watch import BEAT_S, Watch
 
 T = TypeVar("T")
+_SMALLEST_BOARD = 1 << 16
+"""Bytes of a row."""
 
 
 class PeerFailed(LitRLError):
@@ -50,6 +55,8 @@ class Ranks:
     ) -> None:
         self.rank, self.size, self.local_size = rank, size, local_size
         self._watch, self._host = watch, host
+        self._board: Board | None = None
+        self._has_board: bool | None = None
 
     @property
     def is_first(self) -> bool:
@@ -83,6 +90,9 @@ class Ranks:
         """Arrays of equal shape [N, ...] from all ranks as one [size * N, ...], in rank order."""
         if self.alone:
             return array_N
+        rows = self._on_the_board(torch.from_numpy(np.ascontiguousarray(array_N)))
+        if rows is not None:
+            return torch.cat(rows).numpy()
         return torch.cat(self._gather_tensors(torch.from_numpy(np.ascontiguousarray(array_N)), self._host)).numpy()
 
     def broadcast(self, value: T) -> T:
@@ -107,6 +117,12 @@ class Ranks:
         """Replace a tensor by its sum over all ranks, the same to the bit on all."""
         if self.alone:
             return
+        rows = self._on_the_board(tensor)
+        if rows is not None:
+            torch.add(rows[0], rows[1], out=tensor)
+            for row in rows[2:]:
+                tensor += row
+            return
         try:
             dist.all_reduce(tensor)
         except RuntimeError as error:
@@ -116,7 +132,46 @@ class Ranks:
         """Tensors of equal shape from all ranks, stacked in rank order: [size, ...]."""
         if self.alone:
             return tensor[None]
+        rows = self._on_the_board(tensor)
+        if rows is not None:
+            return torch.stack(rows)
         return torch.stack(self._gather_tensors(tensor, None))
+
+    # -- one machine ---------------------------------------------------------------------------------------------
+
+    def _on_the_board(self, tensor: Tensor) -> list[Tensor] | None:
+        """All ranks' tensors, in rank order, over memory that they share; `None` where there is none."""
+        if self._has_board is False or tensor.device.type != "cpu" or not tensor.is_contiguous():
+            return None
+        needed = tensor.numel() * tensor.element_size()
+        if self._board is None or self._board.capacity < needed:
+            self._board = self._make_board(needed)
+            self._has_board = self._board is not None
+            if self._board is None:
+                return None
+        try:
+            return self._board.exchange(tensor, self._somebody_is_gone)
+        except Lost:
+            raise self._lost(Lost("another rank is gone")) from None
+
+    def _make_board(self, needed: int) -> Board | None:
+        """Agree on a board; all ranks come here together, for they have exchanged the same until now."""
+        capacity = max(1 << (needed - 1).bit_length(), _SMALLEST_BOARD)
+        peers = [] if self._watch is None else self._watch.peers
+        near = len(peers) == self.size and all(peer.state is not None for peer in peers)
+        file = self.broadcast(Board.create(self.size, capacity) if self.is_first and near else None)
+        board = None
+        with contextlib.suppress(OSError):
+            if file is not None and near:
+                board = Board(file, self.rank, self.size, capacity)
+        all_there = all(self.gather(board is not None))
+        if file is not None and self.is_first:
+            os.unlink(file)
+        return board if all_there else None
+
+    def _somebody_is_gone(self) -> bool:
+        watch = self._watch
+        return watch is None or watch.failure is not None or any(peer.state == "gone" for peer in watch.peers)
 
     # -- failures ------------------------------------------------------------------------------------------------
 

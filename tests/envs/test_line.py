@@ -1,6 +1,7 @@
 """Messages beside a pipe: all arrive, in order, whoever sleeps and whoever is awake, and an end is seen."""
 
 import multiprocessing as mp
+import platform
 import threading
 import time
 
@@ -70,6 +71,6 @@ def test_a_message_that_comes_after_the_end_of_a_wait_is_not_lost():
 
 def test_counters_are_watched_where_there_are_cores_for_it_and_writes_stay_in_order(monkeypatch):
     for machine, expected in (("x86_64", True), ("AMD64", True), ("aarch64", False)):
-        monkeypatch.setattr(module.platform, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
         assert can_watch(2, 2) is expected
         assert not can_watch(3, 2)

@@ -11,10 +11,11 @@ promise by themselves; elsewhere, and where there are more processes than cores,
 from __future__ import annotations
 
 import os
-import platform
 import time
 from multiprocessing.connection import Connection
 from typing import Any
+
+from lit_rl.process import writes_in_order
 
 TRAINER, WORKER = 0, 1
 """The two sides."""
@@ -32,7 +33,7 @@ _yield = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 def can_watch(processes: int, cores: int) -> bool:
     """Whether so many processes may watch counters on so many cores."""
-    return platform.machine().lower() in ("x86_64", "amd64") and processes <= cores
+    return writes_in_order() and processes <= cores
 
 
 class Line:
