@@ -39,8 +39,8 @@ class A2C(OnPolicy):
         use_sde: generalised state-dependent exploration instead of independent noise (Box actions).
         sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a rollout.
         normalize_advantage: scale the advantages of a rollout to mean 0 and deviation 1.
-        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
-            torch's autograd; the last bits of a run depend on it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), `false` for
+            torch's autograd, or `compile` for that with torch.compile; the last bits of a run depend on it.
         max_bad_updates: updates whose loss or gradient is not finite are skipped; after so many in a row the run stops.
         deterministic_reduction: compute in fixed pieces and add them in a fixed order, so that any number of ranks
             gives the same bits. Slower; on the CPU with one thread.

@@ -58,8 +58,8 @@ class DQN(OffPolicy):
         max_grad_norm: bound of the gradient's norm.
         param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
-        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
-            torch's autograd; the last bits of a run depend on it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), `false` for
+            torch's autograd, or `compile` for that with torch.compile; the last bits of a run depend on it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         cycles_per_iteration: cycles of steps and their updates in one iteration; logs, checkpoints and signals come
@@ -189,6 +189,9 @@ class DQN(OffPolicy):
             return net if isinstance(net, str) else str(target)
         self.net, self.target = net, target
         return None
+
+    def networks_of_update(self) -> tuple[list[Any], list[Any]]:
+        return [self.net], [self.target]
 
     def make_optimizers(self) -> list[Optimizer]:
         policy: Any = self.policy

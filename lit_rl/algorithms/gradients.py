@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lit_rl.errors import ConfigError
+from lit_rl.networks.compiled import lacks_compiler
 from lit_rl.networks.dense import hooked
 from lit_rl.networks.flat import Flat
 from lit_rl.networks.policies import make_optimizer
@@ -29,12 +30,16 @@ class TwoWays(RLModule):
         """Let plain networks have their gradients by hand, all or none; returns why not."""
 
     @abstractmethod
+    def networks_of_update(self) -> tuple[list[Any], list[Any]]:
+        """What an update calls: the networks that learn, and their targets."""
+
+    @abstractmethod
     def make_optimizers(self) -> list[Optimizer]:
         """New ones, of the networks as they are."""
 
     def build_networks(self) -> None:
         super().build_networks()
-        if self.fast is True:
+        if self.fast in (True, "compile"):
             self._change()  # says what is in the way before anything is written
 
     def configure_optimizers(self) -> Any:
@@ -44,7 +49,17 @@ class TwoWays(RLModule):
 
     def _change(self) -> None:
         policy: Any = self.policy
-        fast_networks(self, policy.optimizer_class, self.by_hand)
+        fast_networks(self, policy.optimizer_class, self.by_hand, self._compile)
+
+    def _compile(self) -> str | None:
+        why = lacks_compiler(self.device)
+        if why is None:
+            learned, targets = self.networks_of_update()
+            for each in learned:
+                each.compile()
+            for each in targets:
+                each.compile(target=True)
+        return why
 
     def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
         """Parameters that are moved, as to the CPU after training on a GPU, leave the one tensor: they get another."""

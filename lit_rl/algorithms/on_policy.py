@@ -141,10 +141,18 @@ class OnPolicy(TwoWays):
         self.net = net
         return None
 
+    def networks_of_update(self) -> tuple[list[Any], list[Any]]:
+        return [self.net], []
+
     def make_optimizers(self) -> list[Optimizer]:
         return [self.optimizer_of(self.policy.parameters(), self.net)]
 
     def check_ranks(self) -> None:
+        if self.fast == "compile" and not (self.ranks.alone and not self.deterministic_reduction):
+            raise ConfigError(
+                "model.fast: compile is for one rank without model.deterministic_reduction: pieces of a minibatch have "
+                "any size, and each would be compiled; use auto or false."
+            )
         if self.deterministic_reduction:
             check_pieces(self.reduction_pieces, self.ranks, self.env_config.n_envs)
 

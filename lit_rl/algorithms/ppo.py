@@ -44,8 +44,8 @@ class PPO(OnPolicy):
         use_sde: generalised state-dependent exploration instead of independent noise (Box actions).
         sde_sample_freq: steps after which gSDE draws a new noise matrix; -1 for once a rollout.
         target_kl: end an update once the policy has moved 1.5 times this far; `null` for no bound.
-        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
-            torch's autograd; the last bits of a run depend on it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), `false` for
+            torch's autograd, or `compile` for that with torch.compile; the last bits of a run depend on it.
         max_bad_updates: minibatches whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         deterministic_reduction: compute in fixed pieces and add them in a fixed order, so that any number of ranks

@@ -64,8 +64,8 @@ class SAC(Continuous):
         use_sde_at_warmup: let the policy act with gSDE before learning starts, instead of random actions.
         param_resets: timesteps at which networks, targets and optimizers begin anew while the replay stays.
         on_promotion: `keep` what was collected on earlier levels of the curriculum, or `drop` it.
-        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), or `false` for
-            torch's autograd; the last bits of a run depend on it.
+        fast: networks with a backward pass written by hand where they are plain perceptrons (`auto`), `false` for
+            torch's autograd, or `compile` for that with torch.compile; the last bits of a run depend on it.
         max_bad_updates: gradient steps whose loss or gradient is not finite are skipped; after so many in a row the run
             stops.
         cycles_per_iteration: steps with their updates in one iteration; logs, checkpoints and signals come between
@@ -188,6 +188,9 @@ class SAC(Continuous):
             return critics if isinstance(critics, str) else str(target)
         self.actor, self.critics, self.critics_target = actor, critics, target
         return None
+
+    def networks_of_update(self) -> tuple[list[Any], list[Any]]:
+        return [self.actor, self.critics], [self.critics_target]
 
     def make_optimizers(self) -> list[Optimizer]:
         policy: Any = self.policy

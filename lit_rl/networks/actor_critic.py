@@ -16,6 +16,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import Tensor, nn
 
 from lit_rl.errors import ConfigError
+from lit_rl.networks.compiled import compiled
 from lit_rl.ops.distributions import ActionDistribution, StateDependentNoise, for_action_space
 
 _NOT_CALLED = (
@@ -81,6 +82,7 @@ class ActorCritic:
         self.parameters: Sequence[Tensor] = list(policy.parameters())
         """What the optimizer moves, and `backward` leaves the gradient of."""
         self._evaluated: Evaluated | None = None
+        self._whole = self.actor_critic
         space = policy.observation_space
         self.is_plain = (
             isinstance(space, spaces.Box)
@@ -94,6 +96,10 @@ class ActorCritic:
     @property
     def log_std(self) -> Tensor | None:
         return getattr(self.policy, "log_std", None)
+
+    def compile(self) -> None:
+        """Let torch.compile make what `evaluate` calls."""
+        self._whole = compiled(self.actor_critic)
 
     def _features(self, obs: Any) -> tuple[Tensor, Tensor]:
         if self.is_plain:
@@ -120,7 +126,7 @@ class ActorCritic:
 
     def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
         """What losses are made of, for observations and actions [B, ...]."""
-        head, latent, value = self.actor_critic(obs)
+        head, latent, value = self._whole(obs)
         log_prob, entropy = self.distribution.log_prob_entropy(head, self.log_std, latent, action)
         self._evaluated = Evaluated(log_prob, value, entropy)
         return Evaluated(log_prob.detach(), value.detach(), None if entropy is None else entropy.detach())

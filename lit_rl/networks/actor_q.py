@@ -6,6 +6,7 @@ Shapes: B a batch, A action dimensions, H width of the last hidden layer.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from stable_baselines3.common.distributions import StateDependentNoiseDistributi
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor
 
+from lit_rl.networks.compiled import compiled
 from lit_rl.ops.distributions import StateDependentNoise
 from lit_rl.ops.squashed import squashed_log_prob, squashed_sample
 
@@ -37,6 +39,7 @@ class SquashedActor:
             )  # fmt: skip
         self._dim = int(np.prod(actor.action_space.shape or ()))
         self._out: tuple[Tensor, Tensor] | None = None
+        self._learn: Callable[..., Any] = actor.get_action_dist_params
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -54,12 +57,16 @@ class SquashedActor:
             return self.sde.sample(mean, log_std, more["latent_sde"], noise)
         return squashed_sample(mean, log_std.exp(), noise)
 
+    def compile(self) -> None:
+        """Let torch.compile make what `sample_log_prob` calls."""
+        self._learn = compiled(self._actor.get_action_dist_params)
+
     def sample_log_prob(self, obs: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The same with their log-probabilities [B] (Haarnoja et al. 2018, arXiv:1801.01290, appendix C).
 
         With gSDE one matrix of noise [H, A] serves the whole batch, as in stable-baselines3.
         """
-        mean, log_std, more = self._actor.get_action_dist_params(obs)
+        mean, log_std, more = self._learn(obs)
         if self.sde is not None:
             latent = more["latent_sde"]
             action = torch.tanh(mean + latent @ (noise * self.sde.std(log_std)))

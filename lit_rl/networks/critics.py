@@ -9,12 +9,13 @@ Shapes: B a batch, A action dimensions, K critics, N actions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lit_rl.networks.compiled import compiled
 from lit_rl.ops.td import follow
 
 
@@ -27,19 +28,27 @@ class Outputs:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        self._learn: Callable[..., Tensor] = module
+        self._infer: Callable[..., Tensor] = module
         self._out: Tensor | None = None
+
+    def compile(self, target: bool = False) -> None:
+        """Let torch.compile make what `forward` calls, or what `infer` does for a target network."""
+        if target:
+            self._infer = compiled(self._module)
+        else:
+            self._learn = compiled(self._module)
 
     def forward(self, obs: Any) -> Tensor:
         """Values or actions, from which `backward` goes on."""
         with torch.enable_grad():
-            self._out = self._module(obs).float()  # losses are computed in float32
+            self._out = self._learn(obs).float()  # losses are computed in float32
         return self._out.detach()
 
     @torch.no_grad()
     def infer(self, obs: Any) -> Tensor:
         """The same, of which nothing is kept."""
-        out: Tensor = self._module(obs).float()
-        return out
+        return self._infer(obs).float()
 
     def backward(self, d_out: Tensor) -> None:
         """Leave the gradient of the parameters in them."""
@@ -62,19 +71,29 @@ class Critics:
 
     def __init__(self, module: Any, parameters: Sequence[nn.Parameter]) -> None:
         self._module, self._parameters = module, parameters
+        self._learn: Callable[..., tuple[Tensor, ...]] = module
+        self._infer: Callable[..., tuple[Tensor, ...]] = module
+        self._first: Callable[..., Tensor] = module.q1_forward
         self._out: Tensor | None = None
         self._action: Tensor | None = None
+
+    def compile(self, target: bool = False) -> None:
+        """Let torch.compile make what `forward` and `judge` call, or what `infer` does for target networks."""
+        if target:
+            self._infer = compiled(self._module)
+        else:
+            self._learn, self._first = compiled(self._module), compiled(self._module.q1_forward)
 
     def forward(self, obs: Any, action: Tensor) -> Tensor:
         """Values [K, B]."""
         with torch.enable_grad():
-            self._out = torch.cat(self._module(obs, action), dim=1).t().float()
+            self._out = torch.cat(self._learn(obs, action), dim=1).t().float()
         return self._out.detach()
 
     @torch.no_grad()
     def infer(self, obs: Any, action: Tensor) -> Tensor:
         """The same, of which nothing is kept."""
-        return torch.cat(self._module(obs, action), dim=1).t().float()
+        return torch.cat(self._infer(obs, action), dim=1).t().float()
 
     def backward(self, d_values_KB: Tensor) -> None:
         """Leave the gradient of the parameters in them."""
@@ -86,7 +105,7 @@ class Critics:
         """Values [K, B] of a policy's actions, or of the first critic [1, B]; `slope_of_actions` goes on from here."""
         self._action = action.detach().requires_grad_()
         with torch.enable_grad():
-            values = (self._module.q1_forward(obs, self._action),) if first else self._module(obs, self._action)
+            values = (self._first(obs, self._action),) if first else self._learn(obs, self._action)
             self._out = torch.cat(values, dim=1).t().float()
         return self._out.detach()
 

@@ -21,8 +21,8 @@ LINKED = {
 
 Which = Literal["current", "last", "all"]
 
-Fast = bool | Literal["auto"]
-"""Whether gradients are written by hand where they can be (`auto`), have to be, or never are."""
+Fast = bool | Literal["auto", "compile"]
+"""Whether gradients are written by hand where they can be (`auto`), have to be, or never are; or torch.compile's."""
 
 
 def key_of(setting: str) -> str:

@@ -1,6 +1,6 @@
-"""Whether a run's gradients are written by hand or torch's autograd works them out.
+"""Whether a run's gradients are written by hand, or torch's autograd works them out, compiled or not.
 
-The two differ in the last bits, so a run keeps to one of them: what a checkpoint was computed with goes on.
+They differ in the last bits, so a run keeps to what it began with: what a checkpoint was computed with goes on.
 """
 
 from __future__ import annotations
@@ -14,25 +14,33 @@ from lit_rl.errors import ConfigError
 from lit_rl.networks.flat import ELEMENTWISE
 from lit_rl.training.config import Fast
 
-BY_HAND, BY_AUTOGRAD = "by hand", "autograd"
+BY_HAND, BY_AUTOGRAD, COMPILED = "by hand", "autograd", "autograd, compiled"
 
 _FULL = "32-true"
 
 
-def fast_networks(module: Any, optimizer_class: type[Optimizer], make: Callable[[], str | None]) -> None:
+def fast_networks(
+    module: Any, optimizer_class: type[Optimizer], make: Callable[[], str | None], compile: Callable[[], str | None]
+) -> None:
     """Change a module's networks to gradients by hand, if that is wanted; `module.gradients` says what they have.
 
     Args:
         module: the algorithm; `fast` is its setting, and `gradients_before` what the run was computed with so far.
         optimizer_class: of the networks.
         make: changes them, or says why it cannot be done.
+        compile: has torch.compile work on them, or says the same.
 
     Raises:
-        ConfigError: `fast` is true and it cannot be done.
+        ConfigError: `fast` is true or `compile`, and it cannot be done.
     """
     asked: Fast = module.fast
     module.gradients = BY_AUTOGRAD
-    if asked is not False and not (asked == "auto" and module.gradients_before == BY_AUTOGRAD):
+    if asked == "compile":
+        why = compile()
+        if why is not None:
+            raise ConfigError(f"model.fast: {why}; use auto or false.")
+        module.gradients = COMPILED
+    elif asked is not False and not (asked == "auto" and module.gradients_before in (BY_AUTOGRAD, COMPILED)):
         why = _refused(module, optimizer_class) or make()
         if why is None:
             module.gradients = BY_HAND

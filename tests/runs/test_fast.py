@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from lit_rl.networks.compiled import lacks_compiler
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import final_state, lit_rl, write_config
 from tests.runs.conftest import Cli
@@ -55,3 +57,15 @@ def test_exact(tmp_path: Path, fast: str) -> None:
 )
 def test_it_cannot_be_had(cli: Cli, words: tuple[str, ...], text: str) -> None:
     assert text in cli.error("fit", "--config", cli.config(), "--model.fast", "true", *words)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(lacks_compiler(torch.device("cpu")) is not None, reason="no C++ compiler")
+def test_compiled_runs_are_exact_and_auto_goes_on_without(tmp_path: Path) -> None:
+    words = ("--config", write_config(tmp_path), "--model.fast")
+    done = lit_rl("verify", *words, "compile", "--stops", 1, cwd=tmp_path)
+    assert done.stdout.rstrip().endswith("exact: every part of the state is equal to the bit")
+    done = lit_rl("fit", *words, "compile", "--pause_at", 256, cwd=tmp_path, expect=75)
+    assert "gradients: autograd, compiled" in done.stdout
+    done = lit_rl("fit", *words, "auto", "--mode", "resume", "--resume.on_config_change", "accept", cwd=tmp_path)
+    assert "computed with: cpu, 32-true, autograd, compiled -> cpu, 32-true, autograd" in done.stdout
