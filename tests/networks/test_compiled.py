@@ -40,7 +40,7 @@ class Recorder:
         ("PPO", [2]),  # minibatches in an epoch
         ("A2C", [1]),
         ("DQN", [1, 1]),
-        ("SAC", [1, 2, 0, 1]),  # the critics learn, and judge what the actor does
+        ("SAC", [2, 2, 0, 1]),  # the actor acts for both, the critics learn, and judge
         ("DDPG", [1, 1, 1, 1, 1]),  # the first critic alone judges
     ],
 )
