@@ -51,9 +51,12 @@ class EpisodeWindow:
 
     def __init__(self, size: int = 100) -> None:
         self._episodes: deque[Episode] = deque(maxlen=size)
+        self._metrics: dict[str, float] | None = None
 
     def extend(self, episodes: list[Episode]) -> None:
-        self._episodes.extend(episodes)
+        if episodes:
+            self._episodes.extend(episodes)
+            self._metrics = None
 
     @property
     def count(self) -> int:
@@ -62,6 +65,11 @@ class EpisodeWindow:
 
     def metrics(self) -> dict[str, float]:
         """Means over the window; empty before the first episode ends."""
+        if self._metrics is None:
+            self._metrics = self._means()
+        return dict(self._metrics)
+
+    def _means(self) -> dict[str, float]:
         if not self._episodes:
             return {}
         metrics = {
@@ -84,6 +92,7 @@ class EpisodeWindow:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._episodes.clear()
         self._episodes.extend(Episode(*values) for values in state["episodes"])
+        self._metrics = None
 
 
 @dataclass
