@@ -18,7 +18,6 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
-from lit_rl.networks.actor_critic import as_tensor
 from lit_rl.networks.critics import Outputs
 from lit_rl.networks.dense_off_policy import DenseOutputs
 from lit_rl.networks.dueling import make_dueling
@@ -217,8 +216,7 @@ class DQN(OffPolicy):
         return self.exploration(self.clock.progress_remaining(timesteps))
 
     def _greedy(self, policy_obs: Any) -> np.ndarray:
-        values = self.net.infer(as_tensor(policy_obs, self.device))
-        best: np.ndarray = values.argmax(dim=1).cpu().numpy()
+        best: np.ndarray = self.net.of_few(policy_obs).argmax(axis=1)
         return best
 
     def after_step(self, ended: list[int]) -> None:

@@ -5,7 +5,7 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -178,37 +178,53 @@ class OnPolicy(TwoWays):
         The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
         the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
         """
-        play, policy, normalizer, device = self.play, self.policy, self.normalizer, self.device
-        storage, sharing = self._prepare()
-        policy.eval()
-        noise = self._action_noise().unbind()
-        actions: list[Tensor] = []
+        play, normalizer = self.play, self.normalizer
+        storage, _ = self._prepare()
+        self.policy.eval()
+        act = self._actor()
         rewards = np.empty(storage.reward.shape)
         truncated: list[tuple[int, int]] = []
         final_obs: list[Any] = []
         with self.full_precision():
             for t in range(self.n_steps):
                 write_at(storage.obs_np, t, play.policy_obs)
-                now = tree_map(lambda part, t=t: part[t].to(device), storage.obs)
-                action = sharing.act(self._act, now, noise[t // self._noise_every])
-                actions.append(action)
-                result = play.step(to_env(action.cpu().numpy(), policy))  # type: ignore[arg-type]
+                result = play.step(act(t))
                 rewards[t] = result.reward
                 storage.done[t] = result.terminated | result.truncated
                 for row, final in result.finals:
                     if not result.terminated[row]:
                         truncated.append((t, row))
                         final_obs.append(normalizer.normalize_obs(final))
-        storage.action.copy_(torch.stack(actions))
         storage.reward[:] = normalizer.scale_rewards(rewards, storage.done)
-        current = as_tensor(play.policy_obs, device)
+        current = as_tensor(play.policy_obs, self.device)
         own = self._evaluate(storage, current, truncated, final_obs)
         if self.ranks.alone:
             play.finish(None)
             return Rollout(**vars(own), all_value=own.value, all_advantage=own.advantage, all_ret=own.ret)
         shared = play.finish(torch.stack([own.value, own.advantage, own.ret]).view(3, self.n_steps, -1).cpu().numpy())
-        everywhere = torch.from_numpy(np.concatenate(shared, axis=2)).flatten(1).to(device)  # [3, T, N] to [3, B]
+        everywhere = torch.from_numpy(np.concatenate(shared, axis=2)).flatten(1).to(self.device)  # [3, T, N] to [3, B]
         return Rollout(**vars(own), **dict(zip(("all_value", "all_advantage", "all_ret"), everywhere, strict=True)))
+
+    def _actor(self) -> Callable[[int], np.ndarray]:
+        """What stores the actions of a step of the coming rollout, for what is stored of it, and gives them as the
+        environments take them."""
+        storage, sharing, policy, every = self.storage, self.sharing, self.policy, self._noise_every
+        noise = self._action_noise()
+        quick = self.net.quick(len(storage.log_prob[0])) if sharing.acts_at_once else None
+
+        noise_np = noise.numpy() if quick else None
+
+        def act(t: int) -> np.ndarray:
+            actions: np.ndarray = storage.action_np[t]
+            if quick is not None and noise_np is not None:
+                actions[...] = quick(storage.obs_np[t], noise_np[t // every])
+            else:
+                now = tree_map(lambda part: part[t].to(self.device), storage.obs)
+                storage.action[t] = sharing.act(self._act, now, noise[t // every])
+            taken: np.ndarray = to_env(actions, policy)  # type: ignore[arg-type]
+            return taken
+
+        return act
 
     def _act(self, obs: Any, noise: Tensor) -> Tensor:
         """Actions [N, ...] for one step, drawn with noise [N, ...]."""

@@ -108,6 +108,7 @@ class RolloutStorage:
         discrete = isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
         shape = () if isinstance(action_space, spaces.Discrete) else (int(np.prod(action_space.shape or ())),)
         self.action = torch.zeros((n_steps, n_envs, *shape), dtype=torch.int64 if discrete else torch.float32)
+        self.action_np = self.action.numpy()
         self.log_prob = torch.zeros((n_steps, n_envs))
         self.reward = np.zeros((n_steps, n_envs), dtype=np.float32)
         self.done = np.zeros((n_steps, n_envs), dtype=np.bool_)

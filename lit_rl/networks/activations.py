@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lit_rl.networks import quick
+
 _MINUS_ONE = torch.tensor(-1.0)
 
 
@@ -20,11 +22,15 @@ class Activation:
         backward: gives the gradient of what comes before for the output's, in whose memory it may lie, and for what was
             kept.
         keeps_input: whether `backward` needs what comes before, and not the output.
+        numpy: the same in NumPy, in place; `None` for the identity.
+        has_numpy: whether there is the same in NumPy.
     """
 
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
     keeps_input: bool = False
+    numpy: quick.InPlace | None = None
+    has_numpy: bool = False
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -40,17 +46,20 @@ def tanh(x: Tensor) -> Tensor:
 
 _ops = torch.ops.aten
 
-IDENTITY = Activation(lambda x: x, lambda g, y: g)
+IDENTITY = Activation(lambda x: x, lambda g, y: g, has_numpy=True)
 
 
 def activation_of(module: nn.Module) -> Activation | None:
     """That of a module of torch's; `None` for any other."""
     if type(module) is nn.Tanh:
-        return Activation(tanh, lambda g, y: _ops.tanh_backward.grad_input(g, y, grad_input=g))
+        backward = lambda g, y: _ops.tanh_backward.grad_input(g, y, grad_input=g)  # noqa: E731
+        return Activation(tanh, backward, numpy=quick.tanh, has_numpy=True)
     if type(module) is nn.ReLU:
-        return Activation(torch.relu_, lambda g, y: _ops.threshold_backward.grad_input(g, y, 0.0, grad_input=g))
+        backward = lambda g, y: _ops.threshold_backward.grad_input(g, y, 0.0, grad_input=g)  # noqa: E731
+        return Activation(torch.relu_, backward, numpy=quick.relu, has_numpy=True)
     if type(module) is nn.Sigmoid:
-        return Activation(torch.sigmoid_, lambda g, y: _ops.sigmoid_backward.grad_input(g, y, grad_input=g))
+        backward = lambda g, y: _ops.sigmoid_backward.grad_input(g, y, grad_input=g)  # noqa: E731
+        return Activation(torch.sigmoid_, backward, numpy=quick.sigmoid, has_numpy=True)
     if type(module) is nn.LeakyReLU:
         slope = module.negative_slope
         return Activation(

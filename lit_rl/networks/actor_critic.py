@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,6 +100,10 @@ class ActorCritic:
     def compile(self) -> None:
         """Let torch.compile make what `evaluate` calls."""
         self._whole = compiled(self.actor_critic)
+
+    def quick(self, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """What gives actions [N, ...] for observations and noise [N, ...] of so many rows; `None` if torch has to."""
+        return None
 
     def _features(self, obs: Any) -> tuple[Tensor, Tensor]:
         if self.is_plain:

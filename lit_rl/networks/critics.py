@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lit_rl.networks.actor_critic import as_tensor
 from lit_rl.networks.compiled import compiled
 from lit_rl.ops.td import follow
 
@@ -49,6 +51,12 @@ class Outputs:
     def infer(self, obs: Any) -> Tensor:
         """The same, of which nothing is kept."""
         return self._infer(obs).float()
+
+    def of_few(self, obs: Any) -> np.ndarray:
+        """The same for what the environments of this rank show, in NumPy."""
+        device = next(self._module.parameters()).device
+        values: np.ndarray = self.infer(as_tensor(obs, device)).cpu().numpy()
+        return values
 
     def backward(self, d_out: Tensor) -> None:
         """Leave the gradient of the parameters in them."""

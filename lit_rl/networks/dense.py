@@ -139,7 +139,7 @@ class Dense:
 
     def __init__(self, networks: Sequence[Sequence[Spec]], flat: Flat) -> None:
         self.count = len(networks)
-        self._layers = [_Layer(layers, flat) for layers in zip(*networks, strict=True)]
+        self.layers = [_Layer(layers, flat) for layers in zip(*networks, strict=True)]
         self._like = flat.gradient
         self._memories: dict[int, tuple[list[_Memory], list[_Memory]]] = {}
         self._kept: list[tuple[Sequence[Tensor], Tensor]] = []
@@ -150,7 +150,7 @@ class Dense:
         y = x
         x_KBI: Sequence[Tensor] = x.unbind() if x.dim() == 3 else (x,) * self.count
         self._size, self._kept = x.shape[-2], []
-        for layer, z in zip(self._layers, self._memory()[0], strict=True):
+        for layer, z in zip(self.layers, self._memory()[0], strict=True):
             layer.forward(x_KBI, z)
             y = layer.activation.forward(z.whole)
             self._kept.append((x_KBI, z.whole if layer.activation.keeps_input else y))
@@ -159,7 +159,7 @@ class Dense:
 
     def infer(self, x_BI: Tensor) -> Tensor:
         """Outputs [B, O] of the only network, or of the first, of which nothing is kept."""
-        for layer in self._layers:
+        for layer in self.layers:
             x_BI = layer.activation.forward(torch.addmm(layer.biases_O[0], x_BI, layer.weights_IO[0]))
         return x_BI
 
@@ -176,8 +176,8 @@ class Dense:
         """
         g, each = g_KBO, g_KBO.unbind()
         memory = self._memory()[1]
-        for i in range(len(self._layers) - 1, -1, -1):
-            layer, (x, kept) = self._layers[i], self._kept[i]
+        for i in range(len(self.layers) - 1, -1, -1):
+            layer, (x, kept) = self.layers[i], self._kept[i]
             before = layer.activation.backward(g, kept)
             if before is not g:
                 g, each = before, before.unbind()
@@ -193,7 +193,7 @@ class Dense:
         if self._size not in self._memories:
             if len(self._memories) == _SIZES:
                 self._memories.clear()
-            shapes = [(self.count, self._size, layer.outputs, layer.inputs) for layer in self._layers]
+            shapes = [(self.count, self._size, layer.outputs, layer.inputs) for layer in self.layers]
             outputs = [_Memory(self._like, count, size, out) for count, size, out, _ in shapes]
             inputs = [_Memory(self._like, count, size, into) for count, size, _, into in shapes]
             self._memories[self._size] = outputs, inputs

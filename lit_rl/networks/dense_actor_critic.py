@@ -5,9 +5,10 @@ Shapes: B a batch, H width of the last hidden layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -17,6 +18,7 @@ from torch import Tensor
 from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope
 from lit_rl.networks.dense import Dense, Spec, layers_of, parameters_of_layers, same_shapes
 from lit_rl.networks.flat import Flat
+from lit_rl.networks.quick import Quick
 from lit_rl.ops.distributions import StateDependentNoise, WithGradient
 
 
@@ -70,6 +72,11 @@ class DenseActorCritic(ActorCritic):
     @property
     def log_std(self) -> Tensor | None:
         return self._log_std
+
+    def quick(self, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        head_of, draw = Quick.of(self._acting, rows), self.distribution.draw
+        log_std = None if self._log_std is None else self._log_std.numpy()
+        return None if head_of is None else lambda obs, noise: draw(head_of(obs), log_std, noise)
 
     def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self._acting.infer(features), features

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ContinuousCritic
@@ -18,8 +19,10 @@ from stable_baselines3.sac import policies as sac
 from stable_baselines3.td3 import policies as td3
 from torch import Tensor, nn
 
+from lit_rl.networks.actor_critic import as_tensor
 from lit_rl.networks.dense import Dense, Spec, layers_of, parameters_of_layers, same_shapes
 from lit_rl.networks.flat import Flat
+from lit_rl.networks.quick import Quick
 from lit_rl.ops.squashed import squashed_log_prob, squashed_sample, squashed_slope
 
 _NOT_FLAT = "they take no flat observations, or change them"
@@ -59,6 +62,7 @@ class DenseOutputs:
     def __init__(self, layers: Sequence[Spec]) -> None:
         self.flat = Flat(parameters_of_layers([layers]))
         self._net = Dense([layers], self.flat)
+        self._quick: dict[int, Quick | None] = {}
 
     @classmethod
     def of(cls, network: QNetwork | td3.Actor) -> DenseOutputs | str:
@@ -72,6 +76,12 @@ class DenseOutputs:
 
     def infer(self, obs: Tensor) -> Tensor:
         return self._net.infer(_features(obs))
+
+    def of_few(self, obs: np.ndarray) -> np.ndarray:
+        if len(obs) not in self._quick:
+            self._quick[len(obs)] = Quick.of(self._net, len(obs))
+        quick = self._quick[len(obs)]
+        return self.infer(as_tensor(obs, self.flat.values.device)).cpu().numpy() if quick is None else quick(obs)
 
     def backward(self, d_out: Tensor) -> None:
         self._net.backward(d_out.unsqueeze(0))

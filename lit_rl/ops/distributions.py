@@ -41,6 +41,9 @@ class ActionDistribution(Protocol):
     def mode(self, head: Tensor) -> Tensor:
         """The most likely action."""
 
+    def draw(self, head: np.ndarray, extra: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        """What `sample` gives, in NumPy."""
+
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
@@ -81,6 +84,10 @@ class Categorical:
 
     def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
         return torch.argmax(head + noise, dim=1)
+
+    def draw(self, head: np.ndarray, extra: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = np.argmax(head + noise, axis=1)
+        return chosen
 
     def mode(self, head: Tensor) -> Tensor:
         return torch.argmax(head, dim=1)
@@ -135,6 +142,10 @@ class MultiCategorical:
     def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
         return self.mode(head + noise)
 
+    def draw(self, head: np.ndarray, extra: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        parts = np.split(head + noise, np.cumsum(self.nvec)[:-1], axis=1)
+        return np.stack([np.argmax(part, axis=1) for part in parts], axis=1)
+
     def mode(self, head: Tensor) -> Tensor:
         return torch.stack([torch.argmax(part, dim=1) for part in torch.split(head, list(self.nvec), dim=1)], dim=1)
 
@@ -170,6 +181,10 @@ class Bernoulli:
 
     def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
         return (head + noise > 0).to(torch.int64)
+
+    def draw(self, head: np.ndarray, extra: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        drawn: np.ndarray = (head + noise > 0).astype(np.int64)
+        return drawn
 
     def mode(self, head: Tensor) -> Tensor:
         return (head > 0).to(torch.int64)  # SB3 rounds the probability: one half goes to the even number, 0
@@ -210,6 +225,11 @@ class DiagonalGaussian:
     def sample(self, head: Tensor, extra: Tensor | None, latent: Tensor, noise: Tensor) -> Tensor:
         assert extra is not None
         return torch.addcmul(head, noise, extra.exp())
+
+    def draw(self, head: np.ndarray, extra: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        assert extra is not None
+        drawn: np.ndarray = head + noise * np.exp(extra)
+        return drawn
 
     def mode(self, head: Tensor) -> Tensor:
         return head
@@ -278,6 +298,9 @@ class StateDependentNoise:
         matrix = noise * self.std(extra)
         action = head + torch.bmm(latent.unsqueeze(1), matrix).squeeze(1)
         return torch.tanh(action) if self.squash else action
+
+    def draw(self, head: np.ndarray, extra: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+        raise NotImplementedError("a policy with gSDE acts in torch")
 
     def mode(self, head: Tensor) -> Tensor:
         return torch.tanh(head) if self.squash else head

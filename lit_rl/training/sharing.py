@@ -64,6 +64,8 @@ class Whole:
     def __init__(self, n_envs: int) -> None:
         self.groups = [slice(0, n_envs)]
         """Positions of this rank's environments that are computed together."""
+        self.acts_at_once = True
+        """Whether all of them are acted for in one piece."""
 
     def act(self, policy: Callable[[Any, Tensor], Tensor], obs: Any, noise_N: Tensor) -> Tensor:
         """Actions [N, ...] for observations [N, ...], drawn with noise [N, ...]."""
@@ -124,6 +126,7 @@ class InPieces:
 
     def __init__(self, ranks: Ranks, n_envs: int, fixed: int | None) -> None:
         self._ranks, self._n_envs, self._fixed = ranks, n_envs, fixed is not None
+        self.acts_at_once = not self._fixed
         rows = ranks.rows(n_envs)
         self._offset, self._own = rows.start, len(rows)
         size = len(rows) if fixed is None else n_envs // fixed
