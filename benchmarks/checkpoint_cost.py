@@ -2,11 +2,11 @@
 
 A state is captured while training stands still, and written, fsynced, committed and read back beside the iterations
 that follow. Measured are how long a save blocks the loop, how long it takes until the checkpoint is committed, and, for
-what the thread beside it takes of the processor, how long an iteration with a save takes; the same with
-`checkpoint.background: false`. `--fsync` makes every wait for the disk that much longer.
+what the thread takes of the processor, the mean length of an iteration; the same with `checkpoint.background: false`.
+`--fsync` makes every wait for the disk that much longer.
 
     python benchmarks/checkpoint_cost.py
-    python benchmarks/checkpoint_cost.py --fsync 0.1
+    python benchmarks/checkpoint_cost.py --fsync 0.1 --every 10
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WORK: dict[str, dict[str, Any]] = {
     "CartPole-v1": {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "normalize": False},
     "HalfCheetah-v5": {"n_envs": 8, "n_steps": 256, "batch_size": 256, "n_epochs": 10, "normalize": True},
 }
-ITERATIONS = 30
+ITERATIONS = 60
 
 
 class Timed:
@@ -112,14 +112,14 @@ def measure(env: str, root: Path, background: bool, every: int) -> None:
     load_lightning(newest), load_rank(newest, 0)
     loaded = time.perf_counter() - start
     how = "background" if background else "training waits"
-    length = f"an iteration of {steps:,} timesteps {statistics.median(iterations.lengths()) * 1e3:.0f} ms"
+    length = f"an iteration of {steps:,} timesteps {statistics.mean(iterations.lengths()) * 1e3:.0f} ms"
     if not timed.blocked:
         print(f"{env}, no saves: {length}", flush=True)
         return
     committed = timed.committed[: len(timed.blocked)]
     print(
         f"{env}, {how}: {size / 1e3:.0f} kB; the loop blocked {spread(timed.blocked)}; committed after "
-        f"{spread(committed)}; {length} with a save; at a resume: verification {checked * 1e3:.1f} ms, loading "
+        f"{spread(committed)}; {length}; at a resume: verification {checked * 1e3:.1f} ms, loading "
         f"{loaded * 1e3:.1f} ms",
         flush=True,
     )
@@ -144,6 +144,7 @@ def slow_down(seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fsync", type=float, default=0.0, help="seconds that each wait for the disk takes longer")
+    parser.add_argument("--every", type=int, default=5, help="iterations from one save to the next")
     arguments = parser.parse_args()
     if arguments.fsync:
         slow_down(arguments.fsync)
@@ -153,8 +154,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         for env in WORK:
             measure(env, Path(root), background=True, every=ITERATIONS)
-            measure(env, Path(root), background=True, every=1)
-            measure(env, Path(root), background=False, every=1)
+            measure(env, Path(root), background=True, every=arguments.every)
+            measure(env, Path(root), background=False, every=arguments.every)
 
 
 if __name__ == "__main__":
