@@ -1,19 +1,24 @@
-"""What one checkpoint costs training, and what verification at a resume costs.
+"""What checkpoints cost training, and what verification at a resume costs.
 
-Training stands still while a checkpoint is saved, so its cost is the time of one save: the state taken, written, waited
-for, committed, and read back.
+A state is captured while training stands still, and written, fsynced, committed and read back beside the iterations
+that follow. Measured are how long a save blocks the loop, how long it takes until the checkpoint is committed, and, for
+what the thread takes of the processor, the mean length of an iteration; the same with `checkpoint.background: false`.
+`--fsync` makes every wait for the disk that much longer.
 
     python benchmarks/checkpoint_cost.py
+    python benchmarks/checkpoint_cost.py --fsync 0.1 --every 10
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import sys
 import tempfile
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +38,48 @@ WORK: dict[str, dict[str, Any]] = {
     "CartPole-v1": {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "normalize": False},
     "HalfCheetah-v5": {"n_envs": 8, "n_steps": 256, "batch_size": 256, "n_epochs": 10, "normalize": True},
 }
-ITERATIONS = 30
+ITERATIONS = 60
 
 
-class Timed(Callback):
-    """Times every save by standing around the checkpointer's own method."""
+class Timed:
+    """Times the saves of a run, but for the last, by standing around the checkpointer's own methods."""
 
     def __init__(self, checkpointer: Checkpointer) -> None:
-        self.times: list[float] = []
-        inner = checkpointer.save
+        self.blocked: list[float] = []
+        self.committed: list[float] = []
+        begun: list[float] = []
+        save, commit = checkpointer.save, checkpointer._commit
 
-        def save(*words: Any) -> None:
-            start = time.perf_counter()
-            inner(*words)
-            self.times.append(time.perf_counter() - start)
+        def timed_save(*args: Any, wait: bool = True) -> None:
+            begun.append(time.perf_counter())
+            save(*args, wait=wait)
+            if not wait:
+                self.blocked.append(time.perf_counter() - begun[-1])
 
-        checkpointer.save = save  # type: ignore[method-assign]
+        def timed_commit(*args: Any) -> None:
+            start = begun[-1]
+            commit(*args)
+            self.committed.append(time.perf_counter() - start)
+
+        checkpointer.save = timed_save  # type: ignore[method-assign]
+        checkpointer._commit = timed_commit  # type: ignore[method-assign]
 
 
-def measure(env: str, root: Path) -> None:
+class Iterations(Callback):
+    """Takes the time at the end of every iteration."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+    def lengths(self) -> list[float]:
+        """Of all but the first, from the end of one to the end of the next."""
+        return [end - begin for begin, end in pairwise(self.ends[1:])]
+
+
+def measure(env: str, root: Path, background: bool, every: int) -> None:
     work = WORK[env]
     steps = work["n_envs"] * work["n_steps"]
     normalize = NormalizeConfig(obs=work["normalize"], reward=work["normalize"])
@@ -60,22 +88,21 @@ def measure(env: str, root: Path) -> None:
         n_steps=work["n_steps"], batch_size=work["batch_size"], n_epochs=work["n_epochs"],
         total_timesteps=steps * ITERATIONS, seed=1,
     )  # fmt: skip
-    run = begin(module, root=root, name=env, checkpoint=CheckpointConfig(every_timesteps=1, keep_last=3))
+    config = CheckpointConfig(every_timesteps=every * steps, keep_last=3, background=background)
+    run = begin(module, root=root, name=env, checkpoint=config)
     assert run is not None
     checkpointer = next(callback for callback in run.callbacks if isinstance(callback, Checkpointer))
-    timed = Timed(checkpointer)
+    timed, iterations = Timed(checkpointer), Iterations()
     trainer = Trainer(
-        callbacks=run.callbacks, logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
+        callbacks=[iterations, *run.callbacks], logger=run.loggers, max_epochs=-1, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, accelerator="cpu",
     )  # fmt: skip
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
-    start = time.perf_counter()
     try:
         with run:
             trainer.fit(module, weights_only=True)
     finally:
         sys.stdout = out
-    wall = time.perf_counter() - start
     newest = CheckpointStore(run.directory / "checkpoints").inventory().checkpoints[0]
     size = sum(entry.size for entry in newest.manifest.files.values())
     start = time.perf_counter()
@@ -84,22 +111,51 @@ def measure(env: str, root: Path) -> None:
     start = time.perf_counter()
     load_lightning(newest), load_rank(newest, 0)
     loaded = time.perf_counter() - start
-    iteration = (wall - sum(timed.times)) / ITERATIONS
+    how = "background" if background else "training waits"
+    length = f"an iteration of {steps:,} timesteps {statistics.mean(iterations.lengths()) * 1e3:.0f} ms"
+    if not timed.blocked:
+        print(f"{env}, no saves: {length}", flush=True)
+        return
+    committed = timed.committed[: len(timed.blocked)]
     print(
-        f"{env}: one save {statistics.median(timed.times) * 1e3:.1f} ms ({min(timed.times) * 1e3:.1f} to "
-        f"{max(timed.times) * 1e3:.1f}) of {size / 1e3:.0f} kB, an iteration of {steps:,} timesteps "
-        f"{iteration * 1e3:.0f} ms; at a resume: verification {checked * 1e3:.1f} ms, loading {loaded * 1e3:.1f} ms",
+        f"{env}, {how}: {size / 1e3:.0f} kB; the loop blocked {spread(timed.blocked)}; committed after "
+        f"{spread(committed)}; {length}; at a resume: verification {checked * 1e3:.1f} ms, loading "
+        f"{loaded * 1e3:.1f} ms",
         flush=True,
     )
 
 
+def spread(seconds: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(seconds) * 1e3:.1f} ms ({min(seconds) * 1e3:.1f} to {max(seconds) * 1e3:.1f})"
+
+
+def slow_down(seconds: float) -> None:
+    """Let every wait for the disk take longer."""
+    inner = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        time.sleep(seconds)
+        inner(descriptor)
+
+    os.fsync = fsync
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--fsync", type=float, default=0.0, help="seconds that each wait for the disk takes longer")
+    parser.add_argument("--every", type=int, default=5, help="iterations from one save to the next")
+    arguments = parser.parse_args()
+    if arguments.fsync:
+        slow_down(arguments.fsync)
     quiet()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as root:
         for env in WORK:
-            measure(env, Path(root))
+            measure(env, Path(root), background=True, every=ITERATIONS)
+            measure(env, Path(root), background=True, every=arguments.every)
+            measure(env, Path(root), background=False, every=arguments.every)
 
 
 if __name__ == "__main__":

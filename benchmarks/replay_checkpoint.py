@@ -63,12 +63,12 @@ def add(replay: Replay, count: int) -> None:
 def committed(files: RowFiles, place: Path, replay: Replay) -> tuple[list[str], Checkpoint]:
     """Write the files of rows of one checkpoint; their names, and the checkpoint as later ones see it."""
     place.mkdir()
-    files.begin()
-    names = files.write(place, 0, "replay", replay)
+    rows = files.capture(0, "replay", replay)
+    files.write(place, rows)
     manifest = Manifest(**manifest_fields("run", 1, replay.end, 1, 1, None), files=dict(files.entries))
     made = Checkpoint(place, manifest, "")
     files.base = made
-    return names, made
+    return [file.name for file in rows], made
 
 
 def load(checkpoint: Checkpoint, names: list[str], like: Replay, capacity: int) -> Replay:

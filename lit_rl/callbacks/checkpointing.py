@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +12,56 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lit_rl.callbacks.config import CheckpointConfig, Moment
 from lit_rl.callbacks.rows import Rows
-from lit_rl.checkpoint.commit import commit, dumps, staging_path
+from lit_rl.checkpoint.background import Background
+from lit_rl.checkpoint.commit import dumps
 from lit_rl.checkpoint.files import memory_named, write_durably
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, REASONS, manifest_fields, rank_file
 from lit_rl.checkpoint.reader import Opened, load_bare, load_lightning
-from lit_rl.checkpoint.rows import RowFiles
+from lit_rl.checkpoint.rows import RowFile, RowFiles
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.errors import DiskFull, LitRLError, NotFinite, disk_named
-from lit_rl.ranks.group import caused_by
+from lit_rl.checkpoint.writer import Capture, Writer
+from lit_rl.errors import LitRLError, NotFinite, StorageError, disk_named
+from lit_rl.ranks.group import Ranks
 from lit_rl.state.parts import check_finite
 from lit_rl.state.stored import Stored
 from lit_rl.training.module import RLModule, states_of_callbacks
 
 
 class PlainCheckpointIO(CheckpointIO):
-    """Lightning's file, written once and fsynced, and opened without running code."""
+    """Lightning's file, written once and fsynced, or captured for a checkpoint; opened without running code."""
 
     def __init__(self) -> None:
-        self.written: dict[str, bytes] = {}
         self.opened: Opened | None = None
         """The checkpoint that has been read and checked already: the Trainer is given what was read."""
         self.rank = 0
         """Of this process."""
         self.refused: LitRLError | None = None
-        """Why the last file could not be written. It is not raised at once: the other ranks wait in a barrier then."""
+        """Why the last file could not be made. It is not raised at once: the other ranks wait in a barrier then."""
+        self._captured: dict[str, bytes] | None = None
+
+    @contextlib.contextmanager
+    def capturing(self) -> Iterator[dict[str, bytes]]:
+        """Keep what is saved meanwhile in memory, by the name of its file, and write nothing."""
+        self._captured = {}
+        try:
+            yield self._captured
+        finally:
+            self._captured = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        self.written, self.refused = {}, None
+        self.refused, file = None, Path(path)
         try:
             check_finite(checkpoint)
+            with memory_named(file):
+                data = dumps(checkpoint)
+            if self._captured is None:
+                write_durably(file, data)
+            else:
+                self._captured[file.name] = data
         except NotFinite as error:
             self.refused = NotFinite(f"not saved: {error} Older checkpoints are untouched.")
-            return
-        try:
-            with memory_named(Path(path)):
-                data = dumps(checkpoint)
-            write_durably(Path(path), data)
         except LitRLError as error:
             self.refused = error
-            return
-        self.written = {Path(path).name: data}
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         if self.opened is not None and Path(path) == self.opened.lightning_file:
@@ -71,6 +81,11 @@ class Checkpointer(Callback):
 
     Whether an interval is over depends on the run's timesteps and seconds before and after an iteration and on nothing
     else, so a stop in between neither loses a save nor adds one.
+
+    A save has two halves. The state is *captured* between two iterations, as bytes that training does not change. Then
+    it is *committed*: written, fsynced, renamed, read back. That goes on beside the iterations that follow, one at a
+    time; what ends a run waits for it. What learning depends on sees the first half alone, and what is said or deleted
+    because of a checkpoint waits for the second.
 
     Args:
         store: where checkpoints go.
@@ -97,17 +112,18 @@ class Checkpointer(Callback):
         self._io = PlainCheckpointIO()
         self._io.opened = opened
         self._row_files = RowFiles(opened)
-        self._said_copies = False
+        self._writer = Writer(store, self._row_files)
+        self._background = Background()
         self._before = Moment(0, 0.0)
         self.rows = Rows()
         self.on_boundary: list[Callable[[Trainer, RLModule], None]] = []
         """Called at the end of every iteration, after every hook of everybody else and before a save."""
-        self.on_saved: Callable[[], None] | None = None
-        """Called on the first rank once a checkpoint of this segment has been committed."""
-        self.has_saved = False
-        """Whether this segment has committed a checkpoint."""
-        self.saved_at: int | None = None
-        """Timesteps of the newest checkpoint of this segment, or of the one it resumed from."""
+        self.on_committed: Callable[[], None] | None = None
+        """Called on the first rank, by the thread that writes, once a checkpoint of this segment has been committed."""
+        self.has_committed = False
+        """Whether this segment has committed a checkpoint; certain after `wait`."""
+        self.captured_at: int | None = None
+        """Timesteps of the newest state that has been captured, or of the one this segment resumed from."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         trainer.strategy.checkpoint_io = self._io
@@ -124,9 +140,11 @@ class Checkpointer(Callback):
         self.rows.settle(trainer, pl_module)
         for look in self.on_boundary:
             look(trainer, pl_module)
+        if self._background.has_ended:
+            self.wait()
         reason = self._reason(trainer, pl_module)
         if reason is not None:
-            self.save(trainer, pl_module, reason)
+            self.save(trainer, pl_module, reason, wait=trainer.should_stop)
 
     def _reason(self, trainer: Trainer, module: RLModule) -> str | None:
         """Why the state of this moment is to be saved; `None` if it is not."""
@@ -144,72 +162,84 @@ class Checkpointer(Callback):
         }
         return next((reason for reason in REASONS if holds.get(reason)), None)
 
-    def save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
+    def save(self, trainer: Trainer, module: RLModule, reason: str, wait: bool = True) -> None:
         """Save the state of this moment, which must lie between two iterations. All ranks call it together.
 
-        Where the disk is full, what retention will let go after this save is deleted now, and it is tried once more.
+        The save before is committed first.
 
         Args:
             reason: why, one of `REASONS`.
+            wait: return once it is committed. Else that happens beside training, where one process trains the run,
+                nothing is set against it, and the new rows of a replay are few enough to be held in memory.
 
         Raises:
-            StorageError: the disk said no; nothing of the new checkpoint is left, older ones are untouched.
+            StorageError: the disk said no, to this save or to the one before; nothing of it is left, older ones are
+                untouched.
             NotFinite: weights, moments or optimizer hold NaN or infinity.
         """
-        if self.saved_at == module.counters.timesteps:
+        self.wait()
+        if self.captured_at == module.counters.timesteps:
             return
-        try:
-            self._save(trainer, module, reason)
-        except LitRLError as error:
-            if not caused_by(error, DiskFull):
-                raise
-            if module.ranks.is_first:
-                gone = self._store.make_room()
-                _say(f"WARNING: {error} Deleted {', '.join(gone) or 'nothing'} and trying once more.")
-            self._save(trainer, module, reason)
-        self.saved_at, self.has_saved = module.counters.timesteps, True
-        if self.on_saved is not None and module.ranks.is_first:
-            self.on_saved()
+        ranks = module.ranks
+        capture = self._writer.with_room(lambda: self._capture(trainer, module, reason), ranks)
+        if wait or not (self._config.background and ranks.alone and capture.is_complete):
+            self._commit(capture, ranks)
+        else:
+            self._background.start(lambda: self._commit(capture, ranks))
+        self.captured_at = module.counters.timesteps
 
-    def _save(self, trainer: Trainer, module: RLModule, reason: str) -> None:
-        counters = module.counters
+    def wait(self) -> None:
+        """Return once what has been captured is committed.
+
+        Raises:
+            StorageError: the disk said no.
+        """
         try:
-            self._stage_and_commit(trainer, module, reason)
+            self._background.wait()
         except Exception:
-            if module.ranks.is_first:
-                self._store.discard(counters.timesteps, self._segment)
+            self.captured_at = None
             raise
-        finally:
-            self._io.written = {}
 
-    def _stage_and_commit(self, trainer: Trainer, module: RLModule, reason: str) -> None:
-        ranks, final = module.ranks, self._store.place(module.counters.timesteps, self._segment)
-        ranks.first(lambda: self._stage(trainer, module))
-        trainer.save_checkpoint(staging_path(final) / LIGHTNING_FILE, weights_only=False)
-        ranks.together(lambda: self._write_rank(staging_path(final), module))
-        ranks.first(lambda: self._commit(final, module, reason))
+    def _capture(self, trainer: Trainer, module: RLModule, reason: str) -> Capture:
+        """The state of this moment, as far as it is this rank's to write. The logs are flushed as far as it goes."""
+        ranks, counters, score = module.ranks, module.counters, module.score
+        place = self._store.place(counters.timesteps, self._segment)
+        ranks.first(lambda: self._flush_logs(trainer, module))
+        with self._io.capturing() as files:
+            trainer.save_checkpoint(place / LIGHTNING_FILE, weights_only=False)
+        own, rows = ranks.together(lambda: self._capture_rank(place, module))
+        fields = manifest_fields(
+            self._run_id,
+            self._segment,
+            counters.timesteps,
+            counters.iterations,
+            ranks.size,
+            score.value,
+            score.level,
+            reason,
+            self._parent,
+        )
+        return Capture(fields, {**files, rank_file(ranks.rank): own}, rows)
 
-    def _stage(self, trainer: Trainer, module: RLModule) -> None:
-        """Write what the logs hold, and make the place where the checkpoint is put together."""
+    def _flush_logs(self, trainer: Trainer, module: RLModule) -> None:
+        """Write what the logs hold, and note how far they have come."""
         for logger in trainer.loggers:
             with disk_named(logger.save_dir):
                 logger.save()
         module.log_book.marks = self.rows.positions(trainer, module)
-        self._store.stage(module.counters.timesteps, self._segment)
-        self._row_files.begin()
 
-    def _write_rank(self, staging: Path, module: RLModule) -> None:
-        """This rank's own file, beside those of the others."""
+    def _capture_rank(self, place: Path, module: RLModule) -> tuple[bytes, list[RowFile]]:
+        """The content of this rank's own file, and its files of rows."""
         if self._io.refused is not None:
             raise self._io.refused
-        own = staging / rank_file(module.ranks.rank)
-        state = module.capture_rank()
-        for name, part in module.rank_parts().items():
-            if isinstance(part, Stored):
-                state[name]["files"] = self._row_files.write(staging, module.ranks.rank, name, part)
-        with memory_named(own):
-            self._io.written[own.name] = dumps(state | self._own_callbacks(module))
-        write_durably(own, self._io.written[own.name])
+        state, rows = module.capture_rank(), []
+        with memory_named(place / rank_file(module.ranks.rank)):
+            for name, part in module.rank_parts().items():
+                if isinstance(part, Stored):
+                    files = self._row_files.capture(module.ranks.rank, name, part)
+                    state[name]["files"] = [file.name for file in files]
+                    rows += files
+            return dumps(state | self._own_callbacks(module)), rows
 
     def _own_callbacks(self, module: RLModule) -> dict[str, Any]:
         """The callbacks' states of a rank that is not the first: that one's stand in Lightning's file."""
@@ -218,36 +248,20 @@ class Checkpointer(Callback):
         kept = module.boundary_callbacks
         return {"callbacks": states_of_callbacks(module.trainer) if kept is None else kept}
 
-    def _commit(self, final: Path, module: RLModule, reason: str) -> None:
-        """Make a whole of what all ranks have written."""
-        counters = module.counters
-        fields = manifest_fields(
-            self._run_id,
-            self._segment,
-            counters.timesteps,
-            counters.iterations,
-            module.ranks.size,
-            module.score.value,
-            module.score.level,
-            reason,
-            self._parent,
-        )
-        with memory_named(final):
-            made = commit(staging_path(final), final, fields, self._io.written, self._row_files.entries)
-            self._store.accept(made, self._row_files.new)
-            self._row_files.base = made
-        if self._row_files.copies is not None and not self._said_copies:
-            self._said_copies = True
-            _say(
-                f"WARNING: no hard links in {self._store.directory} ({self._row_files.copies}): every checkpoint "
-                "copies all rows of the replay; raise checkpoint.every_timesteps if that takes long."
-            )
+    def _commit(self, capture: Capture, ranks: Ranks) -> None:
+        self._writer.write(capture, ranks)
+        self.has_committed = True
+        if self.on_committed is not None and ranks.is_first:
+            self.on_committed()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
         self.save(trainer, pl_module, "finish" if pl_module.loop.finished else "stop")
 
-
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # standard output may go to the same disk
-        print(line, flush=True)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Nothing ends before what has been captured is committed. What ended training is what is shown first."""
+        try:
+            self.wait()
+        except LitRLError as error:
+            if not isinstance(exception, StorageError):
+                exception.add_note(f"The last checkpoint could not be saved: {error}")

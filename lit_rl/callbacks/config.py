@@ -23,6 +23,7 @@ class CheckpointConfig:
         keep_every: timesteps; keep the first checkpoint at or past each multiple for good.
         save_best: save after the best evaluation so far.
         before_promotion: save when the curriculum promotes, before anything is played on the new level, and keep it.
+        background: write beside the iterations that follow; with several ranks, training waits all the same.
     """
 
     LIMITS: ClassVar = {
@@ -38,6 +39,7 @@ class CheckpointConfig:
     keep_every: int | None = None
     save_best: bool = True
     before_promotion: bool = False
+    background: bool = True
 
     def __post_init__(self) -> None:
         check_record(self, "checkpoint")

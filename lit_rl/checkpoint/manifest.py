@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -142,8 +143,14 @@ def library_versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "lit-rl": __version__,
-        **{name: version(name) for name in names},
+        **{name: _installed(name) for name in names},
     }
+
+
+@functools.cache
+def _installed(name: str) -> str:
+    """The version of a library, which takes milliseconds to look up."""
+    return version(name)
 
 
 def manifest_fields(

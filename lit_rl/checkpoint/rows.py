@@ -11,8 +11,9 @@ import hashlib
 import mmap
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,43 @@ import numpy as np
 from lit_rl.checkpoint.files import named, write_durably
 from lit_rl.checkpoint.manifest import ROWS_SUFFIX, Checkpoint, FileEntry
 from lit_rl.errors import DataError
-from lit_rl.state.stored import Stored
+from lit_rl.state.stored import Piece, Stored
 from lit_rl.untrusted.columns import pack_columns, unpack_columns
+
+HELD_BYTES = 1 << 28
+"""So much of a part's new rows is held in memory while it is written beside training, about."""
+
+
+@dataclass
+class RowFile:
+    """A file of rows of a checkpoint that is about to be written.
+
+    Args:
+        name: of the file.
+        piece: its rows, which training may change.
+        shared: what the newest checkpoint says of the same file, where it has it.
+        held: its content as of the moment of the checkpoint.
+    """
+
+    name: str
+    piece: Piece
+    shared: FileEntry | None = None
+    held: bytes | None = None
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether training changes nothing of what will be written."""
+        return self.shared is not None or self.held is not None
+
+    def content(self) -> bytes:
+        """What is written: held, or packed from the rows as they are now."""
+        if self.held is not None:
+            return self.held
+        return pack_columns(self.piece.begin, self.piece.end, self.piece.columns())
 
 
 class RowFiles:
-    """Writes the files of rows of one checkpoint after another.
+    """Captures and writes the files of rows of one checkpoint after another.
 
     Args:
         base: the checkpoint that the run goes on from.
@@ -36,41 +68,54 @@ class RowFiles:
         self.base = base
         """The newest checkpoint of this history, whose files can be shared."""
         self.entries: dict[str, FileEntry] = {}
-        """What lies in the checkpoint that is being written."""
+        """What lies in the checkpoint that was written last, or is being written."""
         self.new: set[str] = set()
         """Names of those that were written for it."""
         self.copies: str | None = None
         """What the file system says to a hard link, where it has none."""
 
-    def begin(self) -> None:
-        """Another checkpoint is being written."""
-        self.entries, self.new = {}, set()
+    def capture(self, rank: int, name: str, part: Stored) -> list[RowFile]:
+        """The files of one part at this moment, oldest rows first.
 
-    def write(self, staging: Path, rank: int, name: str, part: Stored) -> list[str]:
-        """Put the files of one part into a staging directory; returns their names, oldest rows first.
+        What the newest checkpoint lacks is held, up to `HELD_BYTES`. What is more is read when it is written, which has
+        to be before training goes on.
+        """
+        files, room = [], HELD_BYTES
+        for piece in part.pieces():
+            file = RowFile(f"{name}_{rank:05d}_{piece.name}{ROWS_SUFFIX}", piece)
+            file.shared = self._entry_of(file.name) if piece.complete else None
+            if file.shared is None and room > 0:
+                file.held = file.content()
+                room -= len(file.held)
+            files.append(file)
+        return files
+
+    def _entry_of(self, name: str) -> FileEntry | None:
+        """What the newest checkpoint says of a file that lies there and is as long as it was."""
+        if self.base is None or (entry := self.base.manifest.files.get(name)) is None:
+            return None
+        file = self.base.path / name
+        return entry if file.is_file() and file.stat().st_size == entry.size else None
+
+    def write(self, staging: Path, files: Iterable[RowFile]) -> None:
+        """Put files into a staging directory.
 
         Raises:
             StorageError: the disk said no.
         """
-        names = []
-        for piece in part.pieces():
-            file = f"{name}_{rank:05d}_{piece.name}{ROWS_SUFFIX}"
-            names.append(file)
-            if piece.complete and self._share(staging / file):
+        self.entries, self.new = {}, set()
+        for file in files:
+            if file.shared is not None:
+                self._share(staging / file.name, file.shared)
                 continue
-            data = pack_columns(piece.begin, piece.end, piece.columns())
-            write_durably(staging / file, data)
-            self.entries[file] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
-            self.new.add(file)
-        return names
+            data = file.content()
+            write_durably(staging / file.name, data)
+            self.entries[file.name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
+            self.new.add(file.name)
 
-    def _share(self, path: Path) -> bool:
-        entry = None if self.base is None else self.base.manifest.files.get(path.name)
-        if self.base is None or entry is None:
-            return False
+    def _share(self, path: Path, entry: FileEntry) -> None:
+        assert self.base is not None
         old = self.base.path / path.name
-        if not old.is_file() or old.stat().st_size != entry.size:
-            return False  # somebody has been at it; the rows are all here
         try:
             os.link(old, path)
         except OSError as error:
@@ -81,7 +126,6 @@ class RowFiles:
                     os.fsync(copy.fileno())
             self.new.add(path.name)
         self.entries[path.name] = entry
-        return True
 
 
 def mapped(path: Path, name: str, entry: FileEntry) -> Any:

@@ -6,7 +6,7 @@ Nothing older is deleted before what is newer has been committed and read back.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -206,18 +206,19 @@ class CheckpointStore:
             for name, target in zip(_LINKS, (newest, best), strict=True):
                 point_link(self.directory / name, target.path.name)
 
-    def make_room(self) -> list[str]:
+    def make_room(self, shared: Checkpoint | None = None) -> list[str]:
         """On a full disk: delete what retention will let go after the next save; returns the names.
 
-        The newest good one stays, whatever retention says.
+        The newest good one stays, whatever retention says, and so does the one that the next shares files with.
         """
         self.clear_debris()
-        return self._prune(self.inventory(), max(self.keep_last - 1, 1), self.newest_good()[0])
+        besides = [each.path for each in (self.newest_good()[0], shared) if each is not None]
+        return self._prune(self.inventory(), max(self.keep_last - 1, 1), besides)
 
-    def _prune(self, inventory: Inventory, newest: int, besides: Checkpoint | None = None) -> list[str]:
-        keep = self._kept(inventory, newest) | ({besides.path} if besides else set())
+    def _prune(self, inventory: Inventory, newest: int, besides: Iterable[Path] = ()) -> list[str]:
+        keep = self._kept(inventory, newest) | set(besides)
         gone = [checkpoint.path for checkpoint in inventory.checkpoints if checkpoint.path not in keep]
-        gone += inventory.left_behind
+        gone += [path for path in inventory.left_behind if path not in keep]
         remove(gone)
         return [path.name for path in gone]
 

@@ -101,9 +101,9 @@ class Run:
         self._stopper = Stopper(self.request, pause_at)
         segment, parent = self.lineage.segments[-1].number, self.lineage.segments[-1].checkpoint
         self._checkpointer = Checkpointer(store, checkpoint, self.lineage.run_id, segment, plan.checkpoint, parent)
-        self._checkpointer.on_saved = self._aside.drop if self.ranks.is_first else None
+        self._checkpointer.on_committed = self._aside.drop if self.ranks.is_first else None
         if plan.checkpoint is not None:
-            self._checkpointer.saved_at = plan.timesteps
+            self._checkpointer.captured_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
         self._checkpointer.on_boundary = [self._stopper.look, self._rescue.take]
         self.at_boundary: list[Callback] = [self._stopper, self._checkpointer, Progress()]
@@ -188,6 +188,7 @@ class Run:
             cause = error.signal if isinstance(error, EvaluationGivenUp) else cause
             self.module.teardown("fit")
         try:
+            self._checkpointer.wait()
             if self.ranks.is_first:
                 self._write_end(cause, mistaken=isinstance(error, ConfigError))
         except StorageError:
@@ -204,7 +205,7 @@ class Run:
 
     def _write_end(self, cause: str, mistaken: bool) -> None:
         """Close the segment. One that has saved nothing leaves the run as it was; one that was a mistake never was."""
-        if not self._checkpointer.has_saved:
+        if not self._checkpointer.has_committed:
             self._aside.put_back()
             if mistaken and self._config_before is not None:
                 self.lineage.segments.pop()

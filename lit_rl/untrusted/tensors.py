@@ -7,9 +7,12 @@ every storage must have exactly the bytes it declares, and every tensor must lie
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,13 +81,23 @@ def load_tensors(data: bytes, where: str, checksums: bool = False) -> Any:
     if numbers:
         return NumpyValues(tuple(numbers))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _warnings_ignored():
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # every kind comes out of torch.load; all mean the same here
         raise DataError(f"{where}: PyTorch cannot load it ({str(error).splitlines()[0][:200]}).") from None
+
+
+@contextlib.contextmanager
+def _warnings_ignored() -> Iterator[None]:
+    """PyTorch warns of files that others wrote. Filters are of the whole process: only its main thread changes them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_members(inner: Archive, where: str) -> list[Parsed]:

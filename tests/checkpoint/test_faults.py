@@ -41,9 +41,9 @@ class Attempts:
         self._before, self._scratch = before, scratch
         self.directory = scratch / "checkpoints"
 
-    def __call__(self, *inject: str) -> Outcome:
+    def __call__(self, *inject: str, beside: bool = False) -> Outcome:
         self._begin()
-        return traced(lambda: save(self.directory, 3), self._scratch / "trace", *inject)
+        return traced(lambda: save(self.directory, 3, beside=beside), self._scratch / "trace", *inject)
 
     def limited(self, work: Callable[[], None]) -> Outcome:
         """Do `work` in a process of its own, which may set itself limits."""
@@ -107,6 +107,47 @@ def test_killed_at_any_system_call(
             assert [name for name in attempt.names() if name.startswith(".")] == []
     assert kills > (50 if tmpdir is None else 5)
     assert {(2, True), (3, False), (3, True)} <= seen, "kills before, during and after the save"
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["write", "fsync", "rename", "symlink"])
+def test_killed_at_any_call_of_a_write_beside_training(attempt: Attempts, call: str) -> None:
+    """`strace` counts the calls of each thread by itself: those of the one that writes are all there are of these."""
+    number, seen = 0, set()
+    while True:
+        number += 1
+        outcome = attempt(f"{call}:signal=KILL:when={number}", beside=True)
+        assert outcome.code in (0, KILLED), outcome.error
+        seen.add(attempt.newest())
+        if outcome.code == 0:
+            break
+        CheckpointStore(attempt.directory).clear_debris()
+        save(attempt.directory, 3, segment=2)
+        assert [name for name in attempt.names() if name.startswith(".")] == []
+    assert attempt.names() == DONE
+    assert number > {"write": 3, "fsync": 5, "rename": 1, "symlink": 1}[call]
+    assert seen == ({3} if call == "symlink" else {2, 3})
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_an_error_of_the_disk_beside_training_is_met_by_who_waits(attempt: Attempts, call: str) -> None:
+    outcome = attempt(f"{call}:error=EIO:when=1", beside=True)
+    assert outcome.code == EXIT_IO, outcome.error
+    assert outcome.error.count("\n") == 0
+    assert "Input/output error" in outcome.error
+    assert attempt.newest() == 2
+    assert [name for name in attempt.names() if "0000000003" in name] == []
+    _no_second_fsync(outcome)
+
+
+@needs_strace
+def test_a_full_disk_is_pruned_beside_training(attempt: Attempts) -> None:
+    outcome = attempt("write:error=ENOSPC:when=1", beside=True)
+    assert outcome.code == 0, outcome.error
+    assert "Deleted t0000000001-s001 and trying once more" in outcome.out
+    assert attempt.names() == DONE
+    assert attempt.newest() == 3
 
 
 @needs_strace

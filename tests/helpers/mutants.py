@@ -103,6 +103,7 @@ WHOLE: dict[str, Any] = {
         "keep_every": None,
         "save_best": True,
         "before_promotion": False,
+        "background": True,
     },
     "model": {
         "class_path": "PPO",

@@ -55,9 +55,14 @@ def save(
     score: float | None = None,
     reason: str = "interval",
     state: dict[str, Any] | None = None,
+    beside: bool = False,
     **config: Any,
 ) -> None:
-    """Save `lightning_state(timesteps)`, or `state`, as a run's checkpoint callback does."""
+    """Save `lightning_state(timesteps)`, or `state`, as a run's checkpoint callback does.
+
+    Args:
+        beside: let it be written as it is beside training, and wait for that.
+    """
     settings = CheckpointConfig(**{"keep_last": 2, **config})
     store = CheckpointStore(directory, settings.keep_last, settings.keep_every)
     trainer = _Trainer(lightning_state(timesteps) if state is None else state)
@@ -72,7 +77,8 @@ def save(
     )
     checkpointer = Checkpointer(store, settings, "id", segment)
     checkpointer.setup(cast(Any, trainer), cast(Any, module), "fit")
-    checkpointer.save(cast(Any, trainer), cast(Any, module), reason)
+    checkpointer.save(cast(Any, trainer), cast(Any, module), reason, wait=not beside)
+    checkpointer.wait()
 
 
 def assert_whole(checkpoint: Checkpoint) -> None:

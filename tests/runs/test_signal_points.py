@@ -29,8 +29,9 @@ CONFIG: dict[str, Any] = {
 }
 EVALUATION = "lit_rl.training.loop:evaluate_beside@2"
 WRITE = "lit_rl.callbacks.checkpointing:PlainCheckpointIO.save_checkpoint@2"
-COMMIT = "lit_rl.callbacks.checkpointing:commit@2"
-SETTLE = "lit_rl.checkpoint.store:CheckpointStore.settle@2"
+COMMIT = "lit_rl.checkpoint.writer:commit"
+SETTLE = "lit_rl.checkpoint.store:CheckpointStore.settle"
+"""Both of the first save, which is written beside the second iteration: the third is the last that may begin."""
 OPTIMIZER = "lit_rl.networks.flat:FlatAdam.step@6"
 LOGGING = "lit_rl.run.logs:MetricsCsv.log_metrics@2"
 

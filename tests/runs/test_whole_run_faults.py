@@ -18,10 +18,11 @@ import pytest
 
 import lit_rl.cli.fit  # noqa: F401  (forks spare the imports)
 from lit_rl.algorithms import algorithms
+from lit_rl.checkpoint.manifest import name_of
 from lit_rl.cli.dispatch import run_command
 from lit_rl.errors import EXIT_CONFIG, EXIT_IO
 from lit_rl.state.plain import first_difference
-from tests.helpers.cli import final_state, lineage, write_config
+from tests.helpers.cli import final_state, lineage, merged, write_config
 from tests.helpers.strace import Outcome, forked, needs_strace, traced
 
 pytestmark = [pytest.mark.slow, needs_strace, pytest.mark.timeout(3000)]
@@ -41,6 +42,7 @@ FAULTS = [
     ("unlink", "EACCES"), ("rmdir", "EACCES"), ("unlinkat", "EIO"), ("getdents64", "EIO"), ("read", "EIO"),
     ("newfstatat", "EACCES"), ("readlink", "EIO"), ("truncate", "EIO"), ("ftruncate", "EIO"),
 ]  # fmt: skip
+STAGES = ("", ".staging-", ".staging-removed-")
 EVERY = int(os.environ.get("LIT_RL_FAULT_STRIDE", "9"))
 """One in so many faults is made; 1 makes them all, which takes half an hour on two cores (``-n 2``)."""
 
@@ -50,10 +52,11 @@ class Short:
     """A short run in a directory of its own, again and again."""
 
     place: Path
+    background: bool = False
 
     def __post_init__(self) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
-        self.config = write_config(self.place, CONFIG)
+        self.config = write_config(self.place, merged(CONFIG, {"checkpoint": {"background": self.background}}))
         self.root = self.place / "runs"
         self.scratch = self.place / "trace"
 
@@ -87,6 +90,22 @@ class Short:
                 if str(self.root) in line:
                     found.setdefault(match[1], []).append(seen[match[1]])
         return found
+
+    def saving(self, call: str, *inject: str) -> Outcome:
+        """A run of which only calls on what its saves make are seen, counted and failed."""
+        directory = self.root / "run" / "version_0" / "checkpoints"
+        places = [directory / f"{kind}{name_of(timesteps, 1)}" for kind in STAGES for timesteps in (64, 128, 192, 256)]
+        names = ("", "lightning.ckpt", "rank_00000.pt", "manifest.json")
+        paths = [directory, *(directory / f".{link}.staged" for link in ("last", "best"))]
+        paths += [place / name for place in places for name in names]
+        return traced(lambda: self.work("fresh"), self.scratch, *inject, calls=(call,), paths=paths)
+
+    def points_beside(self, call: str) -> int:
+        """How many such calls a thread makes that writes a checkpoint beside training."""
+        outcome = self.saving(call)
+        assert outcome.code == 0, outcome.out
+        made = Counter(match[1] for line in outcome.trace if (match := re.match(rf"(\d+) +{call}\(", line)))
+        return max(count for thread, count in made.items() if int(thread) != outcome.pid)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +161,25 @@ def test_a_call_that_fails(tmp_path: Path, straight: Path, call: str, error: str
         ]
     with open(os.environ.get("LIT_RL_FAULT_TABLE", os.devnull), "a") as table:
         table.write(f"{call} {error}: {dict(outcomes)} of {len(points)}\n")
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("openat", "EACCES"), ("mkdir", "ENOSPC"), ("rename", "EIO"), ("symlink", "ENOSPC"), ("fsync", "EIO"),
+     ("fsync", "ENOSPC"), ("write", "ENOSPC"), ("unlinkat", "EIO"), ("getdents64", "EIO"), ("read", "EIO"),
+     ("newfstatat", "EACCES")],
+)  # fmt: skip
+def test_a_call_that_fails_beside_training(tmp_path: Path, straight: Path, call: str, error: str) -> None:
+    """Each thread counts its own calls. The first that makes so many fails: a writer or, at the end, the main one."""
+    run, wrong = Short(tmp_path, background=True), []
+    for number in range(1, run.points_beside(call) + 1, min(EVERY, 4)):
+        run.clear()
+        outcome = run.saving(call, f"{call}:error={error}:when={number}")
+        wrong += [
+            f"{call} {error} {number}: {text}\n{outcome.out[-1500:]}\n{outcome.error[-1500:]}"
+            for text in problems(run, outcome, straight)
+        ]
     assert not wrong, "\n\n".join(wrong)
 
 
