@@ -101,7 +101,7 @@ class Continuous(OffPolicy):
     @torch.no_grad()
     def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         obs = as_tensor(policy_obs, self.device)
-        self.policy.set_training_mode(False)  # type: ignore[operator]
+        self.training_mode(False)
         if rng is None:
             return self.unscaled(self.scaled_actions(obs, None).cpu().numpy())
         count = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
