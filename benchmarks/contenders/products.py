@@ -50,10 +50,10 @@ def convolutions(rows: int, device: str) -> Products:
         x = torch.randn((rows, n_in, side, side), device=device)
         w = torch.randn((n_out, n_in, kernel, kernel), device=device)
         g = torch.randn_like(torch.conv2d(x, w, stride=stride))
-        made.append(lambda x=x, w=w, s=stride: torch.conv2d(x, w, stride=s))
-        made.append(lambda x=x, w=w, g=g, s=stride: conv2d_weight(x, w.shape, g, s))
+        made.append(functools.partial(torch.conv2d, x, w, stride=stride))
+        made.append(functools.partial(conv2d_weight, x, w.shape, g, stride))
         if i > 0:
-            made.append(lambda x=x, w=w, g=g, s=stride: conv2d_input(x.shape, w, g, s))
+            made.append(functools.partial(conv2d_input, x.shape, w, g, stride))
     return made
 
 
