@@ -86,9 +86,7 @@ def compare(works: Mapping[str, Work], stem: str, arguments: argparse.Namespace)
         if arguments.out is not None:
             write(arguments.out, stem, text, results)
             (report.curves if arguments.scaling else report.bars)(works, speeds, arguments.out / f"{stem}.png")
-    return (
-        f"Timesteps a second, medians of {arguments.rounds} rounds; ratios within a round, with their range.\n\n{text}"
-    )
+    return text
 
 
 def write(directory: Path, stem: str, text: str, results: Mapping[str, Any]) -> None:

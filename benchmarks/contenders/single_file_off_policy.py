@@ -47,6 +47,8 @@ class Replay:
 
 
 class DQN:
+    """As CleanRL has it, with a squared loss and without clipping; stable-baselines3 and lit_rl do more here."""
+
     def __init__(self, work: Work, n_in: int, space: Any, device: torch.device) -> None:
         self.q = mlp(n_in, *work.net_arch, int(space.n)).to(device)
         self.target = copy.deepcopy(self.q)
@@ -54,8 +56,8 @@ class DQN:
         self.optimizer = torch.optim.Adam(self.q.parameters(), lr=work.settings.get("learning_rate", 1e-4))
 
     @torch.no_grad()
-    def act(self, obs: Tensor, timestep: int) -> np.ndarray:
-        if np.random.random() < max(0.05, 1.0 - timestep / 5000):  # noqa: NPY002
+    def act(self, obs: Tensor, progress: float) -> np.ndarray:
+        if np.random.random() < max(0.05, 1.0 - 9.5 * progress):  # noqa: NPY002
             return np.array([self.space.sample()])
         return self.q(obs).argmax(1).cpu().numpy()  # type: ignore[no-any-return]
 
@@ -122,7 +124,7 @@ class SAC:
         return squashed * self.scale, log_prob.sum(1)
 
     @torch.no_grad()
-    def act(self, obs: Tensor, timestep: int) -> np.ndarray:
+    def act(self, obs: Tensor, progress: float) -> np.ndarray:
         return self.draw(obs)[0].cpu().numpy()
 
     def update(self, batch: list[Tensor], step: int) -> None:
@@ -159,7 +161,7 @@ class TD3:
         self.optimizer = torch.optim.Adam(self.actor.parameters(), lr=work.settings["learning_rate"])
 
     @torch.no_grad()
-    def act(self, obs: Tensor, timestep: int) -> np.ndarray:
+    def act(self, obs: Tensor, progress: float) -> np.ndarray:
         return (self.actor(obs) * self.scale).cpu().numpy()  # type: ignore[no-any-return]
 
     def update(self, batch: list[Tensor], step: int) -> None:
@@ -196,7 +198,7 @@ def measure(work: Work, units: int, backend: str, accelerator: str) -> tuple[int
         if timestep <= settings["learning_starts"]:
             action = envs.action_space.sample()
         else:
-            action = agent.act(torch.as_tensor(obs, dtype=torch.float32, device=device), timestep)
+            action = agent.act(torch.as_tensor(obs, dtype=torch.float32, device=device), timestep / clock.target)
         next_obs, reward, terminated, _, _ = envs.step(action)
         replay.add(obs[0], next_obs[0], action[0], reward[0], terminated[0])
         obs = next_obs
