@@ -14,9 +14,12 @@ def measure(work: Work, units: int, backend: str, accelerator: str) -> tuple[int
     trained.build_networks()
     trained.to(accelerator)
     made = trained.configure_optimizers()
-    each = made if isinstance(made, tuple) else (made,)
-    trained.optimizers = lambda use_pl_optimizer=False: [one["optimizer"] for one in each]  # type: ignore
-    trained.lr_schedulers = lambda: [one["lr_scheduler"] for one in each]  # type: ignore
+    if isinstance(made, tuple):
+        optimizers, schedulers = ([one[kind] for one in made] for kind in ("optimizer", "lr_scheduler"))
+    else:
+        optimizers, schedulers = made["optimizer"], made["lr_scheduler"]
+    trained.optimizers = lambda use_pl_optimizer=False: optimizers  # type: ignore[method-assign]
+    trained.lr_schedulers = lambda: schedulers  # type: ignore[method-assign]
     trained.play.begin()
     for _ in range(clock.target // work.unit):
         for _ in range(work.cycles):
