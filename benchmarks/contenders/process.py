@@ -65,8 +65,9 @@ def own_python(venvs: Path) -> Path:
     """The Python of SBX's environment, made where it is not there: some 800 MB, with the simulators that are here."""
     directory = venvs.resolve() / "sbx"
     python, done = directory / "bin" / "python", directory / "installed"
-    same = ("gymnasium[mujoco]", "mujoco", "ale-py", "opencv-python-headless", "stable-baselines3")
-    pinned = [f"{package}=={importlib.metadata.version(package.split('[')[0])}" for package in same]
+    same = ("gymnasium[mujoco]", "mujoco", "ale-py", "opencv-python-headless", "stable-baselines3", "torch")
+    versions = (importlib.metadata.version(package.split("[")[0]).split("+")[0] for package in same)
+    pinned = [f"{package}=={version}" for package, version in zip(same, versions, strict=True)]
     wanted = " ".join([SBX, *pinned])
     if not done.exists() or done.read_text() != wanted:
         print(f"installing {wanted} in {directory}", file=sys.stderr, flush=True)
