@@ -239,11 +239,16 @@ class DQN(OffPolicy):
 
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of the network; metrics as SB3 logs them."""
-        return {"train/loss": float(torch.stack([self._gradient_step(batch) for batch in self.batches(steps)]).mean())}
+        losses, size = [], self.own_batch
+        for whole in self.gathered(steps):
+            next_values = self.target.infer(whole.next_obs)  # the target network follows between updates
+            for batch, values in zip(whole.split(size), torch.split(next_values, size), strict=True):
+                losses.append(self._gradient_step(batch, values))
+        return {"train/loss": float(torch.stack(losses).mean())}
 
-    def _gradient_step(self, batch: Transitions) -> Tensor:
+    def _gradient_step(self, batch: Transitions, next_values: Tensor) -> Tensor:
+        """One, with the target network's values [B, N] of the next observations."""
         (optimizer,) = self.optimizers_now()
-        next_values = self.target.infer(batch.next_obs)
         if self.double_q:
             best = self.net.infer(batch.next_obs).argmax(dim=1, keepdim=True)
             next_value = next_values.gather(1, best)

@@ -339,14 +339,19 @@ class OffPolicy(TwoWays):
         return next(self.batches(1))
 
     def batches(self, steps: int) -> Iterator[Transitions]:
-        """Those of the next gradient steps; as many at once as are not in one another's way."""
+        """Those of the next gradient steps, one after the other."""
+        for whole in self.gathered(steps):
+            yield from whole.split(self.own_batch)
+
+    def gathered(self, steps: int) -> Iterator[Transitions]:
+        """Those of the next gradient steps as one, or as few: as many at once as are not in one another's way."""
         first = self.counters.updates
         together = self._together if self.priorities is None and self.hindsight is None else 1
         for begin in range(0, steps, together):
             count = min(together, steps - begin)
-            yield from self._gather(range(first + begin, first + begin + count))
+            yield self._gather(range(first + begin, first + begin + count))
 
-    def _gather(self, updates: range) -> Iterator[Transitions]:
+    def _gather(self, updates: range) -> Transitions:
         """The batches of some gradient steps, read from the replay at once."""
         at = self._positions(np.concatenate([self.sampling[update] for update in updates]))
         steps = self.replay.steps(at, self.n_steps)
@@ -354,7 +359,7 @@ class OffPolicy(TwoWays):
             self.hindsight.relabel(steps, at, self.relabelling[updates[0]], self.goal_rewards)
         reward = window_return(self.normalizer.normalize_rewards(steps.reward), self.gamma)
         discount = bootstrap_discount(steps.length, steps.terminated, self.gamma)
-        whole = Transitions(
+        return Transitions(
             self._seen(steps.obs),
             steps.action.to(self.device),
             torch.tensor(reward[:, None], dtype=torch.float32, device=self.device),
@@ -363,7 +368,6 @@ class OffPolicy(TwoWays):
             at,
             self._weight(at),
         )
-        yield from [whole] if len(updates) == 1 else whole.split(self.own_batch)
 
     def _positions(self, uniform: np.ndarray) -> Sampled:
         if self.hindsight is not None:

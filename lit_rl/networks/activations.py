@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_rl.networks import quick
-
 _MINUS_ONE = torch.tensor(-1.0)
+
+InPlace = Callable[[np.ndarray], object]
+"""An activation that overwrites its input."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Activation:
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
     keeps_input: bool = False
-    numpy: quick.InPlace | None = None
+    numpy: InPlace | None = None
     has_numpy: bool = False
 
 
@@ -44,6 +46,24 @@ def tanh(x: Tensor) -> Tensor:
     return torch.add(_MINUS_ONE, x, alpha=2.0, out=x)
 
 
+def _tanh_numpy(x: np.ndarray) -> None:
+    """In place, in NumPy."""
+    np.tanh(x, out=x)
+
+
+def _relu_numpy(x: np.ndarray) -> None:
+    """In place, in NumPy."""
+    np.maximum(x, 0.0, out=x)
+
+
+def _sigmoid_numpy(x: np.ndarray) -> None:
+    """In place, in NumPy; ``exp`` of what is too small for it is infinite, and its part of one is 0."""
+    with np.errstate(over="ignore"):
+        np.exp(np.negative(x, out=x), out=x)
+    x += 1.0
+    np.reciprocal(x, out=x)
+
+
 _ops = torch.ops.aten
 
 IDENTITY = Activation(lambda x: x, lambda g, y: g, has_numpy=True)
@@ -53,13 +73,13 @@ def activation_of(module: nn.Module) -> Activation | None:
     """That of a module of torch's; `None` for any other."""
     if type(module) is nn.Tanh:
         backward = lambda g, y: _ops.tanh_backward.grad_input(g, y, grad_input=g)  # noqa: E731
-        return Activation(tanh, backward, numpy=quick.tanh, has_numpy=True)
+        return Activation(tanh, backward, numpy=_tanh_numpy, has_numpy=True)
     if type(module) is nn.ReLU:
         backward = lambda g, y: _ops.threshold_backward.grad_input(g, y, 0.0, grad_input=g)  # noqa: E731
-        return Activation(torch.relu_, backward, numpy=quick.relu, has_numpy=True)
+        return Activation(torch.relu_, backward, numpy=_relu_numpy, has_numpy=True)
     if type(module) is nn.Sigmoid:
         backward = lambda g, y: _ops.sigmoid_backward.grad_input(g, y, grad_input=g)  # noqa: E731
-        return Activation(torch.sigmoid_, backward, numpy=quick.sigmoid, has_numpy=True)
+        return Activation(torch.sigmoid_, backward, numpy=_sigmoid_numpy, has_numpy=True)
     if type(module) is nn.LeakyReLU:
         slope = module.negative_slope
         return Activation(

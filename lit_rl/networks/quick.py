@@ -8,19 +8,15 @@ network to the last bits but not beyond: what is learned from them is computed b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from lit_rl.networks.dense import Dense
+from lit_rl.networks.activations import InPlace
+from lit_rl.networks.dense import Dense
 
 _MOST = 1 << 18
 """Multiplications of a layer, up to which OpenBLAS stays on one thread."""
-
-InPlace = Callable[[np.ndarray], object]
-"""An activation that overwrites its input."""
 
 
 class Quick:
@@ -55,21 +51,3 @@ class Quick:
             if activation is not None:
                 activation(x)
         return x
-
-
-def tanh(x: np.ndarray) -> None:
-    """In place."""
-    np.tanh(x, out=x)
-
-
-def relu(x: np.ndarray) -> None:
-    """In place."""
-    np.maximum(x, 0.0, out=x)
-
-
-def sigmoid(x: np.ndarray) -> None:
-    """In place; ``exp`` of what is too small for it is infinite, and its part of one is 0."""
-    with np.errstate(over="ignore"):
-        np.exp(np.negative(x, out=x), out=x)
-    x += 1.0
-    np.reciprocal(x, out=x)
