@@ -28,7 +28,7 @@ class Player(Protocol):
     env_config: EnvConfig
     seed: int
 
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         """The most likely actions, or drawn ones."""
 
     def train(self, mode: bool = True) -> Any:
@@ -157,7 +157,7 @@ def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Gene
         signal = module.asked_to_stop()
         if signal is not None:
             raise EvaluationGivenUp(signal)
-        result = envs.step(module.predict(module.normalizer.normalize_obs(obs), rng))
+        result = envs.step(module.policy_actions(module.normalizer.normalize_obs(obs), rng))
         obs = result.obs
         for episode in result.episodes:
             row = episode.env_index - envs.offset
