@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ from lit_rl.interop.settings import by_zoo_name
 from lit_rl.interop.spaces import space_in
 from lit_rl.interop.warmstart import moments_for
 from lit_rl.run.config import WarmstartConfig
-from lit_rl.run.weights import warmstart_from_agent
+from lit_rl.run.weights import count_as, warmstart_from_agent
 from lit_rl.training.module import RLModule
 
 
-def agent_of_zip(path: Path, vecnormalize: str | Path | None = None) -> Agent:
+def agent_of_zip(path: Path, vecnormalize: str | Path | None = None, given: Mapping[str, Any] | None = None) -> Agent:
     """The agent in a zip, with the moments of its VecNormalize pickle.
+
+    Args:
+        path: of the zip.
+        vecnormalize: the pickle, where it is not found by name.
+        given: settings of our algorithm of that name in place of those in the zip, the environment among them.
 
     Raises:
         ConfigError: it is of an algorithm that there is not here, or lacks its moments.
@@ -35,20 +41,23 @@ def agent_of_zip(path: Path, vecnormalize: str | Path | None = None) -> Agent:
             "stable-baselines3 itself for it."
         )
     try:
-        return Agent(_module_of(read, algorithm, vecnormalize), path)
+        return Agent(_module_of(read, algorithm, vecnormalize, given or {}), path)
     except ConfigError as error:
         said = str(error).removeprefix("warmstart.").removeprefix("warmstart: ")
         raise ConfigError(f"load: {said if str(path) in said else f'{path}: {said}'}") from None
 
 
-def _module_of(read: Sb3Agent, algorithm: type[Any], vecnormalize: str | Path | None) -> RLModule:
+def _module_of(
+    read: Sb3Agent, algorithm: type[Any], vecnormalize: str | Path | None, given: Mapping[str, Any]
+) -> RLModule:
     own = OwnSpaces(space_in(read, "observation_space"), space_in(read, "action_space"))
     stats, pickle = moments_for(read, vecnormalize)
-    settings = draft_model(read, algorithm)
+    env = {**given.get("env", {}), "n_envs": 1, "normalize": draft_normalize(stats) or {}}
+    settings = draft_model(read, algorithm) | {key: value for key, value in given.items() if key != "env"}
     if "buffer_size" in settings or read.algorithm in ("dqn", "sac", "td3", "ddpg"):
         settings |= {"buffer_size": 1, "her": False, "prioritized_replay": False}
     try:
-        module: RLModule = algorithm(env={"normalize": draft_normalize(stats) or {}}, **settings)
+        module: RLModule = algorithm(env=env, **settings)
         module.play.spaces = plain_space(own.observation), plain_action_space(own.action)
         module.play.own_spaces = own
         module.build_networks()
@@ -58,14 +67,5 @@ def _module_of(read: Sb3Agent, algorithm: type[Any], vecnormalize: str | Path | 
     except (TypeError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise ConfigError(f"{read.path}: its settings make no policy here ({said}).") from None
-    _set_counters(module, read.settings)
+    count_as(module, read)
     return module.train(False)
-
-
-def _set_counters(module: RLModule, settings: dict[str, Any]) -> None:
-    """How long it was trained, on which DQN's share of random actions depends."""
-    done, target = settings.get("num_timesteps"), settings.get("_total_timesteps")
-    if type(done) is int and done >= 0:
-        module.counters.timesteps = done
-    if type(target) is int and target > 0:
-        module.clock.target = module.clock.horizon = target

@@ -61,13 +61,12 @@ def load(
     Raises:
         ConfigError: there is no policy at the path, or none that can be opened; in one line with the fix.
     """
-    if which is not None and which not in get_args(Which):
-        raise ConfigError(f"load: which is '{which}', and not one of {', '.join(get_args(Which))}.")
-    place = _existing(path)
+    check_which(which)
+    place = existing(path)
     try:
         if place.is_file() and place.suffix == ".zip":
-            _refuse_which(place, which)
-            return agent_of_zip(place, vecnormalize)
+            refuse_which(place, which)
+            return agent_of_zip(place, vecnormalize, settings or {})
         if vecnormalize is not None:
             raise ConfigError(f"load: vecnormalize belongs to a stable-baselines3 zip, and {place} is none; remove it.")
         return agent_in(open_checkpoint(place, which), settings or {})
@@ -75,7 +74,24 @@ def load(
         raise ConfigError(f"load: {error} Name another checkpoint, or copy it again.") from None
 
 
-def _existing(path: str | Path) -> Path:
+def check_which(which: Any) -> Which | None:
+    """`which` as it is.
+
+    Raises:
+        ConfigError: it is none of the two words.
+    """
+    if which is not None and which not in get_args(Which):
+        raise ConfigError(f"load: which is '{which}', and not one of {', '.join(get_args(Which))}.")
+    chosen: Which | None = which
+    return chosen
+
+
+def existing(path: str | Path) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: nothing is there; names the nearest neighbour.
+    """
     if "://" in str(path):
         raise ConfigError(f"load: '{path}' is a remote address; copy it to a local directory first.")
     place = Path(path)
@@ -88,9 +104,15 @@ def _existing(path: str | Path) -> Path:
     return place
 
 
-def _refuse_which(place: Path, which: Which | None) -> None:
+def refuse_which(place: Path, which: Which | None) -> None:
+    """Refuse a choice among checkpoints where there is one only."""
     if which is not None:
         raise ConfigError(f"load: which is for a run directory, and {place} is a single checkpoint; remove it.")
+
+
+def is_run(place: Path) -> bool:
+    """Whether a path means a run, of whose checkpoints one is taken."""
+    return place.is_dir() and not (place / MANIFEST).exists()
 
 
 def open_checkpoint(place: Path, which: Which | None = None) -> Opened:
@@ -100,9 +122,9 @@ def open_checkpoint(place: Path, which: Which | None = None) -> Opened:
         ConfigError: the path is of another kind.
         DataError: what is there is damaged.
     """
-    if place.is_dir() and not (place / MANIFEST).exists():
+    if is_run(place):
         return _of_run(place, which)
-    _refuse_which(place, which)
+    refuse_which(place, which)
     file = place / LIGHTNING_FILE if place.is_dir() else place
     alone = file.name != LIGHTNING_FILE or not (file.parent / MANIFEST).exists()
     return Opened(file if alone else file.parent.resolve(), read_lightning(file)[0], None)

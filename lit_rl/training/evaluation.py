@@ -134,6 +134,27 @@ def evaluate_beside(
     return Evaluation(episodes)
 
 
+def evaluate_now(
+    module: Player, envs: VectorEnv, config: EvalConfig, episodes: int, levels: Sequence[Level], current: int
+) -> Evaluation:
+    """Whole episodes on each level that `config.level` asks for, in environments that are there.
+
+    Args:
+        module: whose policy plays.
+        envs: where.
+        config: its `level` and `deterministic` count; drawn actions have a stream of their own.
+        episodes: how many, on each level.
+        levels: of the curriculum; empty without one.
+        current: the curriculum's level.
+    """
+    played: list[Episode] = []
+    for level in config.played(levels, current):
+        envs.set_level(level)
+        rng = None if config.deterministic else generator(module.seed, "test_actions", level)
+        played += evaluate(module, envs, episodes, rng).episodes
+    return Evaluation(played)
+
+
 @torch.no_grad()
 def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Generator | None = None) -> Evaluation:
     """Play `episodes` whole episodes with the moments of this moment.

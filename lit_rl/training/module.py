@@ -32,7 +32,7 @@ from lit_rl.training.computed import computed_with
 from lit_rl.training.config import EvalConfig
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
-from lit_rl.training.evaluation import Evaluation, evaluate
+from lit_rl.training.evaluation import Evaluation, evaluate_now
 from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.forgotten import Watch
 from lit_rl.training.iteration import Iteration
@@ -307,11 +307,10 @@ class RLModule(Algorithm):
             self.trainer.should_stop = True
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Play `evaluation_episodes` episodes; the result is left in `evaluation`."""
+        """Play `evaluation_episodes` episodes as `eval_config` says; the result is left in `evaluation`."""
         envs = self.play.build_for_evaluation(self.eval_config.max_episode_steps)
-        if self.curriculum is not None:
-            envs.set_level(self.curriculum.level)
-        self.evaluation = evaluate(self, envs, self.evaluation_episodes)
+        current = 0 if self.curriculum is None else self.curriculum.level
+        self.evaluation = evaluate_now(self, envs, self.eval_config, self.evaluation_episodes, self.levels, current)
         self.log_dict({f"test/{key}": value for key, value in self.evaluation.metrics().items()}, batch_size=1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
