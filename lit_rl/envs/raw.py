@@ -29,11 +29,17 @@ class OwnSpaces(NamedTuple):
     action: spaces.Space[Any]
 
 
-def own_spaces(env: gym.Env[Any, Any]) -> OwnSpaces:
-    """The spaces of an environment that a run has made."""
+def own_env(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """An environment that a run has made, without the wrappers that the run adds."""
     while isinstance(env, _WRAPPERS):
         env = env.env
-    return OwnSpaces(env.observation_space, env.action_space)
+    return env
+
+
+def own_spaces(env: gym.Env[Any, Any]) -> OwnSpaces:
+    """The spaces of an environment that a run has made."""
+    own = own_env(env)
+    return OwnSpaces(own.observation_space, own.action_space)
 
 
 class RawSpaces:
