@@ -96,7 +96,7 @@ class A2C(OnPolicy):
     def update(self, rollout: Rollout) -> dict[str, float]:
         """One gradient step over the whole rollout; metrics as SB3 logs them."""
         (optimizer,) = self.optimizers_now()
-        self.policy.train()
+        self.training_mode(True)
         size = len(rollout.all_value)
         (pieces,) = self.sharing.minibatches(rollout, rollout.all_advantage, np.arange(size), size, self.scale)
         found = self.descent.gradient(self.sharing, pieces, self.net, self._loss, LossStats)

@@ -113,7 +113,7 @@ class Continuous(OffPolicy):
     def _of_policy(self, policy_obs: Any, rng: np.random.Generator | None) -> np.ndarray:
         """Actions without noise on top, scaled, [N, A]."""
         obs = as_tensor(policy_obs, self.device)
-        self.policy.set_training_mode(False)  # type: ignore[operator]
+        self.training_mode(False)
         count = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
         noise = None if rng is None else self.noise_for(rng, count)
         scaled: np.ndarray = self.scaled_actions(obs, noise).cpu().numpy()

@@ -228,7 +228,7 @@ class DQN(OffPolicy):
 
     @torch.no_grad()
     def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
-        self.policy.set_training_mode(False)  # type: ignore[operator]
+        self.training_mode(False)
         greedy = self._greedy(policy_obs)
         if rng is None:
             return greedy

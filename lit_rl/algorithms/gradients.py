@@ -37,6 +37,12 @@ class TwoWays(RLModule):
     def make_optimizers(self) -> list[Optimizer]:
         """New ones, of the networks as they are."""
 
+    def training_mode(self, on: bool) -> None:
+        """Let dropout and batch norm do what they do in training, or not. Plain perceptrons have none, and no time."""
+        policy: Any = self.policy
+        if self.gradients != BY_HAND:
+            policy.set_training_mode(on)
+
     def build_networks(self) -> None:
         super().build_networks()
         if self.fast in (True, "compile"):

@@ -259,13 +259,14 @@ class OffPolicy(TwoWays):
     @torch.no_grad()
     def collect(self) -> None:
         """`train_freq` steps of all environments, or of the only one as many episodes."""
-        self.policy.set_training_mode(False)  # type: ignore[operator]
+        self.training_mode(False)
         self._look_at_level()
-        self.collected, episodes = 0, 0
+        steps, episodes, by_steps = 0, 0, self.train_unit == "step"
         with self.full_precision():
-            while (self.collected if self.train_unit == "step" else episodes) < self.train_freq:
+            while (steps if by_steps else episodes) < self.train_freq:
                 episodes += self._step()
-                self.collected += 1
+                steps += 1
+        self.collected = steps
         self.play.finish(None)
 
     def _step(self) -> int:
@@ -298,7 +299,7 @@ class OffPolicy(TwoWays):
             return metrics
         if self.resets.due(self.counters.timesteps):
             self.begin_anew()
-        self.policy.set_training_mode(True)  # type: ignore[operator]
+        self.training_mode(True)
         metrics |= self._mean_of_ranks(self.learn(steps))
         metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:

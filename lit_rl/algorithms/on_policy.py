@@ -180,7 +180,7 @@ class OnPolicy(TwoWays):
         """
         play, normalizer = self.play, self.normalizer
         storage, _ = self._prepare()
-        self.policy.eval()
+        self.training_mode(False)
         act = self._actor()
         rewards = np.empty(storage.reward.shape)
         truncated: list[tuple[int, int]] = []

@@ -113,7 +113,7 @@ class PPO(OnPolicy):
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Several epochs of minibatch steps on one rollout; metrics as SB3 logs them."""
         (optimizer,) = self.optimizers_now()
-        self.policy.train()
+        self.training_mode(True)
         progress = self.progress_remaining
         clip_range = self.clip_range(progress)
         clip_range_vf = None if self.clip_range_vf is None else self.clip_range_vf(progress)

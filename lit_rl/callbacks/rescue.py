@@ -28,8 +28,8 @@ class Rescue(Callback):
     def __init__(self, checkpointer: Checkpointer) -> None:
         self._checkpointer = checkpointer
         self._snapshot: Snapshot | None = None
-        self._rank: dict[str, Any] | None = None
-        """This rank's state at the end of the iteration that is being logged."""
+        self._environments: dict[str, Any] = {}
+        """Those of this rank at the end of the iteration that is being logged, under their name among its parts."""
         self._callbacks: dict[str, Any] = {}
 
     def take(self, trainer: Trainer, module: RLModule) -> None:
@@ -41,20 +41,20 @@ class Rescue(Callback):
             parts |= {f"schedule {i}": each.scheduler for i, each in enumerate(trainer.lr_scheduler_configs)}
             parts["precision"] = trainer.precision_plugin
             self._snapshot = Snapshot(module, trainer.optimizers, parts)
-        rank = module.rank_now() if self._rank is None else {**self._rank, **module.rank_now(but="environments")}
-        self._snapshot.take(rank)
+        now = module.rank_now(but=self._environments) | self._environments
+        self._snapshot.take({name: now[name] for name in module.rank_parts()})
         for part in _stored(module):
             part.settle()
         self._callbacks = states_of_callbacks(trainer)
-        self._rank = None
+        self._environments = {}
         module.loop.on_boundary = lambda: self._capture(module)
 
     def _capture(self, module: RLModule) -> None:
         """Environments may be lost at any moment: if they are by now, it shows before the iteration is logged.
 
-        What callbacks may still change, such as global streams, is taken once more after them.
+        What callbacks may still change, such as global streams, is taken after them.
         """
-        self._rank = module.rank_now()
+        self._environments = {"environments": module.play.state_dict()}
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         assert isinstance(pl_module, RLModule)

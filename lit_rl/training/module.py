@@ -6,7 +6,7 @@ import copy
 import io
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Any
 
@@ -369,9 +369,9 @@ class RLModule(Algorithm):
         """Parts of this rank alone, in the order in which they have to be loaded."""
         return parts_of(self, "rank")
 
-    def rank_now(self, but: str | None = None) -> dict[str, Any]:
-        """State of this rank at this moment, which lies between two iterations; without the part `but`."""
-        parts = {name: part for name, part in self.rank_parts().items() if name != but}
+    def rank_now(self, but: Container[str] = ()) -> dict[str, Any]:
+        """State of this rank at this moment, which lies between two iterations; without the parts `but`."""
+        parts = {name: part for name, part in self.rank_parts().items() if name not in but}
         return {name: {} if part is None else part.state_dict() for name, part in parts.items()}
 
     def capture_rank(self) -> dict[str, Any]:

@@ -11,10 +11,12 @@ import pytest
 from tests.helpers.cli import ROOT, environment
 
 SHORT = {
-    "ppo_speed.py": ("--env", "CartPole-v1", "--rounds", "1", "--iterations", "2"),
     "iteration_cost.py": ("--seconds", "2"),
-    "off_policy_speed.py": ("--algorithm", "DQN", "--rounds", "1", "--timesteps", "800"),
-}
+    "speed.py": (
+        "--workloads", "ppo_cartpole_8", "--contenders", "lit_rl", "sb3", "cleanrl_style", "environment", "products",
+        "--rounds", "1", "--seconds", "0.2", "--out", "results",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -241,7 +241,7 @@ def test_native_code_that_holds_the_lock_is_no_loss(tmp_path: Path) -> None:
 
 
 def test_patience_is_a_setting(tmp_path: Path) -> None:
-    words = ("--trainer.callbacks", CALLBACKS + "HoldTheLock", "--trainer.callbacks.seconds", 40)
+    words = ("--trainer.callbacks", CALLBACKS + "HoldTheLock", "--trainer.callbacks.seconds", 100)
     config = write_config(tmp_path)
     done = lit_rl("fit", "--config", config, *TWO, *words, "--ranks.patience_s", 4, cwd=tmp_path, expect=1)
     assert "(ranks.patience_s); all ranks leave" in done.stderr
