@@ -22,6 +22,7 @@ _EXPORTS = {
     "WarmstartConfig": "lit_rl.run.config",
     "Schedule": "lit_rl.ops.schedules",
     "begin": "lit_rl.run.begin",
+    "load": "lit_rl.inference.load",
 }
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lit_rl.callbacks.config import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
+    from lit_rl.inference.load import load
     from lit_rl.ops.schedules import Schedule
     from lit_rl.ranks.config import RanksConfig
     from lit_rl.run.begin import begin
@@ -55,6 +57,7 @@ __all__ = [
     "WrapperConfig",
     "__version__",
     "begin",
+    "load",
 ]
 
 

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from typing import Any
 
-NEEDED = ("build_policy", "collect", "update", "predict")
+NEEDED = ("build_policy", "collect", "update", "policy_actions")
 """What an algorithm has to define."""
 
 

@@ -99,17 +99,25 @@ class Continuous(OffPolicy):
             self.noise.reset(ended)
 
     @torch.no_grad()
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
-        obs = as_tensor(policy_obs, self.device)
-        self.training_mode(False)
-        if rng is None:
-            return self.unscaled(self.scaled_actions(obs, None).cpu().numpy())
-        count = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-        scaled = self.scaled_actions(obs, self.noise_for(rng, count)).cpu().numpy()
-        if self.noise_type is not None:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        scaled = self._of_policy(policy_obs, rng)
+        if rng is not None and self.noise_type is not None:
             on_top = self.noise_std * rng.standard_normal(scaled.shape)
             scaled = np.clip(scaled + on_top.astype(np.float32), -1.0, 1.0)
         return self.unscaled(scaled)
+
+    @torch.no_grad()
+    def sample_actions(self, policy_obs: Any, rng: np.random.Generator) -> np.ndarray:
+        return self.unscaled(self._of_policy(policy_obs, rng))
+
+    def _of_policy(self, policy_obs: Any, rng: np.random.Generator | None) -> np.ndarray:
+        """Actions without noise on top, scaled, [N, A]."""
+        obs = as_tensor(policy_obs, self.device)
+        self.training_mode(False)
+        count = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+        noise = None if rng is None else self.noise_for(rng, count)
+        scaled: np.ndarray = self.scaled_actions(obs, noise).cpu().numpy()
+        return scaled
 
     def noise_for(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Noise of the policy for so many observations."""

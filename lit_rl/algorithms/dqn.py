@@ -227,7 +227,7 @@ class DQN(OffPolicy):
         return super().rollout_metrics() | {"rollout/exploration_rate": self._epsilon(self.counters.timesteps)}
 
     @torch.no_grad()
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         self.training_mode(False)
         greedy = self._greedy(policy_obs)
         if rng is None:

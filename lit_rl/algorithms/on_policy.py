@@ -232,7 +232,7 @@ class OnPolicy(TwoWays):
         return self.net.distribution.sample(head, self.net.log_std, latent, noise)
 
     @torch.no_grad()
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         net = self.net
         head, latent = net.actor(as_tensor(policy_obs, self.device))
         if rng is None:

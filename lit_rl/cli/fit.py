@@ -16,11 +16,13 @@ from lit_rl.cli.arguments import parser_arguments
 from lit_rl.cli.given import Given
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
+from lit_rl.cli.report import evaluation_lines
 from lit_rl.cli.text import rewritten
 from lit_rl.cli.trainer_classes import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError, chain
+from lit_rl.inference.results import write_result
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.launchers import cluster_environment, rank_of, tell_lightning
 from lit_rl.run.begin import Run, begin
@@ -236,19 +238,17 @@ class RunCLI(LightningCLI):
         getattr(self.trainer, subcommand)(self.model, dataloaders=range(1), verbose=False)
         result = self.model.evaluation
         assert result is not None
-        print(f"checkpoint: {source.path}\nepisodes: {episodes}, deterministic")
-        if self.model.curriculum is not None:
-            print(f"level: {self.model.curriculum.describe()}")
-        m = result.metrics()
-        for what, key in (("return", "reward"), ("length", "ep_length")):
-            spread = f"min {m[f'min_{key}']:.6g}, max {m[f'max_{key}']:.6g}"
-            print(f"{what}: mean {m[f'mean_{key}']:.6g}, std {m[f'std_{key}']:.6g}, {spread}")
-        if "success_rate" in m:
-            print(f"success rate: {m['success_rate']:.1%}")
+        print(f"checkpoint: {source.path}\n" + "\n".join(evaluation_lines(self.model, result)))
+        print(f"wrote {write_result(source.path, self.model, result)}")
 
 
+_EVALUATE = (
+    "Evaluate a checkpoint over some episodes, as eval.deterministic and eval.level say, and write the result beside "
+    "it: `lit-rl test RUN [--which best|last]` for a run directory, a checkpoint or a .ckpt, which brings its "
+    "configuration; or `--config FILE [--ckpt_path PATH]`, for the newest checkpoint of that run or the one named."
+)
 DESCRIPTIONS = {
     "fit": "Train: begin a run, go on with one, or begin one from trained weights.",
-    "validate": "Evaluate a checkpoint over some episodes, deterministically.",
-    "test": "Evaluate a checkpoint over some episodes, deterministically.",
+    "validate": f"The same as test, under Lightning's other name. {_EVALUATE}",
+    "test": _EVALUATE,
 }

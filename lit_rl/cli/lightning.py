@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from lit_rl.cli.check import check_given
-from lit_rl.cli.given import FLAGS, Given, model_name, own_config, read_arguments
+from lit_rl.cli.given import FLAGS, Given, model_name, own_config
 from lit_rl.cli.models import model_settings
 from lit_rl.cli.together import check_together
 from lit_rl.errors import ConfigError
 
 
-def run_lightning(command: str, rest: list[str]) -> int:
-    """Run one of Lightning's commands with the remaining arguments; returns the exit code.
+def run_lightning(command: str, given: list[Given]) -> int:
+    """Run one of Lightning's commands with what is given; returns the exit code.
 
     Raises:
         ConfigError: the configuration is wrong.
     """
-    given = read_arguments(rest)
     model, only_shown = model_name(given), any(each.name in FLAGS or each.name.endswith(".help") for each in given)
     if model is not None:
         model_settings(model)

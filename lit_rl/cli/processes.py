@@ -31,6 +31,7 @@ def run_forked(argv: list[str]) -> subprocess.CompletedProcess[str]:
     if torch.version.cuda is not None:
         return run_apart(argv)
     import lit_rl.cli.fit  # noqa: F401  (what the child needs)
+    from lit_rl.cli.given import read_arguments
     from lit_rl.cli.lightning import run_lightning
 
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -38,7 +39,7 @@ def run_forked(argv: list[str]) -> subprocess.CompletedProcess[str]:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            os._exit(_in_child(argv, lambda: run_lightning(argv[0], argv[1:]), out, err))
+            os._exit(_in_child(argv, lambda: run_lightning(argv[0], read_arguments(argv[1:])), out, err))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out.seek(0)
         err.seek(0)

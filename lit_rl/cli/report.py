@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lit_rl.errors import EXIT_INTERRUPTED, LitRLError, StorageError, chain, of_the_device, of_the_disk
 from lit_rl.process import forget
@@ -35,6 +36,27 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return _reported(of_device)
     finally:
         _flush()
+
+
+def evaluation_lines(module: Any, evaluation: Any) -> list[str]:
+    """What `test` prints of an evaluation, level by level where there are several."""
+    config = module.eval_config
+    lines = [f"episodes: {module.evaluation_episodes}, {'deterministic' if config.deterministic else 'drawn actions'}"]
+    if not module.levels or config.level == "current":
+        described = [] if module.curriculum is None else [f"level: {module.curriculum.describe()}"]
+        return lines + described + _metric_lines(evaluation.metrics())
+    played = sorted({episode.level for episode in evaluation.episodes})
+    for i in played:
+        lines += [f"level: {module.levels[i].name}", *_metric_lines(evaluation.on_level(i).metrics())]
+    return lines + (["all levels:", *_metric_lines(evaluation.metrics())] if len(played) > 1 else [])
+
+
+def _metric_lines(m: Mapping[str, float]) -> list[str]:
+    lines = []
+    for what, key in (("return", "reward"), ("length", "ep_length")):
+        spread = f"min {m[f'min_{key}']:.6g}, max {m[f'max_{key}']:.6g}"
+        lines.append(f"{what}: mean {m[f'mean_{key}']:.6g}, std {m[f'std_{key}']:.6g}, {spread}")
+    return lines + ([f"success rate: {m['success_rate']:.1%}"] if "success_rate" in m else [])
 
 
 def _reported(error: LitRLError) -> int:

@@ -157,12 +157,11 @@ def _own_wrappers(env: gym.Env[Any, Any], config: EnvConfig) -> gym.Env[Any, Any
     from lit_rl.envs.wrappers.frame_stack import FrameStack
     from lit_rl.envs.wrappers.plain_spaces import PlainSpaces, needs_plain
 
-    n_stack = config.frame_stack or (4 if config.atari else None)
     wrapped: gym.Env[Any, Any] = Checked(env)
     if needs_plain(env):
         wrapped = PlainSpaces(wrapped)
-    if n_stack is not None and n_stack > 1:
-        wrapped = FrameStack(wrapped, n_stack)
+    if config.n_stack > 1:
+        wrapped = FrameStack(wrapped, config.n_stack)
     space = wrapped.observation_space
     parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
     if any(needs_transpose(part) for part in parts):

@@ -160,6 +160,11 @@ class EnvConfig:
         return cls(**values)
 
     @property
+    def n_stack(self) -> int:
+        """Frames in an observation; 1 without stacking."""
+        return self.frame_stack or (4 if self.atari else 1)
+
+    @property
     def name(self) -> str:
         """What to call the environment in messages."""
         return self.id or self.class_path or "?"

@@ -78,6 +78,7 @@ def make_vector(
     envs = choice.envs
     envs.why = choice.why
     envs.grade, envs.own_streams = probed.grade, probed.draws
+    envs.own_spaces = probed.own_spaces or envs.own_spaces
     return envs
 
 

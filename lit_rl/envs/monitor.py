@@ -59,6 +59,16 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         self.replay_tokens: list[bytes] = []
         """Start states the coming resets have to take."""
 
+    @property
+    def ret(self) -> float:
+        """Return of the episode so far."""
+        return self._ret
+
+    @property
+    def length(self) -> int:
+        """Steps of the episode so far."""
+        return self._length
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.began, self.over = True, False
         self._ret, self._length = 0.0, 0

@@ -17,6 +17,7 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, Restart, close
 from lit_rl.envs.layers import check_layers
 from lit_rl.envs.output import wrong_observation
+from lit_rl.envs.raw import OwnSpaces
 from lit_rl.envs.spaces import plain_action_space, plain_space
 from lit_rl.envs.supported import check_spaces
 from lit_rl.envs.vector import Grade, StepResult
@@ -108,6 +109,7 @@ class NativeVectorEnv:
         self.own_streams = False
         self.observation_space: spaces.Space[Any] = self._env.single_observation_space
         self.action_space: spaces.Space[Any] = self._env.single_action_space
+        self.own_spaces = OwnSpaces(self.observation_space, self.action_space)
         self._batch_space = batch_space(self.observation_space, self.n_envs)
         self._starts = EpisodeSeeds(run_seed, self.offset, "episodes")
         self._start = -1

@@ -15,6 +15,7 @@ from lit_rl.envs.bounds import Bounds
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
 from lit_rl.envs.own_streams import present, put_back, same
+from lit_rl.envs.raw import OwnSpaces, own_spaces
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade
 from lit_rl.errors import ConfigError
@@ -38,6 +39,7 @@ class Probe:
         observation_space: with all wrappers.
         action_space: with all wrappers.
         out_of_bounds: the first observation seen that left the bounds of its Box, in words.
+        own_spaces: below the wrappers that the run adds.
     """
 
     grade: Grade
@@ -46,6 +48,7 @@ class Probe:
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
     out_of_bounds: str | None = None
+    own_spaces: OwnSpaces | None = None
 
 
 def probe_levels(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: bool = False) -> Probe:
@@ -129,6 +132,7 @@ def _look(config: EnvConfig, run_seed: int, levels: Sequence[Level], resuming: b
         played.env.observation_space,
         played.env.action_space,
         bounds.broken,
+        own_spaces(played.env),
     )
 
 

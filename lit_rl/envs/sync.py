@@ -12,6 +12,7 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import Arrays, Block
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
+from lit_rl.envs.raw import own_spaces
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.ops.tree import Obs
@@ -56,6 +57,7 @@ class SyncVectorEnv:
             raise
         self.observation_space: spaces.Space[Any] = slots[0].env.observation_space
         self.action_space: spaces.Space[Any] = slots[0].env.action_space
+        self.own_spaces = own_spaces(slots[0].env)
         self._arrays = Arrays.zeros(self.observation_space, self.n_envs)
         self._block = Block(slots, self._arrays)
 

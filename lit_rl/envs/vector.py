@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from lit_rl.data.episode import Episode
 from lit_rl.envs.failures import Restart
+from lit_rl.envs.raw import OwnSpaces
 from lit_rl.ops.tree import Obs
 
 Grade = Literal["exact", "boundary"]
@@ -46,6 +47,8 @@ class VectorEnv(Protocol):
     offset: int
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
+    own_spaces: OwnSpaces
+    """Of one environment, below the wrappers that the run adds."""
     grade: Grade
     own_streams: bool
     """Whether each environment has global random streams of its own."""

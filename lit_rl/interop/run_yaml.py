@@ -126,6 +126,16 @@ def draft_run(
     return RunDraft(config, tuple(dict.fromkeys(missing)))
 
 
+def draft_model(agent: Agent, algorithm: type[Any]) -> dict[str, Any]:
+    """Arguments of our algorithm that make the networks of an agent, and what else its file says."""
+    return _model(agent, None, algorithm, [])
+
+
+def draft_normalize(stats: VecNormalizeStats | None) -> dict[str, Any] | None:
+    """The `env.normalize` block for what a VecNormalize pickle says; `None` without one."""
+    return _normalize(stats, None, [])
+
+
 def _warmstart(agent: Agent, normalize: dict[str, Any], stats_path: str | Path | None) -> dict[str, Any]:
     load = ["policy", "value"]
     if stats_path is not None:

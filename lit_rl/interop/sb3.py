@@ -1,7 +1,8 @@
 """Agents saved by stable-baselines3 1.0 and later, read as tensors and text.
 
 Source: `stable_baselines3/common/save_util.py`. `data` is JSON in which what JSON cannot hold stands as
-`{":type:": ..., ":serialized:": <base64 of a pickle>, <readable attributes>}`. The pickle is never decoded.
+`{":type:": ..., ":serialized:": <base64 of a pickle>, <readable attributes>}`. The pickle is never loaded; that of a
+space is kept as text, for `interop.spaces` to read as records.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Agent:
     action_space: SpaceText | None
     not_read: dict[str, str] = field(default_factory=dict)
     """Settings and members that cannot be read as text, with the reason."""
+    pickled_spaces: dict[str, str] = field(default_factory=dict)
+    """The pickles of `observation_space` and `action_space`, in base64 as they stand; see `interop.spaces`."""
 
     @property
     def used_vecnormalize(self) -> bool | None:
@@ -102,7 +105,13 @@ def read_agent(path: str | Path) -> Agent:
         observation_space=space(raw.get("observation_space")),
         action_space=space(raw.get("action_space")),
         not_read=not_read,
+        pickled_spaces=_pickled_spaces(raw),
     )
+
+
+def _pickled_spaces(raw: Mapping[str, Any]) -> dict[str, str]:
+    entries = {key: raw[key] for key in sorted(_SPACES) if isinstance(raw.get(key), dict)}
+    return {key: text for key, entry in entries.items() if isinstance(text := entry.get(":serialized:"), str)}
 
 
 def _check_kind(names: tuple[str, ...], where: str) -> None:

@@ -52,6 +52,7 @@ def generator(run_seed: int, stream: str, *key: int) -> np.random.Generator:
     | reset_weights | weights of networks that begin anew | number of the reset |
     | evaluation | the seed of each episode of an evaluation | timesteps of the run, environment, block of episodes |
     | evaluation_actions | noise of an evaluation's sampled actions | timesteps of the run, level |
+    | test_actions | noise of the sampled actions of `test` | level |
     | curriculum | choices of the curriculum | environment, episode |
     | probe | actions of the check that an environment forgets its past | |
     """

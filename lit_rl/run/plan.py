@@ -23,7 +23,7 @@ from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
 from lit_rl.run.taken import take_parts
 from lit_rl.run.wanted import NO_PARENT
-from lit_rl.run.weights import check_shapes, warmstart, warmstart_from_agent
+from lit_rl.run.weights import check_shapes, count_as, warmstart, warmstart_from_agent
 from lit_rl.state.parts import restore, union
 from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
@@ -323,6 +323,7 @@ def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | Non
         module.play.build_for_evaluation(module.eval_config.max_episode_steps)
         module.build_networks()
         warmstart_from_agent(module, source.agent, WarmstartConfig(vecnormalize=vecnormalize))
+        count_as(module, source.agent)
         return
     ours = _check_algorithm(module, source)
     module.play.build_for_evaluation(module.eval_config.max_episode_steps)
@@ -330,4 +331,5 @@ def prepare_evaluation(module: RLModule, source: Source, vecnormalize: str | Non
     module.build_networks()
     check_shapes(dict(module.state_dict()), source.lightning["state_dict"], str(source.path))
     module.load_state_dict(source.lightning["state_dict"])
-    restore({"curriculum": module.curriculum}, ours["run"])
+    parts = {"curriculum": module.curriculum, "counters": module.counters, "clock": module.clock}
+    restore(parts, ours["run"])

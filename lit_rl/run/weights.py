@@ -203,6 +203,15 @@ def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig
     return report
 
 
+def count_as(module: RLModule, agent: Agent) -> None:
+    """Let a module stand where an agent stood; DQN's share of random actions depends on how long it was trained."""
+    done, target = (agent.settings.get(key) for key in ("num_timesteps", "_total_timesteps"))
+    if type(done) is int and done >= 0:
+        module.counters.timesteps = done
+    if type(target) is int and target > 0:
+        module.clock.target = module.clock.horizon = target
+
+
 def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfig) -> list[Path]:
     """Add the agent's moments to its tensors, where `load` asks for any; returns the file they come from."""
     if "obs_moments" not in config.load and "reward_moments" not in config.load:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.state.plain import to_plain
+
 
 def space_to_plain(space: spaces.Space[Any]) -> dict[str, Any]:
     """A space as plain values and arrays."""
@@ -15,12 +17,30 @@ def space_to_plain(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.Box):
         return {"kind": "Box", "low": space.low, "high": space.high, "dtype": str(space.dtype)}
     if isinstance(space, spaces.Discrete):
-        return {"kind": "Discrete", "n": int(space.n)}
+        return {"kind": "Discrete", "n": int(space.n)} | _besides(space, {"start": int(space.start)}, {"start": 0})
     if isinstance(space, spaces.MultiDiscrete):
-        return {"kind": "MultiDiscrete", "nvec": [int(n) for n in space.nvec]}
+        flat = [int(n) for n in space.nvec.ravel()]
+        given = {"start": [int(n) for n in space.start.ravel()], "shape": [int(n) for n in space.shape]}
+        usual = {"start": [0] * len(flat), "shape": [len(flat)]}
+        return {"kind": "MultiDiscrete", "nvec": flat} | _besides(space, given, usual)
     if isinstance(space, spaces.MultiBinary):
         return {"kind": "MultiBinary", "shape": [int(n) for n in space.shape]}
     raise TypeError(f"space {space} cannot be stored")
+
+
+def _besides(space: spaces.Space[Any], given: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """What is not as it usually is; its type among it."""
+    given, usual = given | {"dtype": str(np.dtype(space.dtype))}, usual | {"dtype": "int64"}
+    return {key: value for key, value in given.items() if value != usual[key]}
+
+
+def storable(space: spaces.Space[Any]) -> dict[str, Any] | None:
+    """A space as plain values that a checkpoint can hold; `None` where it cannot (an odd type or key)."""
+    try:
+        plain: dict[str, Any] = to_plain(space_to_plain(space))
+        return plain
+    except (TypeError, ValueError):
+        return None
 
 
 def space_from_plain(plain: dict[str, Any]) -> spaces.Space[Any]:
@@ -33,9 +53,13 @@ def space_from_plain(plain: dict[str, Any]) -> spaces.Space[Any]:
         low, high = np.asarray(plain["low"]).astype(dtype), np.asarray(plain["high"]).astype(dtype)
         return spaces.Box(low, high, dtype=dtype.type)
     if kind == "Discrete":
-        return spaces.Discrete(plain["n"])
+        typed = {"dtype": np.dtype(plain["dtype"]).type} if "dtype" in plain else {}
+        return spaces.Discrete(plain["n"], start=plain.get("start", 0), **typed)
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(plain["nvec"])
+        shape = plain.get("shape", [len(plain["nvec"])])
+        start = plain.get("start", [0] * len(plain["nvec"]))
+        nvec, start = np.reshape(plain["nvec"], shape), np.reshape(start, shape)
+        return spaces.MultiDiscrete(nvec, dtype=np.dtype(plain.get("dtype", "int64")).type, start=start)
     if kind == "MultiBinary":
         shape = plain["shape"]
         return spaces.MultiBinary(shape if len(shape) > 1 else shape[0])

@@ -117,11 +117,15 @@ class Algorithm(LightningModule):
         """Improve the weights with what `collect` returned; returns metrics by SB3's names."""
 
     @abstractmethod
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         """Actions as the environment takes them, for observations as the policy sees them.
 
         The most likely ones, or with `rng` such as training draws.
         """
+
+    def sample_actions(self, policy_obs: Any, rng: np.random.Generator) -> np.ndarray:
+        """Actions drawn from the policy itself, without noise that training adds to explore."""
+        return self.policy_actions(policy_obs, rng)
 
     def describe(self) -> list[str]:
         """Lines of its own for what is said at the start."""

@@ -28,7 +28,7 @@ class Player(Protocol):
     env_config: EnvConfig
     seed: int
 
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         """The most likely actions, or drawn ones."""
 
     def train(self, mode: bool = True) -> Any:
@@ -134,6 +134,27 @@ def evaluate_beside(
     return Evaluation(episodes)
 
 
+def evaluate_now(
+    module: Player, envs: VectorEnv, config: EvalConfig, episodes: int, levels: Sequence[Level], current: int
+) -> Evaluation:
+    """Whole episodes on each level that `config.level` asks for, in environments that are there.
+
+    Args:
+        module: whose policy plays.
+        envs: where.
+        config: its `level` and `deterministic` count; drawn actions have a stream of their own.
+        episodes: how many, on each level.
+        levels: of the curriculum; empty without one.
+        current: the curriculum's level.
+    """
+    played: list[Episode] = []
+    for level in config.played(levels, current):
+        envs.set_level(level)
+        rng = None if config.deterministic else generator(module.seed, "test_actions", level)
+        played += evaluate(module, envs, episodes, rng).episodes
+    return Evaluation(played)
+
+
 @torch.no_grad()
 def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Generator | None = None) -> Evaluation:
     """Play `episodes` whole episodes with the moments of this moment.
@@ -157,7 +178,7 @@ def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Gene
         signal = module.asked_to_stop()
         if signal is not None:
             raise EvaluationGivenUp(signal)
-        result = envs.step(module.predict(module.normalizer.normalize_obs(obs), rng))
+        result = envs.step(module.policy_actions(module.normalizer.normalize_obs(obs), rng))
         obs = result.obs
         for episode in result.episodes:
             row = episode.env_index - envs.offset

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
@@ -26,13 +27,12 @@ from lit_rl.state.optimizers import carried, name_of
 from lit_rl.state.parts import Stateful, capture, parts_of, restore, union
 from lit_rl.state.plain import to_plain
 from lit_rl.state.records import Counters, EpisodeWindow, LogBook
-from lit_rl.state.space import space_from_plain, space_to_plain
 from lit_rl.state.streams import GlobalStreams, drawing_weights
 from lit_rl.training.computed import computed_with
 from lit_rl.training.config import EvalConfig
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.descent import Descent
-from lit_rl.training.evaluation import Evaluation, evaluate
+from lit_rl.training.evaluation import Evaluation, evaluate_now
 from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.forgotten import Watch
 from lit_rl.training.iteration import Iteration
@@ -46,6 +46,7 @@ from lit_rl.training.settings import (
     refuse_foreign_classes,
     to_plain_settings,
 )
+from lit_rl.training.spaces import spaces_in, stored_spaces
 from lit_rl.training.trainer import check_trainer
 
 STATE_FORMAT = 1
@@ -122,6 +123,8 @@ class RLModule(Algorithm):
         self.on_ready: Callable[[], None] | None = None
         """Called once everything is in place and before the first iteration."""
         self.asked_to_stop = lambda: None
+        self.predict_rng = np.random.default_rng()
+        """Where `predict` draws from; no stream of the run."""
         self.evaluation_episodes = 20
         self.evaluation: Evaluation | None = None
         """Result of the last `test` or `validate`."""
@@ -233,8 +236,7 @@ class RLModule(Algorithm):
         checkpoint["lit_rl"] = {
             "format": STATE_FORMAT,
             "algorithm": type(self).__name__,
-            "observation_space": to_plain(space_to_plain(self.observation_space)),
-            "action_space": to_plain(space_to_plain(self.action_space)),
+            **stored_spaces((self.observation_space, self.action_space), self.play.own_spaces),
             "run": capture(self.run_parts()),
             "computed": computed_with(self),
             "optimizers": [name_of(each) for each in self.trainer.optimizers] if self._trainer is not None else [],
@@ -251,7 +253,7 @@ class RLModule(Algorithm):
                 f"the checkpoint was written by {ours['algorithm']}, but model.class_path is {type(self).__name__}."
             )
         if self.play.spaces is None:
-            self.play.spaces = (space_from_plain(ours["observation_space"]), space_from_plain(ours["action_space"]))
+            self.play.spaces, self.play.own_spaces = spaces_in(ours)
         self.build_networks()
         restore(self.run_parts(), ours["run"])
         self.gradients_before = (ours.get("computed") or {}).get("gradients", BY_AUTOGRAD)
@@ -305,11 +307,10 @@ class RLModule(Algorithm):
             self.trainer.should_stop = True
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Play `evaluation_episodes` episodes; the result is left in `evaluation`."""
+        """Play `evaluation_episodes` episodes as `eval_config` says; the result is left in `evaluation`."""
         envs = self.play.build_for_evaluation(self.eval_config.max_episode_steps)
-        if self.curriculum is not None:
-            envs.set_level(self.curriculum.level)
-        self.evaluation = evaluate(self, envs, self.evaluation_episodes)
+        current = 0 if self.curriculum is None else self.curriculum.level
+        self.evaluation = evaluate_now(self, envs, self.eval_config, self.evaluation_episodes, self.levels, current)
         self.log_dict({f"test/{key}": value for key, value in self.evaluation.metrics().items()}, batch_size=1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -321,6 +322,42 @@ class RLModule(Algorithm):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Schedules follow timesteps, not Lightning's steps."""
+
+    # -- acting --------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """Actions for raw observations, with the meaning of stable-baselines3's `predict`.
+
+        Observations are normalised here, with the moments of now, which stay as they are. Nothing that training draws
+        is drawn: what is random comes from `predict_rng`.
+
+        Args:
+            observation: one as the environment shows it, or a batch [N, ...]; a dictionary of such for a Dict. Frames
+                come stacked, images with channels first or last.
+            state: is passed through: no policy here has one.
+            episode_start: is not looked at.
+            deterministic: the most likely actions; otherwise they are drawn from the policy, with DQN's share of random
+                ones.
+
+        Returns:
+            actions as the environment takes them, within its bounds: one, or [N, ...] for a batch; and `state`.
+
+        Raises:
+            ConfigError: the observation is not of the environment's space, or there is no policy yet.
+        """
+        raw = self.play.raw_spaces()
+        seen, is_batch = raw.observed(observation)
+        policy_obs, training = self.normalizer.normalize_obs(seen), self.training
+        self.train(False)
+        if deterministic:
+            actions = self.policy_actions(policy_obs)
+        else:
+            actions = self.sample_actions(policy_obs, self.predict_rng)
+        self.train(training)
+        taken = raw.own_actions(actions)
+        return (taken if is_batch else taken[0]), state
 
     # -- state ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from lit_rl.envs.failures import EnvironmentFailed
 from lit_rl.envs.guard import check_obs, check_step
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.normalize import Normalizer
+from lit_rl.envs.raw import OwnSpaces, RawSpaces
 from lit_rl.envs.vector import StepResult, VectorEnv
 from lit_rl.errors import ConfigError
 from lit_rl.ops.tree import Obs
@@ -56,6 +57,8 @@ class Play:
         self.envs: VectorEnv | None = None
         self.spaces: tuple[spaces.Space[Any], spaces.Space[Any]] | None = None
         """Observation and action space of one environment, before normalisation; `None` before they are known."""
+        self.own_spaces: OwnSpaces | None = None
+        """Those of the environment as its user made it; `None` where they are not known."""
         self.obs: Obs | None = None
         """What the environments show now, as they sent it: [N, ...]."""
         self.policy_obs: Any = None
@@ -83,6 +86,7 @@ class Play:
             if self.spaces is not None:
                 self.check_spaces(*self.spaces, of="this environment")
             self.spaces = (self.envs.observation_space, self.envs.action_space)
+            self.own_spaces = self.envs.own_spaces
         return self.envs
 
     def build_for_evaluation(self, longest: int | None = None) -> VectorEnv:
@@ -94,6 +98,7 @@ class Play:
             self._refuse_foreign()
             self.envs = evaluation_envs(self._config, self._seed, 1, self._levels, longest=longest)
             self.spaces = self.spaces or (self.envs.observation_space, self.envs.action_space)
+            self.own_spaces = self.own_spaces or self.envs.own_spaces
         return self.envs
 
     def _refuse_foreign(self) -> None:
@@ -131,6 +136,16 @@ class Play:
                 raise ConfigError(
                     f"the {what} space of {of} is {describe(theirs)}, but env {self._config.name} has {describe(ours)}."
                 )
+
+    def raw_spaces(self) -> RawSpaces:
+        """Between an environment as its user made it and the run.
+
+        Raises:
+            ConfigError: the spaces are not known yet.
+        """
+        if self.spaces is None:
+            raise ConfigError("predict: there is no policy yet; train the module, or load one with lit_rl.load(path).")
+        return RawSpaces(*self.spaces, self.own_spaces, self._config.n_stack)
 
     def close(self) -> None:
         """End the environments."""

@@ -100,7 +100,7 @@ def test_a_policy_that_is_moved_is_still_the_one_that_acts(case: str) -> None:
     module._apply(lambda tensor: tensor.clone())
     assert module.gradients == BY_HAND
     obs = np.stack([module.observation_space.sample() for _ in range(50)])
-    before = module.predict(obs)
+    before = module.policy_actions(obs)
     module.policy.load_state_dict(other.policy.state_dict())
-    assert not np.array_equal(module.predict(obs), before) or case == "DQN"
-    assert np.array_equal(module.predict(obs), other.predict(obs))
+    assert not np.array_equal(module.policy_actions(obs), before) or case == "DQN"
+    assert np.array_equal(module.policy_actions(obs), other.policy_actions(obs))

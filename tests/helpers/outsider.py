@@ -110,7 +110,7 @@ class TinyDDPG(RLModule):
             actions: np.ndarray = self.policy(torch.tensor(policy_obs)).numpy()
         return actions
 
-    def predict(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         actions = self._actions(policy_obs)
         if rng is not None:
             actions = actions + self.noise * rng.standard_normal(actions.shape).astype(np.float32)

@@ -49,7 +49,7 @@ def test_a_class_of_ones_own_is_the_run_directorys_to_name(cli: Cli, run: Path) 
     kwargs = OWN["model"]["init_args"]["policy_kwargs"]
     module = PPO.load_from_checkpoint(run, policy_kwargs={**kwargs, "net_arch": [8]})
     obs = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], module.predict(obs))
+    np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], module.policy_actions(obs))
 
 
 def test_a_bare_checkpoint_needs_the_yaml(cli: Cli, run: Path) -> None:
@@ -163,7 +163,7 @@ def test_an_environment_that_only_a_file_names_is_not_made(cli: Cli, env: dict[s
     env = {**env, "kwargs": {key: value.format(marker=marker) for key, value in env.get("kwargs", {}).items()}}
     path = crafted(cli, {"env": {"n_envs": 2, **env}} if "id" in env else {"env": {"id": "CartPole-v1", **env}})
     module = PPO.load_from_checkpoint(path)
-    assert module.predict(np.zeros((1, 4), np.float32)).shape == (1,)
+    assert module.policy_actions(np.zeros((1, 4), np.float32)).shape == (1,)
     for build in (module.build_envs, module.play.build_for_evaluation):
         with pytest.raises(ConfigError, match=r"the checkpoint names the .*; pass env to load_from_checkpoint"):
             build()

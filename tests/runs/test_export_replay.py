@@ -33,7 +33,7 @@ def test_hindsight_goes_on_in_stable_baselines3(cli: Cli) -> None:
     ours = OurSAC.load_from_checkpoint(cli.run())
     drawn = [env.observation_space.sample() for _ in range(3)]
     obs = {key: np.stack([each[key] for each in drawn]) for key in drawn[0]}
-    np.testing.assert_allclose(theirs.predict(obs, deterministic=True)[0], ours.predict(obs), atol=1e-6)
+    np.testing.assert_allclose(theirs.predict(obs, deterministic=True)[0], ours.policy_actions(obs), atol=1e-6)
     theirs.learn(60)
     without = {"replay_buffer_class": None, "replay_buffer_kwargs": {}}
     assert SAC.load("agent.zip", custom_objects=without, device="cpu").predict(obs)[0].shape == (3, 2)

@@ -405,7 +405,7 @@ def test_hints_of_the_command_line(cli: Cli, words: tuple[str, ...], text: str) 
 def test_a_run_alone_is_answered_with_its_configuration(cli: Cli) -> None:
     cli("fit", "--config", cli.config(), "--pause_at", 128, expect=75)
     run = cli.run().relative_to(cli.cwd)
-    assert f"a run is given as --config {run}/config.yaml --ckpt_path {run}." in cli.error("test", run)
+    assert f"a run is given as --config {run}/config.yaml --ckpt_path {run}." in cli.error("fit", run)
     for path in (run, run / "checkpoints" / "t0000000128-s001"):
         message = cli.error("test", "--ckpt_path", path)
         assert message == f"model is missing. Give the run's own configuration: --config {run}/config.yaml"

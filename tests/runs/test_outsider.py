@@ -54,7 +54,7 @@ def test_it_learns() -> None:
     first = iterate(module)["rollout/ep_rew_mean"]
     iterate(module, 12)
     aims = np.linspace(-0.9, 0.9, 7, dtype=np.float32)[:, None]
-    np.testing.assert_allclose(module.predict(aims), 0.8 * aims + 0.5, atol=0.2)
+    np.testing.assert_allclose(module.policy_actions(aims), 0.8 * aims + 0.5, atol=0.2)
     assert module.metrics["rollout/ep_rew_mean"] > first
 
 

@@ -112,7 +112,7 @@ def test_export_and_import_are_the_identity(cli: Cli, moments: bool) -> None:
         pickle = cli.cwd / "out" / "agent_vecnormalize.pkl"
         venv = VecNormalize.load(str(pickle), DummyVecEnv([lambda: __import__("gymnasium").make("Pendulum-v1")]))
         np.testing.assert_array_equal(venv.normalize_obs(raw), seen)
-    np.testing.assert_array_equal(model.predict(seen, deterministic=True)[0], module.predict(seen))
+    np.testing.assert_array_equal(model.predict(seen, deterministic=True)[0], module.policy_actions(seen))
     step = model.policy.optimizer.state_dict()["state"][0]["step"]
     assert float(step) == float(stored["optimizer_states"][0]["state"][0]["step"])
     words = ("--mode", "warmstart", "--warmstart.checkpoint", out, "--model.learning_rate", 0, "--pause_at", 1)

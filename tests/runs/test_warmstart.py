@@ -103,7 +103,7 @@ def test_load_from_checkpoint_gives_the_same_policy(cli: Cli) -> None:
     stored = load_lightning(checkpoints(cli.run())[-1])["state_dict"]
     assert first_difference(dict(module.state_dict()), stored) is None
     obs = module.normalizer.normalize_obs(np.zeros((3, 3), dtype=np.float32))
-    assert module.predict(obs).shape == (3, 1)
+    assert module.policy_actions(obs).shape == (3, 1)
     assert module.play.envs is None
 
 

@@ -45,6 +45,7 @@ from lit_rl.envs.parallel.layout import (
 )
 from lit_rl.envs.parallel.losses import losses, raised, signal_name, stderr_of
 from lit_rl.envs.parallel.worker import Task
+from lit_rl.envs.raw import OwnSpaces
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, StepResult
 from lit_rl.errors import ConfigError
@@ -102,6 +103,7 @@ class AsyncVectorEnv:
         assert not (shares and config.on_env_crash == "restart")
         self.offset, self.n_envs = indices.start, len(indices)
         self.observation_space, self.action_space = observation_space, action_space
+        self.own_spaces = OwnSpaces(observation_space, action_space)
         self._config = config
         self._level: int | None = None
         self._restarts = Restarts(config)

@@ -1,0 +1,1 @@
+"""A trained policy in use: loaded to act, evaluated, played and filmed, exported."""

@@ -1,0 +1,52 @@
+"""Raw observations to check something with: played, where the environment can be made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lit_rl.envs.build import make_env
+from lit_rl.envs.raw import own_env
+from lit_rl.envs.wrappers.frame_stack import FrameStack
+from lit_rl.inference.agent import Agent
+from lit_rl.ops.streams import EpisodeSeeds
+from lit_rl.ops.tree import tree_map
+from lit_rl.state.streams import capture_streams, restore_streams
+
+
+def can_play(agent: Agent) -> bool:
+    """Whether the agent's environment is known, and nothing that only a file names is imported for it."""
+    config = agent.module.env_config
+    return agent.module.play.foreign is None and (config.id is not None or config.class_path is not None)
+
+
+def played_observations(agent: Agent, n: int) -> Any:
+    """Raw observations of episodes that the agent plays, [n, ...] in each part. Global streams are put back."""
+    module = agent.module
+    streams, seeds = capture_streams(), EpisodeSeeds(module.seed, 0, "export")
+    made, _ = make_env(module.env_config.with_kwargs(module.levels[0].env_kwargs if module.levels else {}))
+    env = own_env(made)
+    env = FrameStack(env, agent.n_stack) if agent.n_stack > 1 else env
+    shown: list[Any] = []
+    done, episode = True, 0
+    try:
+        while len(shown) < n:
+            if done:
+                obs, _ = env.reset(seed=seeds[episode])
+                episode += 1
+            shown.append(tree_map(np.array, obs))
+            action, _ = agent.predict(obs, deterministic=True)
+            obs, _, terminated, truncated, _ = env.step(action)
+            done = terminated or truncated
+    finally:
+        made.close()
+        restore_streams(streams)
+    return tree_map(lambda *parts: np.stack(parts), *shown)
+
+
+def drawn_observations(agent: Agent, n: int) -> Any:
+    """Observations drawn from the space, [n, ...] in each part, where there is no environment to play."""
+    space = agent.observation_space
+    space.seed(0)
+    return tree_map(lambda *parts: np.stack(parts), *(space.sample() for _ in range(n)))
