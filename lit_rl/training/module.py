@@ -123,8 +123,8 @@ class RLModule(Algorithm):
         self.on_ready: Callable[[], None] | None = None
         """Called once everything is in place and before the first iteration."""
         self.asked_to_stop = lambda: None
-        self.predict_rng = np.random.default_rng()
-        """Where `predict` draws from; no stream of the run."""
+        self.predict_rng: np.random.Generator | None = None
+        """Where `predict` draws from, made at its first call; no stream of the run."""
         self.evaluation_episodes = 20
         self.evaluation: Evaluation | None = None
         """Result of the last `test` or `validate`."""
@@ -354,6 +354,7 @@ class RLModule(Algorithm):
         if deterministic:
             actions = self.policy_actions(policy_obs)
         else:
+            self.predict_rng = self.predict_rng or np.random.default_rng()
             actions = self.sample_actions(policy_obs, self.predict_rng)
         self.train(training)
         taken = raw.own_actions(actions)

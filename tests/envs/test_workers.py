@@ -106,9 +106,11 @@ def test_a_replay_that_ends_or_hangs_its_worker_is_given_up(how, capfd):
         _, lost = venv.restore(states)
         assert lost == [0]
         assert [state["episode"] for state in venv.capture()] == [1, 0]
-        assert (
-            "the episode in flight could not be played again and is given up: environment 0" in capfd.readouterr().err
-        )
+        said, until = "", time.monotonic() + 10  # a thread passes on what the worker writes
+        while "is given up: environment 0" not in said and time.monotonic() < until:
+            said += capfd.readouterr().err
+            time.sleep(0.01)
+        assert "the episode in flight could not be played again and is given up: environment 0" in said
     finally:
         venv.close()
 

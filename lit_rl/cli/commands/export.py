@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lit_rl.cli.agents import add_agent_arguments, agent_of
+from lit_rl.cli.agents import add_agent_arguments, agent_of, check_free
 from lit_rl.cli.quiet import quiet
-from lit_rl.errors import EXIT_OK, ConfigError
+from lit_rl.errors import EXIT_OK
 
 SUMMARY = "write a policy for stable-baselines3, ONNX or TorchScript"
 ORDER = 85
@@ -48,18 +48,3 @@ def run_export(command: str, argv: list[str], file_format: str | None) -> int:
     said = export(agent, "onnx" if wanted == "onnx" else "torchscript", out)
     print(f"{agent}\nwrote {out}: {said}")
     return EXIT_OK
-
-
-def check_free(files: list[Path], overwrite: bool) -> None:
-    """Refuse files that are there already.
-
-    Raises:
-        ConfigError: one is, or its directory is not.
-    """
-    for file in files:
-        if file.is_dir():
-            raise ConfigError(f"--out: {file} is a directory; name a file in it.")
-        if not file.absolute().parent.is_dir():
-            raise ConfigError(f"--out: {file} lies in a directory that is not there; make it, or name another file.")
-        if file.exists() and not overwrite:
-            raise ConfigError(f"--out: {file} is there already; name another file, or give --overwrite.")
