@@ -261,12 +261,11 @@ class OffPolicy(TwoWays):
         """`train_freq` steps of all environments, or of the only one as many episodes."""
         self.training_mode(False)
         self._look_at_level()
-        steps, episodes, by_steps = 0, 0, self.train_unit == "step"
+        self.collected, episodes = 0, 0  # gSDE draws its matrix by it, in the middle of a cycle
         with self.full_precision():
-            while (steps if by_steps else episodes) < self.train_freq:
+            while (self.collected if self.train_unit == "step" else episodes) < self.train_freq:
                 episodes += self._step()
-                steps += 1
-        self.collected = steps
+                self.collected += 1
         self.play.finish(None)
 
     def _step(self) -> int:
