@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,21 +26,8 @@ _PAYS = 0.9
 """Worker processes are taken if a step with them takes at most this share of the time it takes without."""
 
 
-@dataclass
-class Choice:
-    """The environments of a run, and why these.
-
-    Args:
-        envs: as made; no episode has begun.
-        why: in words, for the banner; empty where nothing was tried.
-    """
-
-    envs: VectorEnv
-    why: str = ""
-
-
-def faster(run_seed: int, alone: Callable[[str], SyncVectorEnv], workers: Callable[[], AsyncVectorEnv]) -> Choice:
-    """The faster of the two for a step of all environments.
+def faster(run_seed: int, alone: Callable[[str], SyncVectorEnv], workers: Callable[[], AsyncVectorEnv]) -> VectorEnv:
+    """The faster of the two for a step of all environments, which says why in `why`; no episode of it has begun.
 
     Args:
         run_seed: the run's seed.
@@ -55,23 +41,28 @@ def faster(run_seed: int, alone: Callable[[str], SyncVectorEnv], workers: Callab
             tried.reset()
             seconds = _time(tried, rng)
             if seconds > _CLEAR_S:
-                return Choice(workers(), f"a step of all takes {_ms(seconds)} in this process")
+                return _because(workers(), f"a step of all takes {_ms(seconds)} in this process")
             parallel = workers()
             try:
                 parallel.reset()
                 here, there = _in_turn(tried, parallel, rng)
                 if there < _PAYS * here:
                     parallel.begin_again()
-                    return Choice(parallel, f"a step of all takes {_ms(there)}, in this process {_ms(here)}")
+                    return _because(parallel, f"a step of all takes {_ms(there)}, in this process {_ms(here)}")
                 parallel.close()
             except BaseException:
                 parallel.close()
                 raise
     except EnvironmentFailed:  # its time has yet to come
-        return Choice(alone("episodes"))
+        return alone("episodes")
     finally:
         tried.close()
-    return Choice(alone("episodes"), f"a step of all takes {_ms(here)}, with worker processes {_ms(there)}")
+    return _because(alone("episodes"), f"a step of all takes {_ms(here)}, with worker processes {_ms(there)}")
+
+
+def _because(envs: VectorEnv, why: str) -> VectorEnv:
+    envs.why = why
+    return envs
 
 
 def _in_turn(here: VectorEnv, there: VectorEnv, rng: np.random.Generator) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lit_rl.curriculum.levels import Level
-from lit_rl.envs.candidates import WORTH_TRYING_S, Choice, faster
+from lit_rl.envs.candidates import WORTH_TRYING_S, faster
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
 from lit_rl.envs.parallel.line import can_watch
@@ -67,16 +67,14 @@ def make_vector(
             config, run_seed, indices, n_workers, *spaces, levels=levels, shares=shares, watches=watches
         )
 
-    backend, choice = config.backend, None
-    if backend == "auto":
-        may_pay = cores > 1 and n > 1 and probed.step_seconds * n > WORTH_TRYING_S
-        backend = "async" if config.step_timeout is not None else "sync"
-        if backend == "sync" and may_pay:
-            choice = faster(run_seed, alone, workers)
-    if choice is None:
-        choice = Choice(workers() if backend == "async" else alone("episodes"))
-    envs = choice.envs
-    envs.why = choice.why
+    backend = config.backend
+    if backend == "auto" and config.step_timeout is not None:
+        backend = "async"
+    envs: VectorEnv
+    if backend == "auto" and cores > 1 and n > 1 and probed.step_seconds * n > WORTH_TRYING_S:
+        envs = faster(run_seed, alone, workers)
+    else:
+        envs = workers() if backend == "async" else alone("episodes")
     envs.grade, envs.own_streams = probed.grade, probed.draws
     envs.own_spaces = probed.own_spaces or envs.own_spaces
     return envs

@@ -24,15 +24,13 @@ class Activation:
         backward: gives the gradient of what comes before for the output's, in whose memory it may lie, and for what was
             kept.
         keeps_input: whether `backward` needs what comes before, and not the output.
-        numpy: the same in NumPy, in place; `None` for the identity.
-        has_numpy: whether there is the same in NumPy.
+        numpy: the same in NumPy; `None` where it is not there.
     """
 
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
     keeps_input: bool = False
     numpy: InPlace | None = None
-    has_numpy: bool = False
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -66,20 +64,20 @@ def _sigmoid_numpy(x: np.ndarray) -> None:
 
 _ops = torch.ops.aten
 
-IDENTITY = Activation(lambda x: x, lambda g, y: g, has_numpy=True)
+IDENTITY = Activation(lambda x: x, lambda g, y: g, numpy=lambda x: None)
 
 
 def activation_of(module: nn.Module) -> Activation | None:
     """That of a module of torch's; `None` for any other."""
     if type(module) is nn.Tanh:
         backward = lambda g, y: _ops.tanh_backward.grad_input(g, y, grad_input=g)  # noqa: E731
-        return Activation(tanh, backward, numpy=_tanh_numpy, has_numpy=True)
+        return Activation(tanh, backward, numpy=_tanh_numpy)
     if type(module) is nn.ReLU:
         backward = lambda g, y: _ops.threshold_backward.grad_input(g, y, 0.0, grad_input=g)  # noqa: E731
-        return Activation(torch.relu_, backward, numpy=_relu_numpy, has_numpy=True)
+        return Activation(torch.relu_, backward, numpy=_relu_numpy)
     if type(module) is nn.Sigmoid:
         backward = lambda g, y: _ops.sigmoid_backward.grad_input(g, y, grad_input=g)  # noqa: E731
-        return Activation(torch.sigmoid_, backward, numpy=_sigmoid_numpy, has_numpy=True)
+        return Activation(torch.sigmoid_, backward, numpy=_sigmoid_numpy)
     if type(module) is nn.LeakyReLU:
         slope = module.negative_slope
         return Activation(

@@ -26,16 +26,16 @@ class Quick:
         layers: weights [I, O], biases [O] and activation of each, the arrays views of a network's own memory.
     """
 
-    def __init__(self, layers: Sequence[tuple[np.ndarray, np.ndarray, InPlace | None]]) -> None:
+    def __init__(self, layers: Sequence[tuple[np.ndarray, np.ndarray, InPlace]]) -> None:
         self._layers = layers
 
     @classmethod
     def of(cls, dense: Dense, rows: int) -> Quick | None:
         """The first network of `dense` for so many rows; `None` where torch does it better."""
-        layers: list[tuple[np.ndarray, np.ndarray, InPlace | None]] = []
+        layers: list[tuple[np.ndarray, np.ndarray, InPlace]] = []
         for layer in dense.layers:
             weight, bias, activation = layer.weights_IO[0], layer.biases_O[0], layer.activation
-            if weight.device.type != "cpu" or not activation.has_numpy or rows * weight.numel() > _MOST:
+            if weight.device.type != "cpu" or activation.numpy is None or rows * weight.numel() > _MOST:
                 return None
             layers.append((weight.numpy(), bias.numpy(), activation.numpy))
         return cls(layers)
@@ -48,6 +48,5 @@ class Quick:
         for weight, bias, activation in self._layers:
             x = x @ weight
             x += bias
-            if activation is not None:
-                activation(x)
+            activation(x)
         return x
