@@ -21,7 +21,7 @@ class Rows:
 
     def settle(self, trainer: Trainer, module: RLModule) -> None:
         """An iteration has ended: its rows stay."""
-        _write_logged(trainer)
+        _write_logged(trainer, module.counters.timesteps)
         for logger in trainer.loggers:
             if hasattr(logger, "settle"):
                 logger.settle()
@@ -37,13 +37,15 @@ def _positions(logs: list[Any]) -> dict[str, dict[str, Any]]:
     return {type(log).__name__: log.position() for log in logs if hasattr(log, "position")}
 
 
-def _write_logged(trainer: Trainer) -> None:
+def _write_logged(trainer: Trainer, timesteps: int) -> None:
     """What Lightning does after the hooks of an iteration; values logged in this one are not those of the next."""
-    connector, results = trainer._logger_connector, trainer._results
+    connector, results, loop = trainer._logger_connector, trainer._results, trainer.fit_loop.epoch_loop
     if not results:
         return
     connector.on_batch_end()
+    count, loop._batches_that_stepped = loop._batches_that_stepped, timesteps
     connector.update_train_step_metrics()
+    loop._batches_that_stepped = count
     for value in results.values():
         if value.is_tensor and value.meta.on_step and not value.meta.on_epoch:
             value.reset()

@@ -16,7 +16,7 @@ class Episode:
         env_index: global index of its environment.
         ret: undiscounted return, in the environment's own rewards.
         length: steps of the environment.
-        success: what the environment says at the end in ``info["is_success"]``, `None` if it says nothing.
+        success: what the environment says at its end in ``info["is_success"]``, or ``info["success"]``, if it does.
         level: index of the curriculum's level it was played on, from its reset to its end; 0 without a curriculum.
         cut: whether an evaluation cut it off because it went on for too long.
     """

@@ -110,5 +110,6 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _success(info: Mapping[str, Any]) -> bool | None:
-    value = info.get("is_success") if isinstance(info, Mapping) else None
+    """What the environment says at the end, by SB3's name or by that of gymnasium-robotics and others."""
+    value = info.get("is_success", info.get("success")) if isinstance(info, Mapping) else None
     return None if value is None else bool(value)

@@ -6,17 +6,17 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers.logger import Logger
 
 from lit_rl.callbacks.alert import alert
 from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.callbacks.config import CheckpointConfig
+from lit_rl.callbacks.early_stopping import EarlyStops, check_monitors
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.callbacks.stopping import Stopper, StopRequest
 from lit_rl.checkpoint.files import lacking, replace_durably
-from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError, StorageError
 from lit_rl.ops.limits import at_least, check_value
@@ -25,7 +25,7 @@ from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.launch import launch
 from lit_rl.ranks.launchers import rank_of, size_of
 from lit_rl.run.agree import agree, prove_common, same_everywhere
-from lit_rl.run.aside import Aside, cut, settle, tidy
+from lit_rl.run.aside import Aside, settle, tidy
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import CHECKPOINTS, CONFIG, check_name, gone_on_error, has_checkpoint, new_directory
 from lit_rl.run.fork import fork_into
@@ -33,17 +33,18 @@ from lit_rl.run.hold import Hold
 from lit_rl.run.holdable import check_holdable
 from lit_rl.run.journals import EvaluationsNpz, MonitorCsv
 from lit_rl.run.lineage import Lineage
+from lit_rl.run.loggers import keep_ids
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
+from lit_rl.run.opening import Opening
 from lit_rl.run.plan import Plan, make_plan
-from lit_rl.run.report import banner, summary
+from lit_rl.run.report import summary
 from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue
 from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.run.weights import check_load
-from lit_rl.state.deal import deal
 from lit_rl.training.evaluation import EvaluationGivenUp
 from lit_rl.training.fast import check_precision
-from lit_rl.training.module import RLModule, states_of_callbacks
+from lit_rl.training.module import RLModule
 
 
 class Run:
@@ -76,8 +77,6 @@ class Run:
     ) -> None:
         self.module, self.plan, self._resume, self.ranks = module, plan, resume, module.ranks
         self.request = request
-        self.restarted: list[int] = []
-        """Environments whose episode in flight could not be brought back, on all ranks."""
         self._prepare(name, root, checkpoint, config_text, pause_at, hold, stack)
         self._until_exit = stack.pop_all()
 
@@ -106,8 +105,10 @@ class Run:
             self._checkpointer.captured_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
         self._checkpointer.on_boundary = [self._stopper.look, self._rescue.take]
-        self.at_boundary: list[Callback] = [self._stopper, self._checkpointer, Progress()]
-        self.callbacks: list[Callback] = [_Opening(self), self._rescue, *self.at_boundary]
+        self.at_boundary: list[Callback] = [EarlyStops(), self._stopper, self._checkpointer, Progress()]
+        exact = self._resume.require == "exact"
+        opening = Opening(self.module, plan, self.directory, self.lineage, exact, self._rescue, self.at_boundary)
+        self.callbacks: list[Callback] = [opening, self._rescue, *self.at_boundary]
         self.module.loop.journals = [
             MonitorCsv(self.directory, self.module.env_config.name, self.ranks.is_first),
             EvaluationsNpz(self.directory, self.ranks.is_first),
@@ -220,78 +221,6 @@ class Run:
         return summary(self.module, self._cause, self.directory)
 
 
-class _Opening(Callback):
-    """First of the callbacks: puts a resumed run's last pieces in place, and says what happened."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the run's own callbacks look at an iteration after those of the user: what they do there belongs to it.
-
-        Raises:
-            ConfigError: the module has a hook of its own that would come later still.
-        """
-        if type(pl_module).on_train_batch_end is not LightningModule.on_train_batch_end:
-            raise ConfigError(
-                f"{type(pl_module).__name__} defines on_train_batch_end, which Lightning calls after the state has "
-                "been saved; do it at the end of update(), or in a callback."
-            )
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        last = self._run.at_boundary
-        trainer.callbacks = [*(each for each in callbacks if each not in last), *last]  # type: ignore[attr-defined]
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        run, plan = self._run, self._run.plan
-        if plan.checkpoint is None:
-            return
-        run.module.resume_rank(self._rank_state(plan.checkpoint))
-        plan.checkpoint.release()  # the other ranks have read theirs themselves
-        if plan.changed:
-            plan.notes += run.module.carry_optimizers()
-        if plan.moved:
-            run.module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
-        if not run.ranks.is_first:
-            return
-        written = plan.checkpoint.manifest.world_size
-        if written < run.ranks.size and states_of_callbacks(trainer):
-            plan.notes.append(f"callbacks: ranks {written} to {run.ranks.size - 1} are new and take rank 0's state")
-        marks = run.module.log_book.marks
-        logs = [each for each in trainer.loggers if isinstance(each, MetricsCsv | RunTensorBoard)]
-        for log in [*logs, *run.module.loop.journals]:
-            if type(log).__name__ in marks:
-                plan.notes += cut(log, marks[type(log).__name__])
-
-    def _rank_state(self, checkpoint: Opened) -> dict[str, Any]:
-        """This rank's part of a checkpoint, whatever number of ranks wrote it."""
-        ranks, written = self._run.ranks, checkpoint.manifest.world_size
-        if written == ranks.size and self._run.plan.n_envs_before is None:
-            return load_rank(checkpoint, ranks.rank)
-        states = [load_rank(checkpoint, rank) for rank in range(written)]
-        return deal(states, ranks.rank, ranks.rows(self._run.module.env_config.n_envs))
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._run.module.on_ready = self._announce
-
-    def _announce(self) -> None:
-        run, module = self._run, self._run.module
-        assert module.play.envs is not None
-        before = run.plan.n_envs_before or module.env_config.n_envs
-        own = [module.play.envs.offset + row for row in module.play.restarted]
-        own = [index for index in own if index < before]  # others are new
-        run.restarted = [index for of_rank in run.ranks.gather(own) for index in of_rank]
-        if run.restarted and run._resume.require == "exact":
-            error = ConfigError(
-                f"resume.require is exact, but environments {run.restarted} could not be brought back to "
-                "the step they were in; use resume.require: boundary to restart their episodes."
-            )
-            error.reported = not run.ranks.is_first
-            raise error
-        run._rescue.take(module.trainer, module)
-        if run.ranks.is_first:
-            print(banner(module, run.plan, run.lineage, run.directory, run.restarted), flush=True)
-
-
 def begin(
     module: RLModule,
     *,
@@ -383,6 +312,7 @@ def begin(
             if not several:
                 stack.enter_context(request.listening())
             check_holdable(module, trainer)
+            check_monitors(module, trainer)
             in_place = plan.directory is not None and not plan.fork
             prove_common(ranks, plan.directory if plan.directory is not None and in_place else root / name)
             run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, hold, stack)
@@ -393,5 +323,6 @@ def begin(
     if trainer is not None:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:0] = run.callbacks
+        keep_ids(trainer.loggers, run.directory, run.lineage.run_id)
         trainer.loggers = [*run.loggers, *trainer.loggers]
     return run

@@ -71,7 +71,10 @@ class MetricsCsv(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         if not self._writes:
             return
-        self._pending.append({"step": step, **metrics})
+        if len(self._pending) > self._settled and self._pending[-1]["step"] == step:
+            self._pending[-1] |= metrics  # what a callback says of the same iteration
+        else:
+            self._pending.append({"step": step, **metrics})
 
     def settle(self) -> None:
         """The iteration that rows were logged in has ended: they are lines of the run."""

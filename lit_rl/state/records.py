@@ -157,13 +157,20 @@ class LogBook:
     Args:
         marks: position by logger, as it gives it.
         seconds: time spent training in this and earlier segments.
+        latest: the last value of every metric, of training or evaluation, for callbacks; those of time are left out.
     """
 
     marks: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: float = 0.0
+    latest: dict[str, float] = field(default_factory=dict)
+
+    def note(self, metrics: dict[str, float]) -> None:
+        """Take in the metrics of an iteration."""
+        self.latest |= {name: float(value) for name, value in metrics.items() if not name.startswith("time/")}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"marks": dict(self.marks), "seconds": self.seconds}
+        return {"marks": dict(self.marks), "seconds": self.seconds, "latest": dict(self.latest)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.marks, self.seconds = dict(state["marks"]), state["seconds"]
+        self.latest = dict(state.get("latest", {}))  # earlier versions have none

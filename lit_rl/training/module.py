@@ -37,6 +37,7 @@ from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.forgotten import Watch
 from lit_rl.training.iteration import Iteration
 from lit_rl.training.loop import Loop
+from lit_rl.training.metrics import show
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
 from lit_rl.training.settings import (
@@ -288,6 +289,7 @@ class RLModule(Algorithm):
             restore(self.rank_parts(), self._resumed_rank)
             self._resumed_rank, self._loaded = None, {}
         self.loop.begin_segment()
+        show(self._trainer, self.log_book.latest)
         self._watch.begin()
         if self.on_ready is not None:
             self.on_ready()
@@ -297,6 +299,8 @@ class RLModule(Algorithm):
         iteration = self.loop.iterate()
         if self._trainer is not None:  # callbacks of Lightning's log by its count of batches, which follows ours
             self._trainer.fit_loop.epoch_loop._batches_that_stepped = iteration.timesteps - 1
+        self.log_book.note(iteration.metrics)
+        show(self._trainer, iteration.metrics)
         for logger in self.loggers:
             with disk_named(logger.save_dir):  # type: ignore[attr-defined]
                 logger.log_metrics(iteration.metrics, step=iteration.timesteps)

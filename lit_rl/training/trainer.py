@@ -21,7 +21,6 @@ _SCHEDULE = "give the setting a schedule, such as model.learning_rate: lin_3e-4"
 _EPOCHS = "it counts epochs of data, which there are none of here"
 
 REFUSED_CALLBACKS = {
-    "EarlyStopping": "set eval.stop_on_reward",
     "ModelCheckpoint": _CHECKPOINTS,
     "OnExceptionCheckpoint": "an error saves the state before the iteration by itself",
     "Checkpoint": _CHECKPOINTS,

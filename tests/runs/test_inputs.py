@@ -113,8 +113,8 @@ def test_options_of_the_trainer_that_mean_nothing_here(cli: Cli, option: str, va
         ("deterministic", "maybe", "trainer.deterministic: "),
         (
             "logger",
-            "WandbLogger",
-            "WandbLogger needs a package that is not installed. Install it with `pip install wandb`",
+            "CometLogger",
+            "CometLogger needs a package that is not installed. Install it with `pip install comet-ml`",
         ),
         ("logger", "CSVLoger", "trainer.logger.class_path: there is no 'CSVLoger'"),
         ("logger", "CSVLogger", "trainer.logger.init_args.save_dir is missing; CSVLogger needs it."),
@@ -138,7 +138,6 @@ def test_options_of_the_trainer_that_mean_nothing_here(cli: Cli, option: str, va
             ["Timer", {"class_path": f"{MAKINGS}.Fussy", "init_args": {"level": 1, "quite": True}}],
             "trainer.callbacks[1].init_args: unknown key 'quite'. Did you mean 'quiet'?",
         ),
-        ("callbacks", ["EarlyStopping"], "EarlyStopping is not used here; set eval.stop_on_reward."),
         ("callbacks", ["ModelCheckpoint"], "ModelCheckpoint is not used here; the checkpoint block"),
         ("callbacks", [{"class_path": "StochasticWeightAveraging"}], "StochasticWeightAveraging is not used here"),
         ("callbacks", ["GradientAccumulationScheduler"], "set model.batch_size"),

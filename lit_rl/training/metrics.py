@@ -1,0 +1,67 @@
+"""Every metric that a run logs: the one list of names, for callbacks that name one and for the docs."""
+
+from __future__ import annotations
+
+import fnmatch
+
+import torch
+from lightning.pytorch import Trainer
+
+METRICS: dict[str, str] = {
+    "rollout/ep_rew_mean": "mean return of the last 100 finished episodes",
+    "rollout/ep_len_mean": "mean length of the last 100 finished episodes, in steps",
+    "rollout/success_rate": "share of them whose last info says `is_success` (or `success`)",
+    "rollout/exploration_rate": "DQN: share of random actions",
+    "eval/mean_reward": "mean return of the last evaluation's episodes",
+    "eval/mean_ep_length": "their mean length, in steps",
+    "eval/success_rate": "share of them that succeeded",
+    "eval/level_*/mean_reward": "the same level by level, with `eval.level: all`",
+    "eval/level_*/mean_ep_length": "the same level by level, with `eval.level: all`",
+    "eval/level_*/success_rate": "the same level by level, with `eval.level: all`",
+    "train/learning_rate": "learning rate of this update",
+    "train/n_updates": "passes over a rollout, or gradient steps of an off-policy algorithm, since the run began",
+    "train/loss": "loss of the last minibatch (PPO), mean loss of the update's gradient steps (DQN)",
+    "train/policy_gradient_loss": "PPO: mean clipped surrogate loss",
+    "train/policy_loss": "A2C: policy gradient loss",
+    "train/value_loss": "PPO, A2C: squared error of the value function",
+    "train/entropy_loss": "PPO, A2C: minus the mean entropy of the policy",
+    "train/approx_kl": "PPO: approximate KL divergence between old and new policy, in the last epoch",
+    "train/clip_fraction": "PPO: share of ratios that were clipped",
+    "train/clip_range": "PPO: clip range of this update",
+    "train/clip_range_vf": "PPO: clip range of the value function",
+    "train/explained_variance": "share of the returns' variance that the value function explains; 1 is perfect",
+    "train/std": "mean standard deviation of the actions' distribution",
+    "train/actor_loss": "SAC, TD3, DDPG: mean loss of the actor over the update",
+    "train/critic_loss": "SAC, TD3, DDPG: mean loss of the critics over the update",
+    "train/ent_coef": "SAC: mean temperature over the update",
+    "train/ent_coef_loss": "SAC: mean loss of the temperature, where it is learned",
+    "train/bad_updates": "minibatches skipped so far because loss or gradient was not finite; absent while 0",
+    "train/param_resets": "resets of the networks so far (`model.param_resets`)",
+    "time/total_timesteps": "steps of single environments since the run began",
+    "time/iterations": "cycles of a rollout and its update since the run began",
+    "time/episodes": "off-policy: finished episodes since the run began",
+    "time/fps": "timesteps a second in this segment",
+    "time/time_elapsed": "seconds spent training, over all segments",
+    "env/restarts": "how often a lost environment was made anew; absent while 0",
+    "curriculum/level": "index of the current level",
+    "curriculum/timesteps": "timesteps spent on it since the last change",
+    "curriculum/episodes": "episodes finished on it since the last change",
+    "curriculum/*": "progress of the promotion rule, and of the demotion rule as `demote_*`",
+}
+"""What each means, by name; a `*` stands for any text."""
+
+FAMILIES = tuple(dict.fromkeys(name.partition("/")[0] for name in METRICS))
+"""What names of metrics begin with."""
+
+
+def is_metric(name: str) -> bool:
+    """Whether a run may log a metric of this name."""
+    return any(fnmatch.fnmatchcase(name, each) for each in METRICS)
+
+
+def show(trainer: Trainer | None, metrics: dict[str, float]) -> None:
+    """Let callbacks find metrics where Lightning's are; those of an earlier iteration stay, as Lightning's do."""
+    if trainer is not None:
+        shown = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        trainer.callback_metrics.update(shown)
+        trainer.logged_metrics.update(shown)
