@@ -173,6 +173,29 @@ class RunLock:
         self._file.close()
 
 
+def is_held(directory: Path) -> bool | None:
+    """Whether a process works on a run, told without taking its lock; `None` where it would be on another machine."""
+    try:
+        holder = json.loads((directory / ".lock").read_text())
+        inode = (directory / ".lock").stat().st_ino
+    except (OSError, ValueError):
+        return False
+    if not isinstance(holder, dict) or "pid" not in holder:
+        return False
+    if holder.get("host") != socket.gethostname():
+        return None
+    return _lives(holder) and _has_flock(holder["pid"], inode)
+
+
+def _has_flock(pid: int, inode: int) -> bool:
+    """Whether the kernel lists the lock; taken to be so where it has no list."""
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return True
+    return any(line[1] == "FLOCK" and line[4] == str(pid) and line[5].endswith(f":{inode}") for line in lines)
+
+
 def _started(pid: int) -> int | None:
     """When a process of this machine began, in ticks since that did; `None` where it cannot be told."""
     try:
