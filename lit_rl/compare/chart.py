@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def chart(title: str, lines: Sequence[Line], marks: Sequence[Mark] = (), unit: s
     """A figure with its legend.
 
     Args:
-        title: what it shows; with `_described` also what is read out.
+        title: what it shows; with a sentence about each line also what is read out.
         lines: with at least one point among them.
         marks: upright lines.
         unit: of the y axis.
@@ -105,7 +105,9 @@ def chart(title: str, lines: Sequence[Line], marks: Sequence[Mark] = (), unit: s
 
 def _drawing(title: str, lines: Sequence[Line], marks: Sequence[Mark], width: int, height: int, size: str) -> str:
     frame = _frame(lines, marks, width, height)
-    parts = [_grid(frame), *(_mark(frame, mark, row) for mark, row in zip(marks, _rows(frame, marks), strict=True))]
+    rows = _rows(frame, marks)
+    frame = replace(frame, top=frame.top + 18 * (max(rows, default=-1) + 1))
+    parts = [_grid(frame), *(_mark(frame, mark, row) for mark, row in zip(marks, rows, strict=True))]
     parts += [_band(frame, line) for line in lines if line.low is not None and line.high is not None]
     parts += [_line(frame, line) for line in lines]
     said = esc(f"{title}. {' '.join(_described(line) for line in lines)}")
@@ -126,7 +128,7 @@ def _frame(lines: Sequence[Line], marks: Sequence[Mark], width: int, height: int
     room = (high - low) * 0.05 or max(abs(high) * 0.1, 0.5)
     low, high = low - room, high + room
     longest = max((len(_tick(value)) for value in ticks(low, high)), default=1)
-    return _Frame(width, height, 14 + 7 * longest, 10 + 18 * _MARK_ROWS * bool(marks), 0.0, x_to, low, high)
+    return _Frame(width, height, 14 + 7 * longest, 10, 0.0, x_to, low, high)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

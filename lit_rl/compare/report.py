@@ -24,7 +24,7 @@ def report(directories: Sequence[Path], by: str = "name") -> str:
         by: what the seeds of one group share besides their environment, one of `BY`.
     """
     histories = [read_history(directory) for directory in directories]
-    title = histories[0].record.title if len(histories) == 1 else f"{len(histories)} runs"
+    title = "Run report" if len(histories) == 1 else f"Report of {len(histories)} runs"
     parts = [together(histories, by), _contents(histories)] if len(histories) > 1 else []
     parts += [run_section(history, f"run{i}") for i, history in enumerate(histories)]
     style = Path(__file__).with_name("report.css").read_text()

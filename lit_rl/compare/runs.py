@@ -116,7 +116,7 @@ def read_run(directory: Path) -> RunRecord:
     try:
         lineage = Lineage.read(directory)
         _from_lineage(record, lineage, held)
-    except (DataError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (DataError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         record.problems.append(str(error) if isinstance(error, DataError) else f"{directory / LINEAGE} is damaged.")
         record.state = "running" if held else "damaged"
     if not checkpoints and any(places_in(directory / CHECKPOINTS)) and not held:

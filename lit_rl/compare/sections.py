@@ -9,7 +9,7 @@ from lit_rl.compare.history import RunHistory
 from lit_rl.compare.html import esc, facts, folded, note, table
 from lit_rl.compare.logs import Evaluations, means_of
 from lit_rl.compare.pedigree import pedigree
-from lit_rl.compare.table import number
+from lit_rl.compare.table import moment, number
 from lit_rl.compare.video import video
 
 _MOST_EVENTS = 60
@@ -50,8 +50,8 @@ def _facts(history: RunHistory) -> str:
             (f"last return ({of})", number(r.returns.last)),
             (f"best return ({of})", number(r.returns.best)),
             ("ended by", r.cause),
-            ("started", r.started),
-            ("ended", r.ended),
+            ("started", moment(r.started)),
+            ("ended", moment(r.ended)),
             ("versions", libraries),
             ("directory", r.path),
         ]
@@ -83,7 +83,7 @@ def _events(history: RunHistory) -> str:
     left = len(history.events) - len(rows)
     if not rows:
         return ""
-    return table("The numbers above", ["", "timestep", "what"], rows, (0, 1)) + (
+    return table("The numbers above", ["no.", "timestep", "what"], rows, (0, 1)) + (
         note(f"{left} more are left out.") if left else ""
     )
 
@@ -91,7 +91,7 @@ def _events(history: RunHistory) -> str:
 def _speed(history: RunHistory) -> str:
     if history.fps is None:
         return ""
-    line = Line("time/fps", history.fps.timesteps, history.fps.values, 3)
+    line = Line("time/fps", history.fps.timesteps, history.fps.values)
     return "<h3>Speed</h3>" + chart("Timesteps a second", [line])
 
 
@@ -103,12 +103,12 @@ def _segments(history: RunHistory) -> str:
             f"{each.from_timesteps:,}",
             "?" if each.to_timesteps is None else f"{each.to_timesteps:,}",
             each.cause,
-            each.start,
+            moment(each.start),
             each.host,
         )
         for each in history.segments
     ]
-    return table("Process lifetimes", ["", "mode", "from", "to", "ended by", "start", "host"], rows, (0, 2, 3))
+    return table("Process lifetimes", ["no.", "mode", "from", "to", "ended by", "start", "host"], rows, (0, 2, 3))
 
 
 def _evaluations(evaluations: Evaluations) -> str:

@@ -73,7 +73,7 @@ def _columns(records: Sequence[RunRecord]) -> list[_Column]:
         _Column("last", cells(lambda r: number(r.returns.last)), 80, is_number=True),
         _Column("best", cells(lambda r: number(r.returns.best)), 85, is_number=True),
         _Column("mode", cells(lambda r: r.mode), 30),
-        _Column("started", cells(lambda r: (r.started or "")[:16].replace("T", " ")), 40),
+        _Column("started", cells(lambda r: moment(r.started)), 40),
         _Column("parent", cells(_parent), 20, shortens=True),
     ]
 
@@ -87,6 +87,11 @@ def shown(value: object) -> str:
 def number(value: float | None) -> str | None:
     """Four figures."""
     return None if value is None else f"{value:.4g}" if abs(value) < 10000 else f"{value:,.0f}"
+
+
+def moment(time: str | None) -> str | None:
+    """UTC time to the minute."""
+    return None if time is None else str(time)[:16].replace("T", " ")
 
 
 def short_count(count: int | None) -> str:

@@ -27,7 +27,13 @@ def together(histories: Sequence[RunHistory], by: str) -> str:
         parts.append(f"<h3>{esc(env)}</h3>")
         parts.append(chart(f"Interquartile mean of the {_SOURCES[here[0].source]}", lines))
         rows = [
-            (group.label, len(group.runs), _seeds(group), _interval(group.final), _interval(group.best))
+            (
+                group.label,
+                len(group.runs),
+                _seeds(group),
+                _interval(group.final, len(group.runs)),
+                _interval(group.best, len(group.runs)),
+            )
             for group in here
         ]
         titles = ["runs", "number", "seeds", "final, IQM [95% interval]", "best, IQM [95% interval]"]
@@ -63,7 +69,9 @@ def _seeds(group: Group) -> str:
     return ", ".join(str(each.record.seed) for each in group.runs if each.record.seed is not None)
 
 
-def _interval(found: Interval) -> str:
+def _interval(found: Interval, runs: int) -> str:
+    if runs == 1:
+        return f"{number(float(found.iqm))}"
     low, high = number(float(found.low)), number(float(found.high))
     return f"{number(float(found.iqm))} [{low}, {high}]"
 
