@@ -31,7 +31,7 @@ def same(a: Path, b: Path) -> bool:
         (("--seeds", "1,2", "--mode", "resume"), "--requeue true begins the seeds that have not begun"),
         (("--seeds", "1,2", "--mode", "resume", "--resume.checkpoint", "x"), "'x' is one run's"),
         (("--seeds=1,2", "--model.learning_rat", "3"), "--model.learning_rat: there is no such option"),
-        (("--seeds=1,2", "--env.id", "CartPole-v7"), "CartPole-v7"),
+        (("--seeds=1,2", "--env.id", "CartPole-v7"), "Did you mean 'CartPole-v1'"),
         (("--seeds=1,2", "--name", "a/b"), "holds a slash"),
     ],
 )
