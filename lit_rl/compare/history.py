@@ -15,6 +15,8 @@ from lit_rl.compare.settings import flattened, read_settings, value_at
 from lit_rl.errors import DataError
 from lit_rl.run.lineage import Lineage, Segment
 
+_LARGEST = 1e300
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -71,8 +73,8 @@ class RunHistory:
 
 
 def curve_of(timesteps: np.ndarray, values: np.ndarray) -> Curve | None:
-    """The points that are numbers; `None` where there are none."""
-    known = np.isfinite(timesteps) & np.isfinite(values)
+    """The points that are numbers, and none that a picture has no room for; `None` where there are none."""
+    known = (np.abs(timesteps) < _LARGEST) & (np.abs(values) < _LARGEST)
     return Curve(timesteps[known], values[known]) if known.any() else None
 
 

@@ -177,23 +177,28 @@ def is_held(directory: Path) -> bool | None:
     """Whether a process works on a run, told without taking its lock; `None` where it would be on another machine."""
     try:
         holder = json.loads((directory / ".lock").read_text())
-        inode = (directory / ".lock").stat().st_ino
+        file = (directory / ".lock").stat()
     except (OSError, ValueError):
         return False
     if not isinstance(holder, dict) or "pid" not in holder:
         return False
     if holder.get("host") != socket.gethostname():
         return None
-    return _lives(holder) and _has_flock(holder["pid"], inode)
+    return _lives(holder) and _has_flock(holder["pid"], file)
 
 
-def _has_flock(pid: int, inode: int) -> bool:
-    """Whether the kernel lists the lock; taken to be so where it has no list."""
+def _has_flock(pid: int, file: os.stat_result) -> bool:
+    """Whether the kernel lists the lock; taken to be so where it has no list.
+
+    A file system that lies over another has numbers of its own: there, any lock of the process counts.
+    """
     try:
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:
         return True
-    return any(line[1] == "FLOCK" and line[4] == str(pid) and line[5].endswith(f":{inode}") for line in lines)
+    device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:"
+    places = [line[5] for line in lines if line[1] == "FLOCK" and line[4] == str(pid)]
+    return any(place == f"{device}{file.st_ino}" or not place.startswith(device) for place in places)
 
 
 def _started(pid: int) -> int | None:

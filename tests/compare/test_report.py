@@ -146,13 +146,15 @@ def test_whatever_is_lost_the_page_is_written(cli: Cli, runs: Path, lost: str, h
         assert "evaluations, mean" in page.words
 
 
-@pytest.mark.parametrize("state", ["one row", "no episode", "cut line", "lineage of other kinds"])
+@pytest.mark.parametrize("state", ["one row", "no episode", "cut line", "huge", "lineage of other kinds"])
 def test_runs_that_have_hardly_begun(cli: Cli, runs: Path, state: str) -> None:
     run = runs / "levels" / "version_0"
     if state == "one row":
         rewrite(run, lambda rows: rows.__delitem__(slice(1, None)))
     elif state == "no episode":
         rewrite(run, lambda rows: [row.update({"rollout/ep_rew_mean": "nan"}) for row in rows])
+    elif state == "huge":
+        rewrite(run, lambda rows: [rows[i].update({"rollout/ep_rew_mean": f"{'-+'[i % 2]}1.7e308"}) for i in range(4)])
     elif state == "cut line":
         text = (run / "metrics.csv").read_text()
         (run / "metrics.csv").write_text(text[: len(text) // 2])
@@ -161,7 +163,7 @@ def test_runs_that_have_hardly_begun(cli: Cli, runs: Path, state: str) -> None:
             run / "lineage.json", lambda lineage: lineage["segments"][0].update(from_timesteps="0", to_timesteps=[])
         )
     _, page = page_of(cli, "levels")
-    assert ("No episode has ended yet, as far as is logged." in page.words) == (state == "no episode")
+    assert ("No episode has ended yet, as far as is logged." in page.words) == (state in ("no episode", "huge"))
 
 
 def test_seeds_are_one_group(cli: Cli, runs: Path) -> None:
