@@ -248,7 +248,8 @@ _EVALUATE = (
     "configuration; or `--config FILE [--ckpt_path PATH]`, for the newest checkpoint of that run or the one named."
 )
 DESCRIPTIONS = {
-    "fit": "Train: begin a run, go on with one, or begin one from trained weights.",
+    "fit": "Train: begin a run, go on with one, or begin one from trained weights. With --seeds 1,2,3 the same file is "
+    "trained over seeds, one after the other, into the runs NAME_seed_1, NAME_seed_2, NAME_seed_3.",
     "validate": f"The same as test, under Lightning's other name. {_EVALUATE}",
     "test": _EVALUATE,
 }

@@ -29,22 +29,22 @@ def check_together(given: Sequence[Given]) -> None:
         ConfigError: settings of a block clash, or there is no such checkpoint or environment.
     """
     made = {block: _made(given, block) for block in BLOCKS}
-    name = str(_last(given, "name", otherwise="run"))
+    name = str(last_given(given, "name", otherwise="run"))
     check_name(name)
-    if _last(given, "requeue") not in (None, False):
+    if last_given(given, "requeue") not in (None, False):
         return  # goes on with a run, if there is one
-    mode, wanted = _last(given, "mode", otherwise="fresh"), _last(given, "ckpt_path")
-    root = Path(str(_last(given, "trainer", "default_root_dir") or DEFAULT_ROOT))
+    mode, wanted = last_given(given, "mode", otherwise="fresh"), last_given(given, "ckpt_path")
+    root = Path(str(last_given(given, "trainer", "default_root_dir") or DEFAULT_ROOT))
     if wanted is not None or mode == "resume":
-        wanted = wanted or _last(given, "resume", "checkpoint", otherwise="last")
+        wanted = wanted or last_given(given, "resume", "checkpoint", otherwise="last")
         refuse_missing(str(wanted), root, name, "resume.checkpoint")
         return
     if mode == "warmstart":
-        wanted = _last(given, "warmstart", "checkpoint")
+        wanted = last_given(given, "warmstart", "checkpoint")
         if wanted is None:
             raise ConfigError(NO_PARENT)
         refuse_missing(str(wanted), root, name, "warmstart.checkpoint")
-    _check_environment(given, made["env"] or EnvConfig(id=_last(given, "env", "id")))
+    _check_environment(given, made["env"] or EnvConfig(id=last_given(given, "env", "id")))
 
 
 def _made(given: Sequence[Given], block: str) -> Any:
@@ -60,14 +60,14 @@ def _made(given: Sequence[Given], block: str) -> Any:
 
 def _check_environment(given: Sequence[Given], config: EnvConfig) -> None:
     """Refuse an id that is not there, unless a class that is named somewhere may register it when it is imported."""
-    native, levels = _last(given, "env", "backend") == "native", _last(given, "curriculum", "levels")
-    if native or levels or _last(given, "env", "class_path") is not None:
+    native, levels = last_given(given, "env", "backend") == "native", last_given(given, "curriculum", "levels")
+    if native or levels or last_given(given, "env", "class_path") is not None:
         return
     if config.id is None or not any(_IMPORT_PATH.fullmatch(text) for each in given for text in _texts(each.tree)):
         check_id(config)
 
 
-def _last(given: Sequence[Given], *path: str, otherwise: Any = None) -> Any:
+def last_given(given: Sequence[Given], *path: str, otherwise: Any = None) -> Any:
     """The value that counts of those given for a key."""
     for each in reversed(given):
         value: Any = each.tree

@@ -173,6 +173,34 @@ class RunLock:
         self._file.close()
 
 
+def is_held(directory: Path) -> bool | None:
+    """Whether a process works on a run, told without taking its lock; `None` where it would be on another machine."""
+    try:
+        holder = json.loads((directory / ".lock").read_text())
+        file = (directory / ".lock").stat()
+    except (OSError, ValueError):
+        return False
+    if not isinstance(holder, dict) or "pid" not in holder:
+        return False
+    if holder.get("host") != socket.gethostname():
+        return None
+    return _lives(holder) and _has_flock(holder["pid"], file)
+
+
+def _has_flock(pid: int, file: os.stat_result) -> bool:
+    """Whether the kernel lists the lock; taken to be so where it has no list.
+
+    A file system that lies over another has numbers of its own: there, any lock of the process counts.
+    """
+    try:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return True
+    device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:"
+    places = [line[5] for line in lines if line[1] == "FLOCK" and line[4] == str(pid)]
+    return any(place == f"{device}{file.st_ino}" or not place.startswith(device) for place in places)
+
+
 def _started(pid: int) -> int | None:
     """When a process of this machine began, in ticks since that did; `None` where it cannot be told."""
     try:

@@ -11,12 +11,14 @@ from typing import Any
 from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import load_rank
 from lit_rl.checkpoint.store import CheckpointStore
+from lit_rl.compare.find import named_run, no_such_run
 from lit_rl.errors import EXIT_OK, ConfigError, DataError
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.sb3 import describe as describe_tensors
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.sources import Source, find
+from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.state.parts import by_part
 from lit_rl.state.plain import digest
 from lit_rl.state.space import describe, space_from_plain
@@ -28,18 +30,38 @@ ORDER = 40
 def main(argv: list[str]) -> int:
     """Run ``lit-rl show``."""
     parser = argparse.ArgumentParser(prog="lit-rl show", description="Say what a checkpoint or a run is.")
-    parser.add_argument("path", help="a checkpoint, a run directory, a .ckpt file, or a stable-baselines3 .zip")
+    parser.add_argument(
+        "path", help="a checkpoint, a run directory or a name for its newest run, a .ckpt, or a stable-baselines3 .zip"
+    )
+    parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where names are looked for")
     parser.add_argument("--json", action="store_true", help="print JSON, with a sha256 of every part of the state")
     arguments = parser.parse_args(argv)
     if arguments.path in ("last", "best"):
         raise ConfigError(f"show: name a path, not '{arguments.path}', such as lightning_logs/run/version_0.")
-    source = find(arguments.path, Path("lightning_logs"), "", False, "show")
+    source = find(_meant(arguments.path, arguments.root), arguments.root, "", False, "show")
     described = describe_agent(source.agent) if source.agent is not None else describe_source(source)
     if arguments.json:
         print(json.dumps(described, indent=2))
     else:
         print("\n".join(_lines(described) if source.agent is None else _agent_lines(described)))
     return EXIT_OK
+
+
+def _meant(wanted: str, root: Path) -> str:
+    """A path as it is, if it is there and no mere collection of runs; else the newest run of that name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    path = Path(wanted)
+    if "://" in wanted or path.is_file():
+        return wanted
+    run = named_run(wanted, root)
+    if run is not None and (not path.exists() or run.parent.resolve() == path.resolve()):
+        return str(run)
+    if path.exists():
+        return wanted
+    raise ConfigError(no_such_run(wanted, root, "show"))
 
 
 def describe_source(source: Source) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""`fit --seeds 1,2,3`: one file trained over several seeds, one run after the other.
+
+Each is a `fit` of its own in a process of its own, with `--seed_everything N --name NAME_seed_N` at its end, so that it
+is bit for bit what that command gives, and can be gone on with alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from lit_rl.cli.check import check_given
+from lit_rl.cli.given import FLAGS, Given, model_name, read_arguments
+from lit_rl.cli.models import model_settings
+from lit_rl.cli.together import check_together, last_given
+from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
+from lit_rl.ops.limits import SEEDS
+from lit_rl.process import STOP_SIGNALS
+from lit_rl.run.directory import check_name
+
+OPTION = "seeds"
+_ALONE = ("seed_everything", "ckpt_path")
+"""Options that mean one run."""
+
+
+def asks_for_seeds(given: Sequence[Given]) -> bool:
+    """Whether several seeds are to be trained, and no help is wanted."""
+    shown = any(each.name in FLAGS or each.name.endswith(".help") for each in given)
+    return not shown and any(each.name == OPTION for each in given)
+
+
+def without_seeds(given: Sequence[Given]) -> list[Given]:
+    """What is given besides."""
+    return [each for each in given if each.name != OPTION]
+
+
+def run_seeds(argv: Sequence[str]) -> int:
+    """Train every seed; returns the exit code of the first that does not end with 0.
+
+    Raises:
+        ConfigError: something is wrong with one of them; nothing has begun.
+    """
+    given = read_arguments(argv)
+    seeds = _seeds(next(each.text for each in reversed(given) if each.name == OPTION))
+    rest = without_seeds(given)
+    _check_options(rest)
+    name = str(last_given(rest, "name", otherwise="run"))
+    commands = [[*_arguments(argv), "--seed_everything", str(seed), "--name", seed_name(name, seed)] for seed in seeds]
+    for command in commands:
+        _check(command)
+    with _Signals() as signals:
+        for number, (seed, command) in enumerate(zip(seeds, commands, strict=True), 1):
+            print(f"seed {seed} ({number} of {len(seeds)}): {seed_name(name, seed)}", flush=True)
+            code = signals.run([sys.executable, "-m", "lit_rl", "fit", *command])
+            if code != EXIT_OK:
+                _say_what_is_left(seed, code, seeds[number:])
+                return code
+    return EXIT_OK
+
+
+def seed_name(name: str, seed: int) -> str:
+    """What the run of a seed is called."""
+    return f"{name}_seed_{seed}"
+
+
+def _seeds(text: str | None) -> list[int]:
+    """`1,2,3` as numbers.
+
+    Raises:
+        ConfigError: it is no such list.
+    """
+    words = [word.strip() for word in (text or "").strip("[] ").split(",")]
+    if not all(word.isascii() and word.isdecimal() and len(word) < 12 for word in words):
+        raise ConfigError(f"--seeds: expected whole numbers such as 1,2,3, got {text!r}.")
+    seeds = [int(word) for word in words]
+    for seed in seeds:
+        if seed > SEEDS.high:
+            raise ConfigError(f"--seeds: {seed} is too large; seeds are below 2**32.")
+        if seeds.count(seed) > 1:
+            raise ConfigError(f"--seeds: {seed} stands twice; the same seed gives the same run.")
+    return seeds
+
+
+def _check_options(given: Sequence[Given]) -> None:
+    for each in given:
+        if each.name in _ALONE and not each.is_file:
+            raise ConfigError(f"--{each.name}: means one run, and --seeds several; give one of them.")
+    wanted = last_given(given, "resume", "checkpoint", otherwise="last")
+    if last_given(given, "mode", otherwise="fresh") == "resume" and wanted not in ("last", "best"):
+        raise ConfigError(f"resume.checkpoint: '{wanted}' is one run's; with --seeds it is last or best, of each seed.")
+    tasks = max(os.environ.get("WORLD_SIZE", "1"), os.environ.get("SLURM_NTASKS", "1"), key=lambda n: n.rjust(9, "0"))
+    if tasks not in ("", "0", "1"):
+        raise ConfigError(f"--seeds: this is one of {tasks} processes that train together; start each seed by itself.")
+
+
+def _arguments(argv: Sequence[str]) -> list[str]:
+    """The command line without `--seeds`."""
+    kept, rest = list[str](), list(argv)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if not argument.startswith("-") or name != OPTION:
+            kept.append(argument)
+        elif not equals:
+            rest.pop(0)
+    return kept
+
+
+def _check(command: Sequence[str]) -> None:
+    """Find in one seed's command what can be found without torch."""
+    given = read_arguments(command)
+    model = model_name(given)
+    if model is None:
+        raise ConfigError("model is missing. Name an algorithm, such as `model: {class_path: PPO}`.")
+    model_settings(model)
+    for each in given:
+        check_given(each, model)
+    check_name(str(last_given(given, "name", otherwise="run")))
+    try:
+        check_together(given)
+    except ConfigError as error:
+        if last_given(given, "mode", otherwise="fresh") != "resume":
+            raise
+        raise ConfigError(
+            f"{error} --requeue true begins the seeds that have not begun, and resumes the others."
+        ) from None
+
+
+def _say_what_is_left(seed: int, code: int, left: Sequence[int]) -> None:
+    if left:
+        what = "was stopped" if code == EXIT_STOPPED else f"ended with exit code {code}"
+        print(f"seed {seed} {what}; not begun: {', '.join(map(str, left))}. --requeue true goes on with all of them.")
+
+
+class _Signals:
+    """Hands stop signals on to the process that trains, each once.
+
+    That one has a process group of its own: else a Ctrl-C in a terminal would reach it twice, which means at once.
+    """
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._came: list[int] = []
+
+    def __enter__(self) -> _Signals:
+        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._hand_on) for number in heeded}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self._came.append(number)
+        if self._child is not None and self._child.returncode is None:
+            self._child.send_signal(number)
+
+    def run(self, command: Sequence[str]) -> int:
+        """Run a command to its end; returns its exit code, or 75 where a signal came before it."""
+        if self._came:
+            return EXIT_STOPPED
+        self._child = subprocess.Popen(command, process_group=0)
+        for number in self._came:  # between the two
+            self._child.send_signal(number)
+        code = self._child.wait()
+        if self._came and (code == EXIT_OK or -code in self._came):
+            return EXIT_STOPPED  # it had ended already, or had not begun; the next does not begin
+        return code if code >= 0 else 128 - code
