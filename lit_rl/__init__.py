@@ -27,7 +27,11 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from lit_rl.algorithms.a2c import A2C
+    from lit_rl.algorithms.ddpg import DDPG
+    from lit_rl.algorithms.dqn import DQN
     from lit_rl.algorithms.ppo import PPO
+    from lit_rl.algorithms.sac import SAC
+    from lit_rl.algorithms.td3 import TD3
     from lit_rl.callbacks.config import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
@@ -42,7 +46,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "A2C",
+    "DDPG",
+    "DQN",
     "PPO",
+    "SAC",
+    "TD3",
     "CheckpointConfig",
     "CurriculumConfig",
     "EnvConfig",
@@ -67,3 +75,7 @@ def __getattr__(name: str) -> Any:
     if name in _EXPORTS or (name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(module)):
         return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module 'lit_rl' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -16,6 +16,8 @@ from lit_rl.training.module import RLModule
 
 _LINE_EVERY_S = 10.0
 _LOOK_EVERY_S = 0.25
+_SLOW = ("beginning", "updating", "evaluating")
+"""What a run may be at for long without a step of its environments."""
 
 
 class Progress(Callback):
@@ -54,8 +56,9 @@ class Progress(Callback):
             with contextlib.suppress(OSError, ValueError):  # who reads may be gone; that ends no run
                 if terminal:
                     self._bar = self._bar or _new_bar(module, self._initial)
-                    doing = _doing(module)
+                    doing = _doing(module) if module.loop.phase in _SLOW else ""  # else the bar itself moves
                     self._bar.set_postfix_str(", ".join(filter(None, (self._summary, doing))), refresh=False)
+                    self._bar.total = max(module.clock.target, module.play.timesteps)
                     self._bar.update(module.play.timesteps - self._bar.n)
                     self._bar.refresh()
                 elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
@@ -91,6 +94,8 @@ class Progress(Callback):
         if self._bar is not None:
             if module is not None:  # where it has ended
                 self._bar.set_postfix_str(self._summary, refresh=False)
+                if module.loop.finished:
+                    self._bar.total = module.counters.timesteps  # at or past the target: the bar is full
                 self._bar.update(module.counters.timesteps - self._bar.n)
             self._bar.close()
             self._bar = None
@@ -103,7 +108,7 @@ def _new_bar(module: RLModule, initial: int) -> Any:
         unit="step",
         unit_scale=True,
         dynamic_ncols=True,
-        bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} timesteps [{elapsed}<{remaining}{postfix}]",
+        bar_format="{percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt}, {remaining} left{postfix}",  # 80 columns
     )
 
 
@@ -130,11 +135,11 @@ def _events(module: RLModule) -> list[str]:
 
 def _summary(module: RLModule) -> str:
     metrics = module.metrics
-    parts = [f"{metrics['time/fps']:,.0f} steps/s"]
+    parts = [f"{metrics['time/fps']:,.0f} fps"]
     if "rollout/ep_rew_mean" in metrics:
         parts.append(f"return {metrics['rollout/ep_rew_mean']:.4g}")
-    if "rollout/success_rate" in metrics:
-        parts.append(f"success {metrics['rollout/success_rate']:.0%}")
     if module.curriculum is not None:
         parts.append(f"level {module.curriculum.level}")
+    if "rollout/success_rate" in metrics:
+        parts.append(f"success {metrics['rollout/success_rate']:.0%}")
     return ", ".join(parts)

@@ -16,6 +16,9 @@ from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.errors import DataError
 from lit_rl.run.directory import LINEAGE
 
+ENDS = ("finished", "stop_on_reward")
+"""Causes with which a run has come to its end; any other has stopped it on its way."""
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -14,16 +14,17 @@ from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import Opened
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.envs.config import EnvConfig
-from lit_rl.errors import ConfigError
+from lit_rl.errors import ConfigError, DataError
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
+from lit_rl.run.directory import is_held
 from lit_rl.run.drift import Change, changes, table
 from lit_rl.run.hold import Hold
-from lit_rl.run.lineage import Lineage
+from lit_rl.run.lineage import ENDS, Lineage
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
 from lit_rl.run.taken import take_parts
-from lit_rl.run.wanted import NO_PARENT
-from lit_rl.run.weights import check_shapes, count_as, warmstart, warmstart_from_agent
+from lit_rl.run.wanted import NO_PARENT, newest_run
+from lit_rl.run.weights import SKIPPING, check_shapes, count_as, warmstart, warmstart_from_agent
 from lit_rl.state.parts import restore, union
 from lit_rl.state.records import Evaluated
 from lit_rl.state.space import space_from_plain
@@ -123,7 +124,19 @@ def make_plan(
         return _plan_warmstart(module, source, warmstart_from)
     module.build_envs()
     module.build_networks()
-    return Plan("fresh", module.clock.target)
+    return Plan("fresh", module.clock.target, notes=_unfinished(root, name))
+
+
+def _unfinished(root: Path, name: str) -> list[str]:
+    """What is said where a new run begins beside one of its name that could go on."""
+    newest = newest_run(root, name)
+    try:
+        segments = [] if newest is None or is_held(newest) else Lineage.read(newest).segments
+    except DataError:
+        return []
+    if not segments or segments[-1].cause in ENDS:
+        return []
+    return [f"{newest} is not finished: --mode resume or --requeue true would go on with it"]
 
 
 def _check_algorithm(module: RLModule, source: Source) -> dict[str, Any]:
@@ -135,12 +148,9 @@ def _check_algorithm(module: RLModule, source: Source) -> dict[str, Any]:
     return ours
 
 
-def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any]) -> None:
-    module.play.check_spaces(
-        space_from_plain(ours["observation_space"]),
-        space_from_plain(ours["action_space"]),
-        of=str(source.path),
-    )
+def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any], way_out: str = "") -> None:
+    observation, action = space_from_plain(ours["observation_space"]), space_from_plain(ours["action_space"])
+    module.play.check_spaces(observation, action, of=str(source.path), way_out=way_out)
 
 
 def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
@@ -240,7 +250,8 @@ def _refuse_fixed(module: RLModule, plan: Plan) -> None:
         )
     fixed = [change for change in plan.changed if change.within(union(type(module), "FIXED"))]
     if fixed:
-        raise ConfigError(f"these settings cannot change when a run is resumed:\n{table(fixed)}")
+        way_out = "mode: warmstart begins a new run with its weights"
+        raise ConfigError(f"these settings cannot change when a run is resumed; {way_out}:\n{table(fixed)}")
 
 
 def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
@@ -275,7 +286,7 @@ def _plan_warmstart(module: RLModule, source: Source, config: WarmstartConfig) -
         return Plan("warmstart", module.clock.target, parents=[parent, *taken.parents], notes=notes)
     ours = source.ours
     if config.on_mismatch == "error":
-        _check_spaces(module, source, ours)
+        _check_spaces(module, source, ours, SKIPPING)
     report = warmstart(module, source.lightning["state_dict"], config, str(source.path))
     taken = take_parts(module, source, config)
     parent = {"path": str(source.path)}

@@ -36,26 +36,31 @@ class Report:
         self.lines.append(f"{part}: {text}")
 
 
+SKIPPING = " warmstart.on_mismatch: skip takes over what fits."
+
+
 def owned_by(module: RLModule) -> dict[str, Owned]:
     """Whose each tensor of the module's `state_dict` is."""
     return owners(module.state_dict(), union(type(module), "TENSORS"))
 
 
-def check_shapes(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str) -> None:
-    """Compare two sets of tensors by name and shape.
+def check_shapes(ours: dict[str, Tensor], theirs: dict[str, Tensor], what: str, way_out: str = "") -> None:
+    """Compare two sets of tensors by name and shape. `way_out` is said at the end of the error.
 
     Raises:
         ConfigError: names the first tensor that differs, with both shapes.
     """
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in theirs:
-            raise ConfigError(f"{what} has no tensor '{name}' {_shape(ours[name])}, which this model has.")
+            raise ConfigError(f"{what} has no tensor '{name}' {_shape(ours[name])}, which this model has.{way_out}")
         if name not in ours:
-            raise ConfigError(f"{what} has a tensor '{name}' {_shape(theirs[name])}, which this model has not.")
+            raise ConfigError(
+                f"{what} has a tensor '{name}' {_shape(theirs[name])}, which this model has not.{way_out}"
+            )
         if _shape(ours[name]) != _shape(theirs[name]):
             raise ConfigError(
                 f"{what}: tensor '{name}' has shape {_shape(theirs[name])}, this model needs "
-                f"{_shape(ours[name])}; check model.policy_kwargs and the environment."
+                f"{_shape(ours[name])}; check model.policy_kwargs and the environment.{way_out}"
             )
 
 
@@ -109,7 +114,7 @@ class _Takeover:
             mine, given = self.mine.get(part, {}), self.given.get(part, {})
             if part not in self._config.load or (part in MOMENTS and not mine):
                 continue
-            check_shapes(mine, given, self._what)
+            check_shapes(mine, given, self._what, SKIPPING)
             for name in mine:
                 twin = self._whose[name].twin
                 if twin is not None and not torch.equal(given[name], given[twin]):

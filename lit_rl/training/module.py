@@ -69,7 +69,7 @@ class RLModule(Algorithm):
     a bare number and means nothing.
 
     Args:
-        env: the environments, as an `EnvConfig` or the same as nested dictionaries.
+        env: the environments, as an `EnvConfig`, the same as nested dictionaries, or an id alone.
         total_timesteps: the run ends at the first end of a cycle at or past this timestep.
         seed: every random stream of the run derives from it.
         gamma: discount factor; also that of the reward scaling, unless `env.normalize.gamma` names another.
@@ -83,7 +83,7 @@ class RLModule(Algorithm):
 
     def __init__(
         self,
-        env: EnvConfig | dict[str, Any],
+        env: EnvConfig | dict[str, Any] | str,
         total_timesteps: int,
         seed: int,
         gamma: float,
@@ -106,6 +106,8 @@ class RLModule(Algorithm):
         self.save_hyperparameters(ignore=["lockstep"], logger=False)
         self.automatic_optimization = False
         # Where a subclass does not say what its arguments are, the parser hands over groups of keys, not records.
+        if isinstance(env, str):
+            env = self.hparams["env"] = EnvConfig(id=env)
         self.env_config = env if isinstance(env, EnvConfig) else EnvConfig.from_plain(to_plain_settings(env))
         self.seed, self.gamma = seed, gamma
         self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs)

@@ -121,8 +121,10 @@ class Play:
         )
         return self.normalizer
 
-    def check_spaces(self, observation: spaces.Space[Any], action: spaces.Space[Any], of: str) -> None:
-        """Compare `observation` and `action` with the spaces of the environments.
+    def check_spaces(
+        self, observation: spaces.Space[Any], action: spaces.Space[Any], of: str, way_out: str = ""
+    ) -> None:
+        """Compare `observation` and `action` with the spaces of the environments. An error ends with `way_out`.
 
         Raises:
             ConfigError: they differ in what weights depend on.
@@ -134,7 +136,8 @@ class Play:
         ):
             if describe(theirs) != describe(ours):
                 raise ConfigError(
-                    f"the {what} space of {of} is {describe(theirs)}, but env {self._config.name} has {describe(ours)}."
+                    f"the {what} space of {of} is {describe(theirs)}, but env {self._config.name} has "
+                    f"{describe(ours)}.{way_out}"
                 )
 
     def raw_spaces(self) -> RawSpaces:

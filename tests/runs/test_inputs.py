@@ -177,7 +177,7 @@ def test_callbacks_of_lightning_that_work(cli: Cli, callback: str) -> None:
 def test_the_bar_is_ours_or_there_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     done = cli("fit", "--config", cli.config(), "--trainer.enable_progress_bar", str(shown).lower())
-    assert ("512/512 timesteps" in done.err) is shown
+    assert ("100% |██████████| 512/512" in done.err) is shown
     assert "Epoch" not in done.out + done.err
 
 
