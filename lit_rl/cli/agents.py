@@ -52,18 +52,3 @@ def named_in(file: Path) -> dict[str, Any]:
     own = model.get("init_args") if isinstance(model, dict) else None
     given = {key: own[key] for key in NAMED if isinstance(own, dict) and own.get(key) is not None}
     return given | {key: config[key] for key in ("curriculum", "env") if config.get(key)}
-
-
-def check_free(files: list[Path], overwrite: bool) -> None:
-    """Refuse files that are there already.
-
-    Raises:
-        ConfigError: one is, or its directory is not.
-    """
-    for file in files:
-        if file.is_dir():
-            raise ConfigError(f"--out: {file} is a directory; name a file in it.")
-        if not file.absolute().parent.is_dir():
-            raise ConfigError(f"--out: {file} lies in a directory that is not there; make it, or name another file.")
-        if file.exists() and not overwrite:
-            raise ConfigError(f"--out: {file} is there already; name another file, or give --overwrite.")

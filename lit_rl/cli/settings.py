@@ -34,6 +34,7 @@ class Setting:
         default: what it is where nobody gives it; `MISSING` where somebody has to, or where only an import tells.
         help: what it means.
         limit: its range, if it is a number.
+        items: what it holds, where it is a list and its type does not say it.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Setting:
     default: Any
     help: str
     limit: Limit | None = None
+    items: Any = None
 
     @property
     def name(self) -> str:
@@ -88,9 +90,16 @@ def block_settings(block: str) -> list[Setting]:
 def record_settings(record: Any, key: str) -> list[Setting]:
     """The fields of a record themselves, which lies at `key`."""
     hints, helps = typing.get_type_hints(record), meanings(record.__doc__ or "")
-    limits = getattr(record, "LIMITS", {})
+    limits, items = getattr(record, "LIMITS", {}), getattr(record, "ITEMS", {})
     return [
-        Setting(f"{key}.{each.name}", hints[each.name], _default(each), helps.get(each.name, ""), limits.get(each.name))
+        Setting(
+            f"{key}.{each.name}",
+            hints[each.name],
+            _default(each),
+            helps.get(each.name, ""),
+            limits.get(each.name),
+            items.get(each.name),
+        )
         for each in dataclasses.fields(record)
     ]
 
