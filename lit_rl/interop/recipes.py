@@ -48,6 +48,13 @@ def default_algorithm(observation: spaces.Space[Any], action: spaces.Space[Any])
     return "SAC" if bounded and not _images(observation) else "PPO"
 
 
+def policy_for(observation: spaces.Space[Any]) -> str:
+    """The policy, by name, that takes such observations."""
+    if isinstance(observation, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image(observation) else "MlpPolicy"
+
+
 def fitting(action: spaces.Space[Any]) -> dict[str, str | None]:
     """Every algorithm of the house, and why it is not for these actions, if it is not."""
     found: dict[str, str | None] = {}
@@ -123,10 +130,7 @@ def _suit(config: dict[str, Any], cls: type[Any], observation: spaces.Space[Any]
     """What the Zoo says of no environment in particular, with what the spaces ask for."""
     env, model = config["env"], config["model"]["init_args"]
     replay, images = has_replay(cls), _images(observation)
-    if isinstance(observation, spaces.Dict):
-        model["policy"] = "MultiInputPolicy"
-    elif images:
-        model["policy"] = "CnnPolicy"
+    model["policy"] = policy_for(observation)
     if replay:
         model["learning_starts"] = 10_000
         if images:
