@@ -37,7 +37,7 @@ complete -c lit-rl -a '(lit-rl completion candidates (commandline -opc)[2..-1] (
 """By shell. Where nothing is found, each completes files."""
 
 _LIGHTNING = ("fit", "validate", "test")
-_RUNS = ("run", "runs", "checkpoint", "checkpoints", "ckpt_path", "resume.checkpoint", "warmstart.checkpoint")
+_RUNS = ("run", "runs", "path", "checkpoint", "ckpt_path", "resume.checkpoint", "warmstart.checkpoint")
 _ENVIRONMENTS = ("env", "env.id")
 _ALGORITHMS = ("algorithm", "model", "model.class_path")
 

@@ -6,7 +6,7 @@ from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, own_config
 from lit_rl.cli.models import model_settings
 from lit_rl.cli.together import check_together
-from lit_rl.cli.variables import named, read_variables
+from lit_rl.cli.variables import in_one_block, named, read_variables
 from lit_rl.errors import EXIT_OK, ConfigError
 
 
@@ -35,7 +35,7 @@ def run_lightning(command: str, given: list[Given]) -> int:
 
     from lit_rl.cli.fit import run  # takes seconds, which a mistake does not wait for
 
-    return run(command, given)
+    return run(command, given if model is None else in_one_block(given, model))
 
 
 def _no_model(given: list[Given]) -> str:

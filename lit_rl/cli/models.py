@@ -109,7 +109,15 @@ def _written(cls: Class) -> ModelSettings:
         except Unreadable:
             return _of(model_class(cls.name)).policy_arguments()
 
-    return ModelSettings(hints, limits, [*policies], policy_arguments, cls.defaults(), cls.doc)
+    return ModelSettings(
+        hints, limits, [*policies], policy_arguments, cls.defaults(), _doc(each.doc for each in cls.lineage())
+    )
+
+
+def _doc(docs: Iterable[str]) -> str:
+    """A class's docstring, with the arguments of the first class above it where it names none itself."""
+    own, *above = docs
+    return own if "Args:" in own else "\n\n".join([own, *(doc for doc in above if "Args:" in doc)][:2])
 
 
 def _items(table: ast.expr) -> Iterator[tuple[str, ast.expr]]:
@@ -180,5 +188,5 @@ def _of(model: type) -> ModelSettings:
             for name, given in inspect.signature(model).parameters.items()
             if given.default is not given.empty
         },
-        inspect.getdoc(model) or "",
+        _doc(inspect.getdoc(each) or "" for each in model.__mro__),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from lit_rl.cli import commands
+from lit_rl.cli.source import Source, Unreadable, read, source_of
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Option:
 
 def options_of(file: Path) -> list[Option]:
     """The options in a command's file and in the functions of the house that it hands its parser to."""
-    return [*_in_tree(ast.parse(file.read_text()))]
+    return [*_in_tree(ast.parse(file.read_text()), read(f"{commands.__name__}.{file.stem}", file))]
 
 
-def _in_tree(tree: ast.Module) -> Iterator[Option]:
+def _in_tree(tree: ast.AST, source: Source) -> Iterator[Option]:
     imported = {
         alias.asname or alias.name: (node.module, alias.name)
         for node in ast.walk(tree)
@@ -40,27 +42,26 @@ def _in_tree(tree: ast.Module) -> Iterator[Option]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(attr="add_argument"), args=[ast.Constant(value=str(name)), *_]):
-                yield _option(name, {each.arg: each.value for each in node.keywords})
+                yield _option(name, {each.arg: each.value for each in node.keywords}, source)
             case ast.Call(func=ast.Name(id=name)) if name.startswith("add_") and name in imported:
                 yield from _in_function(*imported[name])
 
 
 def _in_function(module: str, name: str) -> Iterator[Option]:
-    spec = importlib.util.find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_text()) if spec is not None and spec.origin else ast.Module([], [])
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    for function in found:
-        yield from _in_tree(ast.Module([*_imports(tree), function], []))
+    try:
+        source = source_of(module)
+    except Unreadable:
+        return
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            yield from _in_tree(node, source)
 
 
-def _imports(tree: ast.Module) -> list[ast.stmt]:
-    return [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-
-
-def _option(name: str, keywords: dict[str | None, Any]) -> Option:
+def _option(name: str, keywords: dict[str | None, ast.expr], source: Source) -> Option:
     choices: tuple[str, ...] = ()
-    if isinstance(keywords.get("choices"), ast.List | ast.Tuple):
-        choices = tuple(str(each.value) for each in keywords["choices"].elts if isinstance(each, ast.Constant))
+    if "choices" in keywords:
+        with contextlib.suppress(Unreadable):  # only an import tells
+            choices = tuple(map(str, source.evaluate(keywords["choices"])))
     action = keywords.get("action")
     is_flag = isinstance(action, ast.Constant) and str(action.value).startswith("store_")
     return Option(name, choices, is_flag)

@@ -39,7 +39,8 @@ class Source:
     def __init__(self, module: str, path: Path) -> None:
         self.module, self.package = module, module.partition(".")[0]
         inside = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        self._names = dict(_bindings(ast.parse(path.read_text()).body, inside))
+        self.tree = ast.parse(path.read_text())
+        self._names = dict(_bindings(self.tree.body, inside))
 
     def __contains__(self, name: object) -> bool:
         return name in self._names

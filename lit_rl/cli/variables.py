@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lit_rl.cli.given import FLAGS, Given, read_arguments
 from lit_rl.errors import ConfigError
@@ -48,6 +49,27 @@ def _read(variable: str, key: str, text: str) -> Given:
         (given,) = read_arguments([f"--{key}={text}"])
     given.variable = variable
     return given
+
+
+def in_one_block(given: Sequence[Given], model: str) -> list[Given]:
+    """What is given, with the variables of the model in one block that names the algorithm.
+
+    The parser takes settings of an algorithm only once it has been named, and the file that does comes later.
+    """
+    own = [
+        each
+        for each in given
+        if each.variable is not None and not each.is_file and isinstance(each.tree.get("model"), dict)
+    ]
+    settings: dict[str, Any] = {}
+    for each in own:
+        settings |= each.tree["model"].get("init_args") or {}
+    if not settings:
+        return [*given]
+    tree = {"model": {"class_path": model, "init_args": settings}}
+    first = [each for each in given if each.variable is not None and each.is_file]
+    rest = [each for each in given if each not in own and each not in first]
+    return [*first, Given("config", PREFIX, tree), *rest]
 
 
 @contextlib.contextmanager
