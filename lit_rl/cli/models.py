@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import pkgutil
+import re
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -117,7 +118,8 @@ def _written(cls: Class) -> ModelSettings:
 def _doc(docs: Iterable[str]) -> str:
     """A class's docstring, with the arguments of the first class above it where it names none itself."""
     own, *above = docs
-    return own if "Args:" in own else "\n\n".join([own, *(doc for doc in above if "Args:" in doc)][:2])
+    listed = [doc for doc in (own, *above) if re.search(r"^ *Args:$", doc, re.MULTILINE)]
+    return own if own in listed[:1] else "\n\n".join([own.partition("\n")[0], *listed[:1]])
 
 
 def _items(table: ast.expr) -> Iterator[tuple[str, ast.expr]]:

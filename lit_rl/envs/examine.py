@@ -121,14 +121,16 @@ def _played_twice(config: EnvConfig, seed: int, stage: Stage) -> tuple[bool, boo
     try:
         stage("it is reset and stepped")
         before = present()
-        first = _play(one, seed)
+        first = _play(one, seed, config.name)
         drawn = _drawn(before, present())
         random.seed(7)  # what is drawn globally is then another in the second
         np.random.seed(7)  # noqa: NPY002
-        second, again = _play(two, seed), _reset(one, seed)
+        second, again = _play(two, seed, config.name), _reset(one, seed)
         other = _reset(two, seed + _OTHER_SEED)
         seeded = first[0] == second[0] == again
         return seeded, first[0] != other, first == second, drawn
+    except ConfigError:
+        raise
     except Exception:
         return False, False, False, drawn
     finally:
@@ -140,13 +142,22 @@ def _reset(env: Any, seed: int) -> bytes:
     return _bits(env.reset(seed=seed)[0])
 
 
-def _play(env: Any, seed: int) -> list[bytes]:
-    """The bits of a reset and of what steps after it send; the same actions for the same seed."""
+def _play(env: Any, seed: int, name: str) -> list[bytes]:
+    """The bits of a reset and of what steps after it send; the same actions for the same seed.
+
+    Raises:
+        ConfigError: it sends NaN or infinity where none may be.
+    """
     rng = generator(seed, "probe")
     env.action_space.seed(seed)
     sent = [_reset(env, seed)]
     for step in range(_STEPS):
         obs, reward, terminated, truncated, _ = env.step(random_action(env.action_space, rng))
+        if not np.isfinite(reward) or not (terminated or _is_finite(obs)):
+            raise ConfigError(
+                f"env {name}: it sent {'an observation' if np.isfinite(reward) else 'a reward'} with NaN or infinity "
+                f"in step {step + 1}; look for a division by zero, a root or a logarithm there."
+            )
         sent.append(_bits(obs) + _bits(float(reward)) + bytes([bool(terminated), bool(truncated)]))
         if terminated or truncated:
             sent.append(_reset(env, seed + 2 + step))
@@ -155,6 +166,11 @@ def _play(env: Any, seed: int) -> list[bytes]:
 
 def _bits(value: Any) -> bytes:
     return b"".join(np.asarray(leaf).tobytes() for leaf in leaves(value))
+
+
+def _is_finite(obs: Any) -> bool:
+    arrays = [np.asarray(leaf) for leaf in leaves(obs)]
+    return all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in arrays)
 
 
 def _drawn(before: tuple[Any, Any, Any], after: tuple[Any, Any, Any]) -> list[str]:
