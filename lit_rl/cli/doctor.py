@@ -139,4 +139,4 @@ def remedies(d: dict[str, Any]) -> Iterator[str]:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 180 else f"{text[:177]}..."
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -9,8 +9,8 @@ from lit_rl.cli.environments import named_environment
 from lit_rl.cli.output import write_or_print
 from lit_rl.errors import EXIT_OK
 
-SUMMARY = "write a run.yaml for an environment, with every key and what it does"
-ORDER = 5
+SUMMARY = "write a run.yaml for an environment, every key explained"
+ORDER = 15
 
 
 def main(argv: list[str]) -> int:

@@ -9,7 +9,7 @@ from lit_rl.cli.output import write_or_print
 from lit_rl.cli.schema import schema
 from lit_rl.errors import EXIT_OK
 
-SUMMARY = "print a JSON schema of run.yaml: completion and hints in an editor"
+SUMMARY = "print a JSON schema of run.yaml, for editors"
 ORDER = 85
 
 
