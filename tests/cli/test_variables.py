@@ -61,6 +61,21 @@ def test_a_file_by_a_variable_and_single_keys_over_it(cli: Cli, monkeypatch: pyt
     assert (recorded(cli)["env"]["n_envs"], recorded(cli)["total_timesteps"]) == (2, 64)
 
 
+def test_a_resume_with_the_runs_own_configuration_is_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_FIT__MODEL__GAMMA", "0.5")
+    monkeypatch.setenv("PL_FIT__MODE", "fresh")
+    tree = yaml.safe_load(cli.config().read_text())
+    cli("fit", "--config", "run.yaml", "--pause_at", 128, expect=75)
+    monkeypatch.setenv("PL_FIT__MODEL__GAMMA", "0.9")
+    cli("fit", "--config", cli.run() / "config.yaml", "--mode", "resume")
+    assert recorded(cli)["model"]["init_args"]["gamma"] == 0.5  # type: ignore[index]
+    assert (
+        "model.gamma"
+        in cli("fit", "--config", "run.yaml", "--mode", "resume", "--resume.additional_timesteps", 128, expect=2).err
+    ), "a changed variable is a changed setting"
+    assert "gamma" not in tree["model"]["init_args"]
+
+
 def test_each_command_has_its_own(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_TEST__EPISODES", "3")
     monkeypatch.setenv("PL_FIT__EPISODES", "3")
