@@ -65,8 +65,7 @@ def test_the_reliability_table_names_tests_that_are_there() -> None:
 
 
 def test_help_names_the_algorithms(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        run_command(["fit", "--help"])
+    assert run_command(["fit", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     for name in algorithms():
-        assert f"lit_rl.{name}" in text
+        assert f" {name}," in text

@@ -38,11 +38,16 @@ class Continuous(OffPolicy):
         self.noise: ActionNoise | None = None
         self.noise_type, self.noise_std = noise_type, noise_std
 
-    def check_action_space(self, space: spaces.Space[Any]) -> None:
+    @classmethod
+    def check_actions(cls, space: spaces.Space[Any]) -> None:
         if not isinstance(space, spaces.Box) or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
             raise ConfigError(
-                f"model: {type(self).__name__} is for Box actions with finite bounds; this environment has {space}."
+                f"model: {cls.__name__} is for Box actions with finite bounds; this environment has {space}."
             )
+
+    def check_action_space(self, space: spaces.Space[Any]) -> None:
+        super().check_action_space(space)
+        assert isinstance(space, spaces.Box)
         self._dim = int(np.prod(space.shape))
         if self.noise_type is not None:
             own = len(self.ranks.rows(self.env_config.n_envs))

@@ -144,7 +144,8 @@ class DQN(OffPolicy):
 
     # -- networks ------------------------------------------------------------------------------------------------
 
-    def check_action_space(self, space: spaces.Space[Any]) -> None:
+    @classmethod
+    def check_actions(cls, space: spaces.Space[Any]) -> None:
         if not isinstance(space, spaces.Discrete):
             raise ConfigError(f"model: DQN is for Discrete actions; this environment has {space}.")
 

@@ -218,9 +218,9 @@ class OffPolicy(TwoWays):
         levels = [] if self.curriculum is None else self.curriculum.levels
         self.goal_rewards = GoalRewards(self.env_config, levels)
 
-    @abstractmethod
     def check_action_space(self, space: spaces.Space[Any]) -> None:
-        """Refuse actions that the algorithm is not for."""
+        """Refuse actions that the algorithm is not for, and look at those of this run."""
+        self.check_actions(space)
 
     @abstractmethod
     def make_networks(self, observation_space: Any, action_space: Any) -> Any:

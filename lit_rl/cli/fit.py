@@ -17,7 +17,9 @@ from lit_rl.cli.given import Given
 from lit_rl.cli.messages import one_line
 from lit_rl.cli.quiet import quiet
 from lit_rl.cli.report import evaluation_lines
+from lit_rl.cli.settings import DESCRIPTIONS, EPISODES, TOP
 from lit_rl.cli.text import rewritten
+from lit_rl.cli.trainer_block import TRAINER_DEFAULTS
 from lit_rl.cli.trainer_classes import INSTANTIATORS, blame
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
@@ -34,17 +36,6 @@ from lit_rl.training.config import LINKED, EvalConfig
 from lit_rl.training.module import RLModule
 from lit_rl.training.trainer import check_trainer
 
-TRAINER_DEFAULTS: dict[str, Any] = {
-    "max_epochs": -1,
-    "logger": True,
-    "log_every_n_steps": 1,
-    "enable_checkpointing": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-    "accelerator": "auto",
-    "devices": 1,
-}
-
 
 def run(command: str, given: list[Given]) -> int:
     """Run one of Lightning's commands with what has been checked; returns the exit code.
@@ -55,7 +46,7 @@ def run(command: str, given: list[Given]) -> int:
     quiet()
     algorithms()  # the parser knows those that have been imported
     try:
-        cli = RunCLI([command, *parser_arguments(given)])
+        cli = RunCLI([command, *parser_arguments(given)], [each.name for each in given if not each.is_file])
     except (argparse.ArgumentError, ValueError) as error:
         ours = _within(error)
         if ours is not None:
@@ -71,14 +62,19 @@ def _within(error: BaseException) -> LitRLError | None:
     return next((cause for cause in chain(error) if isinstance(cause, LitRLError)), None)
 
 
+def _add(parser: LightningArgumentParser, name: str) -> None:
+    setting = TOP[name]
+    parser.add_argument(f"--{name}", type=setting.hint, default=setting.default, help=setting.help)
+
+
 class RunCLI(LightningCLI):
     """One parser for every mode; the file's `mode` says how the run begins."""
 
     run: Run | None = None
     exit_code = EXIT_OK
 
-    def __init__(self, args: list[str]) -> None:
-        self._command = args[0]
+    def __init__(self, args: list[str], options: list[str]) -> None:
+        self._command, self._options = args[0], options
         super().__init__(
             RLModule,
             args=args,
@@ -104,31 +100,15 @@ class RunCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand != "fit":
-            parser.add_argument("--episodes", type=int, default=20, help="How many episodes to play.")
+            parser.add_argument("--episodes", type=int, default=EPISODES.default, help=EPISODES.help)
         return parser
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--mode", type=Mode, default="fresh", help="How the run begins.")
-        parser.add_argument("--name", type=str, default="run", help="Runs lie in lightning_logs/<name>/version_N.")
-        parser.add_argument(
-            "--total_timesteps",
-            type=int,
-            default=1_000_000,
-            help="The run ends at the first iteration boundary at or past this timestep.",
-        )
+        for name in ("mode", "name", "total_timesteps"):
+            _add(parser, name)
         super().add_default_arguments_to_parser(parser)
-        parser.add_argument(
-            "--pause_at",
-            type=int | None,
-            default=None,
-            help="End this segment at the first iteration boundary at or past this timestep, with exit code 75.",
-        )
-        parser.add_argument(
-            "--requeue",
-            type=bool,
-            default=False,
-            help="Go on with the newest run of this name if it has begun; mode says how it begins if it has not.",
-        )
+        for name in ("pause_at", "requeue"):
+            _add(parser, name)
         parser.add_class_arguments(ResumeConfig, "resume")
         parser.add_class_arguments(WarmstartConfig, "warmstart")
         parser.add_class_arguments(EnvConfig, "env")
@@ -183,14 +163,12 @@ class RunCLI(LightningCLI):
         return Path(self._get(self.config_init, "trainer").get("default_root_dir") or DEFAULT_ROOT)
 
     def _say_what_is_ignored(self, mode: Mode) -> None:
-        defaults = self._parser("fit").get_defaults()
-        ignored = [
-            block
-            for block in ("resume", "warmstart")
-            if block != mode and self._get(self.config, block) != defaults.get(block)
-        ]
+        """Blocks of other modes may stand in a file; an option that does nothing is a mistake of somebody's."""
+        used = (mode, "resume" if self._get(self.config, "requeue") else mode)
+        others = tuple(f"{block}." for block in ("resume", "warmstart") if block not in used)
+        ignored = [f"--{name}" for name in self._options if name.startswith(others)]
         if ignored and rank_of(self.trainer) == 0:
-            print(f"mode is {mode}: the {' and '.join(ignored)} block is ignored")
+            print(f"mode is {mode}: {', '.join(ignored)} is not used")
 
     def _resolved_config(self) -> str:
         config = self.config["fit"].clone()
@@ -240,16 +218,3 @@ class RunCLI(LightningCLI):
         assert result is not None
         print(f"checkpoint: {source.path}\n" + "\n".join(evaluation_lines(self.model, result)))
         print(f"wrote {write_result(source.path, self.model, result)}")
-
-
-_EVALUATE = (
-    "Evaluate a checkpoint over some episodes, as eval.deterministic and eval.level say, and write the result beside "
-    "it: `lit-rl test RUN [--which best|last]` for a run directory, a checkpoint or a .ckpt, which brings its "
-    "configuration; or `--config FILE [--ckpt_path PATH]`, for the newest checkpoint of that run or the one named."
-)
-DESCRIPTIONS = {
-    "fit": "Train: begin a run, go on with one, or begin one from trained weights. With --seeds 1,2,3 the same file is "
-    "trained over seeds, one after the other, into the runs NAME_seed_1, NAME_seed_2, NAME_seed_3.",
-    "validate": f"The same as test, under Lightning's other name. {_EVALUATE}",
-    "test": _EVALUATE,
-}

@@ -24,12 +24,14 @@ class Given:
         text: its value, as it stands; `None` where there is none.
         tree: the same as nested dictionaries.
         added: whether it adds to a list (`--trainer.callbacks+=Timer`).
+        variable: the environment variable that it stands in; `None` for files and options.
     """
 
     name: str
     text: str | None
     tree: dict[str, Any]
     added: bool = False
+    variable: str | None = None
 
     @property
     def is_file(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, own_config
 from lit_rl.cli.models import model_settings
-from lit_rl.cli.together import check_together
-from lit_rl.errors import ConfigError
+from lit_rl.cli.together import check_together, own_run
+from lit_rl.cli.variables import in_one_block, named, read_variables
+from lit_rl.errors import EXIT_OK, ConfigError
 
 
 def run_lightning(command: str, given: list[Given]) -> int:
@@ -15,19 +16,27 @@ def run_lightning(command: str, given: list[Given]) -> int:
     Raises:
         ConfigError: the configuration is wrong.
     """
+    given = [*read_variables(command), *given]
+    if any(each.name == "help" for each in given):
+        from lit_rl.cli.help import help_text
+
+        print(help_text(command, model_name(given)))
+        return EXIT_OK
     model, only_shown = model_name(given), any(each.name in FLAGS or each.name.endswith(".help") for each in given)
     if model is not None:
         model_settings(model)
     elif not only_shown:
         raise ConfigError(_no_model(given))
     for each in given:
-        check_given(each, model, ("episodes",) if command != "fit" else ())
+        with named(each.variable):
+            check_given(each, model, ("episodes",) if command != "fit" else ())
     if command == "fit" and not only_shown:
+        given = [*given, *own_run(given)]
         check_together(given)
 
     from lit_rl.cli.fit import run  # takes seconds, which a mistake does not wait for
 
-    return run(command, given)
+    return run(command, given if model is None else in_one_block(given, model))
 
 
 def _no_model(given: list[Given]) -> str:

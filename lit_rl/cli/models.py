@@ -8,10 +8,11 @@ from __future__ import annotations
 import ast
 import inspect
 import pkgutil
+import re
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,16 @@ class ModelSettings:
         limits: their ranges.
         policies: the names that `policy` takes beside import paths; none where an algorithm is not of the house.
         policy_arguments: gives what may stand below `policy_kwargs`.
+        defaults: what settings are that nobody gives, where they have a default that can be read.
+        doc: the docstring of the algorithm, which says what each means.
     """
 
     parameters: dict[str, Any]
     limits: Mapping[str, Limit]
     policies: Collection[str]
     policy_arguments: Callable[[], Collection[str]]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    doc: str = ""
 
 
 def model_settings(path: str) -> ModelSettings:
@@ -65,10 +70,15 @@ def model_settings(path: str) -> ModelSettings:
 
 def every_model() -> list[ModelSettings]:
     """What each algorithm of the house takes."""
+    return [*models_by_name().values()]
+
+
+def models_by_name() -> dict[str, ModelSettings]:
+    """The algorithms of the house, and what each takes."""
     try:
-        return [_written(each) for each in _classes() if not each.is_open(algorithms.NEEDED)]
+        return {each.name: _written(each) for each in _classes() if not each.is_open(algorithms.NEEDED)}
     except Unreadable:
-        return [_of(cls) for cls in algorithms.algorithms().values()]
+        return {name: _of(cls) for name, cls in algorithms.algorithms().items()}
 
 
 # -- read ----------------------------------------------------------------------------------------------------------
@@ -100,7 +110,16 @@ def _written(cls: Class) -> ModelSettings:
         except Unreadable:
             return _of(model_class(cls.name)).policy_arguments()
 
-    return ModelSettings(hints, limits, [*policies], policy_arguments)
+    return ModelSettings(
+        hints, limits, [*policies], policy_arguments, cls.defaults(), _doc(each.doc for each in cls.lineage())
+    )
+
+
+def _doc(docs: Iterable[str]) -> str:
+    """A class's docstring, with the arguments of the first class above it where it names none itself."""
+    own, *above = docs
+    listed = [doc for doc in (own, *above) if re.search(r"^ *Args:$", doc, re.MULTILINE)]
+    return own if own in listed[:1] else "\n\n".join([own.partition("\n")[0], *listed[:1]])
 
 
 def _items(table: ast.expr) -> Iterator[tuple[str, ast.expr]]:
@@ -166,4 +185,10 @@ def _of(model: type) -> ModelSettings:
         union(model, "LIMITS"),
         (),
         lambda: () if policy is None else [*inspect.signature(policy).parameters],
+        {
+            name: given.default
+            for name, given in inspect.signature(model).parameters.items()
+            if given.default is not given.empty
+        },
+        _doc(inspect.getdoc(each) or "" for each in model.__mro__),
     )

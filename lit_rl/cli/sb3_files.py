@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from lit_rl.algorithms import algorithms
 from lit_rl.cli.agents import named_in
-from lit_rl.cli.out import check_free
+from lit_rl.cli.output import check_free
 from lit_rl.envs.normalize import Moments as RunningMoments
 from lit_rl.errors import EXIT_OK, ConfigError
 from lit_rl.inference.load import check_which, existing, open_checkpoint

@@ -17,6 +17,7 @@ from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, read_arguments
 from lit_rl.cli.models import model_settings
 from lit_rl.cli.together import check_together, last_given
+from lit_rl.cli.variables import named, read_variables
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
 from lit_rl.ops.limits import SEEDS
 from lit_rl.process import STOP_SIGNALS
@@ -112,13 +113,14 @@ def _arguments(argv: Sequence[str]) -> list[str]:
 
 def _check(command: Sequence[str]) -> None:
     """Find in one seed's command what can be found without torch."""
-    given = read_arguments(command)
+    given = [*read_variables("fit"), *read_arguments(command)]
     model = model_name(given)
     if model is None:
         raise ConfigError("model is missing. Name an algorithm, such as `model: {class_path: PPO}`.")
     model_settings(model)
     for each in given:
-        check_given(each, model)
+        with named(each.variable):
+            check_given(each, model)
     check_name(str(last_given(given, "name", otherwise="run")))
     try:
         check_together(given)

@@ -7,6 +7,7 @@ imports.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -38,7 +39,8 @@ class Source:
     def __init__(self, module: str, path: Path) -> None:
         self.module, self.package = module, module.partition(".")[0]
         inside = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        self._names = dict(_bindings(ast.parse(path.read_text()).body, inside))
+        self.tree = ast.parse(path.read_text())
+        self._names = dict(_bindings(self.tree.body, inside))
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -121,6 +123,7 @@ class Class:
 
     def __init__(self, source: Source, node: ast.ClassDef) -> None:
         self.source, self.name, self._bases = source, node.name, node.bases
+        self.doc = ast.get_docstring(node) or ""
         self._names = dict(_bindings(node.body, source.module))
 
     def lineage(self) -> Iterator[Class]:
@@ -144,12 +147,41 @@ class Class:
         Raises:
             Unreadable: none of these classes has a constructor.
         """
+        source, found = self._constructor()
+        spec = found.args
+        listed = [*spec.posonlyargs, *spec.args, spec.vararg, *spec.kwonlyargs, spec.kwarg][1:]
+        return {arg.arg: (source, arg.annotation) for arg in listed if arg is not None}
+
+    def defaults(self) -> dict[str, Any]:
+        """What the constructor's arguments are that nobody gives, as far as the file says it.
+
+        Raises:
+            Unreadable: none of these classes has a constructor.
+        """
+        source, found = self._constructor()
+        spec = found.args
+        ordered = [*spec.posonlyargs, *spec.args]
+        given = [*zip(reversed(ordered), reversed(spec.defaults), strict=False)]
+        given += [(arg, node) for arg, node in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if node is not None]
+        values: dict[str, Any] = {}
+        for arg, node in given:
+            with contextlib.suppress(Unreadable):
+                values[arg.arg] = source.evaluate(node)
+        return values
+
+    def constructor_doc(self) -> str:
+        """The docstring of the constructor, or else that of the class.
+
+        Raises:
+            Unreadable: none of these classes has a constructor.
+        """
+        return ast.get_docstring(self._constructor()[1]) or self.doc
+
+    def _constructor(self) -> tuple[Source, ast.FunctionDef]:
         for each in self.lineage():
             found = each._names.get("__init__")
             if isinstance(found, ast.FunctionDef):
-                spec = found.args
-                listed = [*spec.posonlyargs, *spec.args, spec.vararg, *spec.kwonlyargs, spec.kwarg][1:]
-                return {arg.arg: (each.source, arg.annotation) for arg in listed if arg is not None}
+                return each.source, found
         raise Unreadable(f"the constructor of {self.name}")
 
     def attributes(self, name: str) -> list[tuple[Source, ast.expr]]:

@@ -16,7 +16,7 @@ from lit_rl.cli.given import Given
 from lit_rl.envs.build import check_id
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
-from lit_rl.run.directory import check_name
+from lit_rl.run.directory import CONFIG, LINEAGE, check_name
 from lit_rl.run.wanted import DEFAULT_ROOT, NO_PARENT, refuse_missing
 
 _IMPORT_PATH = re.compile(r"\s*[^\W\d]\w*([.:][^\W\d]\w*)+\s*")
@@ -45,6 +45,19 @@ def check_together(given: Sequence[Given]) -> None:
             raise ConfigError(NO_PARENT)
         refuse_missing(str(wanted), root, name, "warmstart.checkpoint")
     _check_environment(given, made["env"] or EnvConfig(id=last_given(given, "env", "id")))
+
+
+def own_run(given: Sequence[Given]) -> list[Given]:
+    """What a run's own `config.yaml` stands for where a run is to be resumed and no option says which: that run."""
+    key = "resume.checkpoint"
+    named = any(each.name in (key, "ckpt_path") and not each.is_file for each in given)
+    files = [Path(each.where) for each in given if each.is_file]
+    if named or not files or last_given(given, "mode", otherwise="fresh") != "resume":
+        return []
+    run = files[-1].parent
+    if files[-1].name != CONFIG or not (run / LINEAGE).is_file():
+        return []
+    return [Given(key, str(run), {"resume": {"checkpoint": str(run)}})]
 
 
 def _made(given: Sequence[Given], block: str) -> Any:

@@ -16,6 +16,17 @@ from lit_rl.training.refused import REFUSED, check_option
 CLASSES = ("callbacks", "logger", "profiler", "plugins")
 """Options that take classes, which are imported to be checked (`trainer_classes`)."""
 
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": -1,
+    "logger": True,
+    "log_every_n_steps": 1,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "accelerator": "auto",
+    "devices": 1,
+}
+"""Where ours differ from Lightning's own."""
 _LIMITS = {"num_nodes": at_least(1)}
 PLAIN = (bool, int, float, str, dict, type(None), typing.Literal)
 _TIME = re.compile(r"\d+:\d\d?:\d\d?:\d\d?")

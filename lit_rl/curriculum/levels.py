@@ -16,10 +16,11 @@ from lit_rl.errors import ConfigError, did_you_mean
 class Mix:
     """A share of the environments that stays on earlier levels, so that these are not forgotten.
 
-    share: fraction of the environments, 0 <= share < 1, rounded down to whole environments. They are chosen
-        by environment index alone, evenly over the indices.
-    spread: `even` takes those environments through all earlier levels, one an episode; `previous` keeps them
-        on the level just before the current one.
+    Args:
+        share: fraction of the environments, 0 <= share < 1, rounded down to whole environments. They are chosen by
+            environment index alone, evenly over the indices.
+        spread: `even` takes those environments through all earlier levels, one an episode; `previous` keeps them on
+            the level just before the current one.
     """
 
     share: float = 0.0
@@ -30,14 +31,15 @@ class Mix:
 class Level:
     """One level: what it changes in the environment, and when to leave it.
 
-    name: unique among the levels.
-    env_kwargs: keyword arguments of the environment's constructor, over those of `env`.
-    attributes: attributes set on the unwrapped environment before the reset.
-    set_level: the value given to the environment's own `set_level(value)` before the reset; null: no call.
-    promote: rule for moving to the next level: `{metric, threshold, ...}` for a built-in rule, or
-        `{class_path, init_args}` for one of your own.
-    demote: rule for moving to the level before, in the same form.
-    mix: share of the environments that stays on earlier levels while this one is current.
+    Args:
+        name: unique among the levels.
+        env_kwargs: keyword arguments of the environment's constructor, over those of `env`.
+        attributes: attributes set on the unwrapped environment before the reset.
+        set_level: the value given to the environment's own `set_level(value)` before the reset; null: no call.
+        promote: rule for moving to the next level: `{metric, threshold, ...}` for a built-in rule, or
+            `{class_path, init_args}` for one of your own.
+        demote: rule for moving to the level before, in the same form.
+        mix: share of the environments that stays on earlier levels while this one is current.
     """
 
     name: str

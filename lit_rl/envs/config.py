@@ -93,6 +93,9 @@ class EnvConfig:
         max_restarts: with `restart`, how many come in a row, without a whole iteration between, before the run stops.
     """
 
+    ITEMS: ClassVar = {"wrappers": str | WrapperConfig}
+    """What a list holds whose type does not say it."""
+
     FREE: ClassVar = ("backend", "n_workers", "step_timeout", "on_env_crash", "max_restarts")
     """May change at a resume: they do not change what is learned."""
 

@@ -60,7 +60,8 @@ class Schedule:
 ScheduleLike: TypeAlias = float | str | Schedule
 """What a setting takes: a number, the RL Zoo's ``lin_3e-4``, or a `Schedule`."""
 
-_ZOO = re.compile(r"lin_(?P<start>[0-9.eE+-]+)")
+ZOO_FORM = re.compile(r"lin_([0-9.eE+-]+)")
+"""From a number to 0, as the RL Zoo writes it."""
 
 
 def as_schedule(value: ScheduleLike | dict[str, object], key: str, limit: Limit | None = None) -> Schedule:
@@ -98,8 +99,8 @@ def _read(value: ScheduleLike | dict[str, object], key: str) -> Schedule:
             return Schedule(**values)  # type: ignore[arg-type]
         except ConfigError as error:
             raise ConfigError(str(error).replace("schedule.", f"{key}.", 1)) from None
-    if isinstance(value, str) and (match := _ZOO.fullmatch(value)):
-        return Schedule(_number(match["start"], key), 0.0, "linear")
+    if isinstance(value, str) and (match := ZOO_FORM.fullmatch(value)):
+        return Schedule(_number(match[1], key), 0.0, "linear")
     return Schedule(_number(value, key), shape="constant")
 
 

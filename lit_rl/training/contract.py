@@ -123,6 +123,14 @@ class Algorithm(LightningModule):
         The most likely ones, or with `rng` such as training draws.
         """
 
+    @classmethod
+    def check_actions(cls, space: spaces.Space[Any]) -> None:
+        """Refuse actions that the algorithm is not for; here it is for all.
+
+        Raises:
+            ConfigError: says which it is for.
+        """
+
     def sample_actions(self, policy_obs: Any, rng: np.random.Generator) -> np.ndarray:
         """Actions drawn from the policy itself, without noise that training adds to explore."""
         return self.policy_actions(policy_obs, rng)

@@ -232,11 +232,6 @@ def test_going_on_from_an_older_checkpoint_makes_that_the_history(cli: Cli) -> N
 # -- all modes -------------------------------------------------------------------------------------------------------
 
 
-def test_other_blocks_are_ignored_and_said_so(cli: Cli) -> None:
-    config = cli.config({"resume": {"schedule": "hold"}, "warmstart": {"checkpoint": "nowhere"}})
-    assert "mode is fresh: the resume and warmstart block is ignored" in cli("fit", "--config", config).out
-
-
 def test_the_run_directory_holds_what_is_promised(cli: Cli) -> None:
     cli("fit", "--config", cli.config())
     run = cli.run()

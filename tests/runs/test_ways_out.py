@@ -44,7 +44,7 @@ def test_a_new_run_says_that_the_last_one_of_its_name_could_go_on(cli: Cli) -> N
     assert "not finished" not in cli("fit", "--config", config).out, "the newest one has finished"
 
 
-def test_blocks_of_other_modes_in_a_file_are_nothing_to_speak_of(cli: Cli) -> None:
+def test_other_blocks_are_ignored_and_said_so_of_options(cli: Cli) -> None:
     config = cli.config({"warmstart": {"checkpoint": "nowhere"}, "resume": {"schedule": "hold"}})
     assert "ignored" not in cli("fit", "--config", config).out
     said = cli("fit", "--config", config, "--warmstart.checkpoint", "elsewhere").out
@@ -56,7 +56,9 @@ def test_the_config_of_a_run_directory_resumes_that_run(cli: Cli) -> None:
         cli("fit", "--config", cli.config(), "--pause_at", 128, expect=75)
     done = cli("fit", "--config", cli.run(version=0) / "config.yaml", "--mode", "resume", "--pause_at", 256, expect=75)
     assert f"run: {cli.run(version=0)}" in done.out
-    asked = cli("fit", "--config", cli.run(version=0) / "config.yaml", "--mode", "resume", "--resume.checkpoint", "last")
+    asked = cli(
+        "fit", "--config", cli.run(version=0) / "config.yaml", "--mode", "resume", "--resume.checkpoint", "last"
+    )
     assert "version_1" in asked.out, "what is asked for in so many words holds"
 
 
@@ -79,7 +81,9 @@ def test_a_warm_start_that_does_not_fit_names_the_way_out(cli: Cli, words: tuple
     cli("fit", "--config", cli.config(), "--pause_at", 128, expect=75)
     warm = cli.config({"mode": "warmstart", "warmstart": {"checkpoint": str(cli.run())}}, "warm.yaml")
     if words[-1] == "DQN":
-        warm = cli.config({"model": {"init_args": None}, "mode": "warmstart", "warmstart": {"checkpoint": str(cli.run())}})
+        warm = cli.config(
+            {"model": {"init_args": None}, "mode": "warmstart", "warmstart": {"checkpoint": str(cli.run())}}
+        )
     message = cli.error("fit", "--config", warm, *words)
     assert message.endswith("warmstart.on_mismatch: skip takes over what fits.")
 

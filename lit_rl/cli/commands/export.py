@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lit_rl.cli.agents import add_agent_arguments, agent_of
-from lit_rl.cli.out import check_free
+from lit_rl.cli.output import check_free
 from lit_rl.cli.quiet import quiet
 from lit_rl.errors import EXIT_OK
 

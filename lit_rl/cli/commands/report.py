@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lit_rl.checkpoint.files import put
-from lit_rl.cli.out import check_free
+from lit_rl.cli.output import check_free
 from lit_rl.compare.find import run_directory
 from lit_rl.compare.report import BY, report
 from lit_rl.errors import EXIT_OK

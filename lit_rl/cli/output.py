@@ -1,9 +1,10 @@
-"""Files that a command writes where its user says."""
+"""Files that a command writes where `--out` says."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from lit_rl.checkpoint.files import put
 from lit_rl.errors import ConfigError
 
 
@@ -20,3 +21,18 @@ def check_free(files: list[Path], overwrite: bool) -> None:
             raise ConfigError(f"--out: {file} lies in a directory that is not there; make it, or name another file.")
         if file.exists() and not overwrite:
             raise ConfigError(f"--out: {file} is there already; name another file, or give --overwrite.")
+
+
+def write_or_print(text: str, out: str | None, overwrite: bool) -> None:
+    """Write a text whole where `--out` says, or print it.
+
+    Raises:
+        ConfigError: the file is there already, or its directory is not.
+    """
+    if out is None:
+        print(text, end="")
+        return
+    file = Path(out)
+    check_free([file], overwrite)
+    put(file, text.encode())
+    print(f"wrote {file}")
