@@ -89,7 +89,8 @@ def _rows(d: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "global streams", ", ".join(d["global_streams"]) or "none"
     per_second = 1 / d["step_seconds"] if d["step_seconds"] > 0 else 0.0
     yield "a step", f"{1e3 * d['step_seconds']:.3g} ms, {per_second:,.0f} a second"
-    why = d["backend_why"] or "steps are too short for other processes, or there is one core"
+    short = "steps are too short for other processes, or there is one core"
+    why = d["backend_why"] or (short if d["backend"] == "sync" else "env.step_timeout needs worker processes")
     yield "backend", f"{d['backend']}, of {d['n_envs']} environments ({why})"
     replay = d["replay_bytes"] / 1e9
     yield "replay", f"{replay:,.{0 if replay > 10 else 2}f} GB for {_REPLAY:,} transitions, where an algorithm has one"
