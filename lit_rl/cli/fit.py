@@ -173,6 +173,7 @@ class RunCLI(LightningCLI):
     def _resolved_config(self) -> str:
         config = self.config["fit"].clone()
         config.pop("config", None)
+        config["pause_at"] = None  # it is one segment's: the file would end the next one at once
         return rewritten(str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -56,16 +56,15 @@ def test_the_config_of_a_run_directory_resumes_that_run(cli: Cli) -> None:
         cli("fit", "--config", cli.config(), "--pause_at", 128, expect=75)
     done = cli("fit", "--config", cli.run(version=0) / "config.yaml", "--mode", "resume", "--pause_at", 256, expect=75)
     assert f"run: {cli.run(version=0)}" in done.out
-    asked = cli(
-        "fit", "--config", cli.run(version=0) / "config.yaml", "--mode", "resume", "--resume.checkpoint", "last"
-    )
-    assert "version_1" in asked.out, "what is asked for in so many words holds"
+    words = ("fit", "--config", cli.run(version=0) / "config.yaml", "--mode", "resume")
+    assert "version_1" in cli(*words, "--resume.checkpoint", "last").out, "what is asked for in so many words holds"
+    assert "finished: timestep 512" in cli(*words).out, "where it was paused before is nothing to it"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--env.id", "Robot-v0"), "One that a module of yours registers is module:Id; a class is env.class_path."),
+        (("--env.id", "Xyzzy-v0"), "One that a module of yours registers is module:Id; a class is env.class_path."),
         (("--model", "PPOO"), "there are A2C, DDPG, DQN, PPO, SAC, TD3. Did you mean 'PPO'?"),
     ],
 )
