@@ -69,3 +69,11 @@ def test_help_names_the_algorithms(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(capsys.readouterr().out.split())
     for name in algorithms():
         assert f" {name}," in text
+
+
+def test_messages_that_the_docs_explain_are_there() -> None:
+    sources = "".join(file.read_text() for file in (ROOT / "lit_rl").rglob("*.py"))
+    said = re.sub(r'"\s*\n\s*f?"', "", sources)  # texts over several lines
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(rows) > 10
+    assert [row for row in rows if row not in said] == []
