@@ -1,6 +1,6 @@
 """The docs site: the Markdown of this directory, with a reference that is made from the code.
 
-    scripts/docs
+scripts/docs
 """
 
 from __future__ import annotations

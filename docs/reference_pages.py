@@ -1,4 +1,4 @@
-"""Pages of the reference: every key of a run's YAML, and the Python API. Made from the code at every build of the site."""
+"""Pages of the reference: every key of the YAML, and the Python API. Made from the code at every build of the site."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ def keys() -> str:
         lines += [f"## {block}", "", _first_line(record.__doc__), "", *_table(block_settings(block))]
     for name, settings in models_by_name().items():
         lines += [f"## model: {name}", "", _first_line(settings.doc), "", *_table(settings_of(settings))]
-    lines += ["## trainer", "", "Lightning's Trainer, what of it means something here.", "", *_table(trainer_settings())]
+    lines += [
+        "## trainer",
+        "",
+        "Lightning's Trainer, what of it means something here.",
+        "",
+        *_table(trainer_settings()),
+    ]
     return "\n".join(lines)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from lit_rl.cli.given import own_config
 from lit_rl.cli.text import read_yaml
+from lit_rl.compare.find import path_or_run
 from lit_rl.errors import ConfigError
 from lit_rl.inference.agent import Agent
 from lit_rl.inference.load import load
+from lit_rl.run.wanted import DEFAULT_ROOT
 
 NAMED = ("policy", "policy_kwargs")
 """Settings of a model that may name classes."""
@@ -18,7 +20,9 @@ NAMED = ("policy", "policy_kwargs")
 
 def add_agent_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which agent."""
-    parser.add_argument("checkpoint", help="a run directory, a checkpoint, a .ckpt, or a stable-baselines3 .zip")
+    parser.add_argument(
+        "checkpoint", help="a run directory or the name of a run, a checkpoint, a .ckpt, or a stable-baselines3 .zip"
+    )
     parser.add_argument(
         "--which", choices=["best", "last"], help="of a run's checkpoints; the best, if there is one, else the last"
     )
@@ -34,10 +38,11 @@ def agent_of(arguments: argparse.Namespace) -> Agent:
     Raises:
         ConfigError: there is none, or its YAML cannot be read.
     """
-    file = Path(arguments.config) if arguments.config is not None else own_config(arguments.checkpoint)
+    wanted = path_or_run(arguments.checkpoint, DEFAULT_ROOT)
+    file = Path(arguments.config) if arguments.config is not None else own_config(wanted)
     settings = {} if file is None else named_in(file)
     try:
-        return load(arguments.checkpoint, arguments.which, vecnormalize=arguments.vecnormalize, settings=settings)
+        return load(wanted, arguments.which, vecnormalize=arguments.vecnormalize, settings=settings)
     except ConfigError as error:
         said, asks, _ = str(error).partition("; pass ")
         if not asks:

@@ -13,6 +13,7 @@ _WIDTH = 80
 _REPLAY = 1_000_000
 _MUCH = 8e9
 """Bytes of a replay that are worth a word."""
+_SHORT_SPACE = 50
 
 
 def look(
@@ -33,6 +34,7 @@ def look(
         "environment": config.name,
         "observation_space": " ".join(str(found.own.observation).split()),
         "action_space": " ".join(str(found.own.action).split()),
+        "said_of_spaces": [_said(found.own.observation), _said(found.own.action)],
         "observation_bytes": found.obs_bytes,
         "replay_bytes": Replay.bytes_needed(_REPLAY, 1, found.observation_space, action),
         "seeded": found.seeded,
@@ -79,8 +81,9 @@ def screen(found: dict[str, Any]) -> str:
 
 def _rows(d: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "environment", d["environment"]
-    yield "observations", f"{_cut(d['observation_space'])}: {d['observation_bytes']:,} bytes"
-    yield "actions", _cut(d["action_space"])
+    observations, actions = d["said_of_spaces"]
+    yield "observations", f"{observations}, {d['observation_bytes']:,} bytes"
+    yield "actions", actions
     yield "seeding", _seeding(d)
     yield "determinism", f"the same actions give {'the same' if d['deterministic'] else 'other'} bits"
     exact = d["resume_grade"] == "exact"
@@ -139,5 +142,9 @@ def remedies(d: dict[str, Any]) -> Iterator[str]:
         yield f"bounds: it sends {d['out_of_bounds']}; nothing that is learned depends on that."
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _said(space: Any) -> str:
+    """A space in a line: whole where that is short, else without its bounds."""
+    from lit_rl.state.space import describe
+
+    whole = str(space)
+    return whole if len(whole) <= _SHORT_SPACE and "\n" not in whole else describe(space)

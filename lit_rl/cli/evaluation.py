@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.cli.given import Given, own_config, read_arguments
+from lit_rl.compare.find import path_or_run
 from lit_rl.errors import ConfigError
+from lit_rl.run.wanted import DEFAULT_ROOT
 
 
 def evaluation_arguments(command: str, argv: list[str]) -> list[Given]:
@@ -17,7 +19,7 @@ def evaluation_arguments(command: str, argv: list[str]) -> list[Given]:
     """
     if not argv or argv[0].startswith("-"):
         return read_arguments(argv)
-    wanted, given = argv[0], read_arguments(argv[1:])
+    wanted, given = path_or_run(argv[0], DEFAULT_ROOT), read_arguments(argv[1:])
     which = next((each.text for each in given if each.name == "which"), None)
     given = [each for each in given if each.name != "which"]
     if any(each.name == "ckpt_path" for each in given):

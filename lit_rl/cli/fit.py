@@ -179,7 +179,7 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         try:
             if self.subcommand != "fit":  # a run of many ranks is evaluated by one
-                kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+                kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "enable_progress_bar": False}
             if self._get(self.config_init, "trainer").get("logger") is True:
                 kwargs["logger"] = False  # the run's own are there either way
             plugins = self._get(self.config_init, "trainer").get("plugins") or []

@@ -62,3 +62,11 @@ def no_such_run(wanted: str, root: Path, key: str) -> str:
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def path_or_run(wanted: str, root: Path) -> str:
+    """A path that is there as it is; else the newest run of that name, if there is one."""
+    if "://" in wanted or Path(wanted).exists():
+        return wanted
+    run = named_run(wanted, root)
+    return wanted if run is None else str(run)

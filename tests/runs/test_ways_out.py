@@ -87,6 +87,14 @@ def test_a_warm_start_that_does_not_fit_names_the_way_out(cli: Cli, words: tuple
     assert message.endswith("warmstart.on_mismatch: skip takes over what fits.")
 
 
+def test_a_name_means_its_newest_run_wherever_an_agent_is_wanted(cli: Cli) -> None:
+    cli("fit", "--config", cli.config(), "--pause_at", 128, expect=75)
+    cli("test", "run", "--episodes", 1)
+    cli("export", "run", "--format", "torchscript", "--out", "run.pt")
+    cli("export", "run", "--format", "sb3", "--out", "run.zip")
+    assert "'rum' is not there" in cli.error("test", "rum")
+
+
 def test_what_there_is_is_listed() -> None:
     assert set(dir(lit_rl)) == set(lit_rl.__all__)
     assert {"PPO", "SAC", "load", "begin"} <= set(dir(lit_rl))

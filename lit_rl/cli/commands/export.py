@@ -8,6 +8,7 @@ from pathlib import Path
 from lit_rl.cli.agents import add_agent_arguments, agent_of
 from lit_rl.cli.output import check_free
 from lit_rl.cli.quiet import quiet
+from lit_rl.compare.find import path_or_run
 from lit_rl.errors import EXIT_OK
 
 SUMMARY = "write a policy for stable-baselines3, ONNX or TorchScript"
@@ -41,7 +42,14 @@ def run_export(command: str, argv: list[str], file_format: str | None) -> int:
     if wanted == "sb3":
         from lit_rl.cli.sb3_files import write_sb3
 
-        return write_sb3(command, arguments.checkpoint, arguments.which, arguments.config, out, arguments.overwrite)
+        return write_sb3(
+            command,
+            path_or_run(arguments.checkpoint, DEFAULT_ROOT),
+            arguments.which,
+            arguments.config,
+            out,
+            arguments.overwrite,
+        )
     check_free([out], arguments.overwrite)
     from lit_rl.inference.export import export
 
