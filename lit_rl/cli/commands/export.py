@@ -10,6 +10,7 @@ from lit_rl.cli.output import check_free
 from lit_rl.cli.quiet import quiet
 from lit_rl.compare.find import path_or_run
 from lit_rl.errors import EXIT_OK
+from lit_rl.run.wanted import DEFAULT_ROOT
 
 SUMMARY = "write a policy for stable-baselines3, ONNX or TorchScript"
 ORDER = 85
