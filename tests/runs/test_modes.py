@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -256,7 +257,7 @@ def test_lineage_records_segments_with_causes(cli: Cli) -> None:
     assert (second["mode"], second["cause"], second["to_timesteps"]) == ("resume", "finished", 512)
     assert second["checkpoint"] == "t0000000128-s001"
     assert second["config_changes"] == ["model.ent_coef: 0.0 -> 0.01"]
-    assert second["versions"]["torch"] == torch.__version__
+    assert second["versions"]["torch"] == importlib.metadata.version("torch")
     assert second["command"]
 
 
