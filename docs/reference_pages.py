@@ -54,9 +54,15 @@ def _table(settings: Iterable[Setting]) -> list[str]:
         if each.limit is not None:
             said = f"{said.rstrip('.')}; {each.limit}." if said else f"{each.limit}."
         default = "" if each.default is MISSING else f"`{shown_default(each.default)}`"
-        cells = (f"`{each.key}`", html.escape(kind_of(each.hint)), default, said)
+        cells = (f"`{each.key}`", html.escape(kind_of(each.hint)), default, _as_text(said))
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return [*lines, ""]
+
+
+def _as_text(said: str) -> str:
+    """Angle brackets as such, but in code, where they are anyway."""
+    parts = said.split("`")
+    return "`".join(part if i % 2 else part.replace("<", "\\<") for i, part in enumerate(parts))
 
 
 def api() -> str:
