@@ -102,7 +102,7 @@ def check_id(config: EnvConfig) -> None:
             raise
 
 
-_OF_YOUR_OWN = " One that a module of yours registers is module:Id; a class is env.class_path."
+OF_YOUR_OWN = " One that a module of yours registers is module:Id; a class is env.class_path."
 
 
 def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
@@ -119,7 +119,7 @@ def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
         if isinstance(cause, gym.error.Error):
             known = [spec for spec in gym.registry if "/" not in spec or "/" in name]
             text = str(cause).split(" Did you mean")[0].rstrip(".").replace("\n", " ")
-            way_out = successor(name) or did_you_mean(name, known) or ("" if ":" in name else _OF_YOUR_OWN)
+            way_out = successor(name) or did_you_mean(name, known) or ("" if ":" in name else OF_YOUR_OWN)
             raise ConfigError(f"env.id: {text}.{way_out}") from cause
         if name in RENAMED:
             raise ConfigError(f"env.id: {name} cannot be made any more.{successor(name)}") from cause

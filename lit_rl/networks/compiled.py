@@ -31,6 +31,10 @@ def lacks_compiler(device: torch.device) -> str | None:
         except ImportError:
             return "torch.compile needs triton for a GPU, which is not installed"
         return None
+    import torch._dynamo
+
+    if not hasattr(torch._dynamo.config, "fail_on_recompile_limit_hit"):  # else a limit would change the bits quietly
+        return f"torch.compile is used from torch 2.7 on, and this is {torch.__version__}"
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 

@@ -31,7 +31,7 @@ def refused(config, message):
         ("cartpole-v1", r"Did you mean 'CartPole-v1'\?"),
         ("CartPole-v9", r"v9.* Did you mean 'CartPole-v1'\?"),
         ("no_such_module:Env-v0", r"no_such_module"),
-        ("Zzzzzz-v0", r"env\.id: .*Zzzzzz.* doesn't exist\.$"),
+        ("Zzzzzz-v0", r"env\.id: .*Zzzzzz.* doesn't exist\. One that a module of yours registers is module:Id"),
         ("not an id", r"env\.id: "),
     ],
 )

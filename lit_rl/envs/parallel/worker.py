@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import Block
+from lit_rl.envs.build import OF_YOUR_OWN
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.parallel.carried import Carried
@@ -160,7 +161,7 @@ def _slot(task: Task, i: int) -> Slot:
     except ConfigError as error:
         if task.carried.lacking is None:
             raise
-        raise ConfigError(f"{error} {task.carried.lacking}") from None
+        raise ConfigError(f"{str(error).removesuffix(OF_YOUR_OWN)} {task.carried.lacking}") from None
 
 
 def _protect(parent: int) -> None:
