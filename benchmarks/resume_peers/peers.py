@@ -76,10 +76,10 @@ PEERS = {
     ),
     "torchrl": Peer(
         "torchrl", ("torchrl==0.14.1", "tensordict==0.14.3", "gymnasium==1.4.0", "numpy==2.4.6"),
-        "checkpoints/checkpoint*", "`load_from_file` in the script", weights="components/*-loss_module/state/*.memmap",
+        "checkpoints/checkpoint*", "`load_from_file` in the script", weights="components/*-policy/state/*.memmap",
     ),
     "sheeprl": Peer(
         "sheeprl", ("sheeprl==0.8.4", "gymnasium==1.4.0", "numpy==2.4.6"),
-        "logs/runs/*/*/*/version_0/checkpoint/ckpt_*.ckpt", "`checkpoint.resume_from=CHECKPOINT`",
+        "logs/runs/*/*/*/version_0/checkpoint/ckpt_*.ckpt", "`checkpoint.resume_from`",
     ),
 }  # fmt: skip
