@@ -87,6 +87,7 @@ def test_it_runs_as_it_stands(cli: Cli, argv: tuple[str, ...]) -> None:
     cli("fit", "--config", "new.yaml", "--pause_at", 1, "--model.cycles_per_iteration", 1, expect=75)
 
 
+@pytest.mark.slow
 def test_blocks_of_the_zoo_are_all_translated() -> None:
     """What is left out of any block is a wrapper of the Zoo's own."""
     left: set[str] = set()

@@ -49,6 +49,7 @@ def test_one_of_many_processes_begins_no_seeds(cli: Cli, monkeypatch: pytest.Mon
     assert "one of 2 processes that train together" in cli.error("fit", "--config", cli.config(), "--seeds", "1")
 
 
+@pytest.mark.slow
 def test_each_is_what_its_seed_gives_and_can_be_gone_on_with(cli: Cli) -> None:  # noqa: F811
     config = cli.config()
     done = lit_rl("fit", "--config", config, "--seeds", "7,2", cwd=cli.cwd)
