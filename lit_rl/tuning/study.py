@@ -29,6 +29,8 @@ from lit_rl.tuning.sweep import JOURNAL, Sweep
 
 _STARTUP = 5
 """Trials that are never pruned: the first ones, with which the others are compared."""
+_WARMUP = 4
+"""Nothing is pruned before this part of the timesteps: what is logged first says little."""
 _RUNGS = 27
 """Hyperband's shortest trial has this part of the timesteps."""
 
@@ -57,9 +59,8 @@ class StudyFile:
                 studies = storage.get_all_studies()
                 if not studies:
                     optuna.create_study(storage=storage, study_name=name, direction=sweep.direction)
-                # by the journal's own name, for the directory may have been moved; the sampler is replaced for each value
-                kept = studies[0].study_name if studies else name
-                sampler = optuna.samplers.RandomSampler(seed=0)
+                kept = studies[0].study_name if studies else name  # the directory may have been moved
+                sampler = optuna.samplers.RandomSampler(seed=0)  # replaced before each suggestion
                 self.study = optuna.load_study(
                     study_name=kept, storage=storage, sampler=sampler, pruner=_pruner(sweep, timesteps)
                 )
@@ -115,14 +116,16 @@ class StudyFile:
 
     def _sampler(self, number: int, key: str) -> optuna.samplers.BaseSampler:
         seed = int(np.random.SeedSequence([self._sweep.seed, number, zlib.crc32(key.encode())]).generate_state(1)[0])
-        if self._sweep.sampler == "tpe":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Optuna 4 calls `multivariate` experimental; 5 has it by default
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # Optuna 4 calls `multivariate` experimental, and PartialFixedSampler always
+            if self._sweep.sampler == "tpe":
                 return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=False)
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-        if self._sweep.sampler == "random":
-            return sampler
-        return optuna.samplers.PartialFixedSampler(self._on_grid(number), sampler)
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+            if self._sweep.sampler == "random":
+                return sampler
+            return optuna.samplers.PartialFixedSampler(self._on_grid(number), sampler)
 
     def _on_grid(self, number: int) -> dict[str, Any]:
         """The combination that a trial has, the last key varying fastest."""
@@ -148,7 +151,7 @@ def mend(directory: Path) -> None:
 
 def _pruner(sweep: Sweep, timesteps: int) -> optuna.pruners.BasePruner:
     if sweep.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP)
+        return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=timesteps // _WARMUP)
     if sweep.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(max(timesteps // _RUNGS, 1), max(timesteps, 1), 3)
     return optuna.pruners.NopPruner()
