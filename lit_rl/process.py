@@ -13,12 +13,14 @@ import os
 import platform
 import signal
 import stat
+import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, TextIO, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
+from typing import IO, Any, TextIO, cast
 
-from lit_rl.errors import of_the_disk
+from lit_rl.errors import EXIT_OK, EXIT_STOPPED, of_the_disk
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)
@@ -152,3 +154,60 @@ def ignore_stop_signals() -> None:
 def writes_in_order() -> bool:
     """Whether what one process writes into shared memory is seen by others in the order in which it was written."""
     return platform.machine().lower() in ("x86_64", "amd64")
+
+
+class HandedOn:
+    """Hands stop signals on to the process that trains, each once.
+
+    That one has a process group of its own: else a Ctrl-C in a terminal would reach it twice, which means at once.
+    """
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self.came: list[int] = []
+        """Signals so far."""
+
+    def __enter__(self) -> HandedOn:
+        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._hand_on) for number in heeded}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self.came.append(number)
+        if self._child is not None and self._child.returncode is None:
+            self._child.send_signal(number)
+
+    def run(
+        self, command: Sequence[str], output: IO[bytes] | None = None, ends_early: Callable[[], bool] | None = None
+    ) -> int:
+        """Run a command to its end; returns its exit code, or 75 where a signal came before it.
+
+        Args:
+            command: the program and its arguments.
+            output: where what it says goes; `None`: where this process's own goes.
+            ends_early: asked every half second; once it says so, the command is sent SIGTERM.
+        """
+        if self.came:
+            return EXIT_STOPPED
+        self._child = subprocess.Popen(
+            command, process_group=0, stdout=output, stderr=None if output is None else subprocess.STDOUT
+        )
+        for number in self.came:  # between the two
+            self._child.send_signal(number)
+        code = self._wait(self._child, ends_early)
+        if self.came and (code == EXIT_OK or -code in self.came):
+            return EXIT_STOPPED  # it had ended already, or had not begun; the next does not begin
+        return code if code >= 0 else 128 - code
+
+    def _wait(self, child: subprocess.Popen[bytes], ends_early: Callable[[], bool] | None) -> int:
+        while ends_early is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(0.5)
+            if ends_early() and not self.came:
+                child.terminate()
+                break
+        return child.wait()

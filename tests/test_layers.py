@@ -10,8 +10,8 @@ import lit_rl
 ROOT = Path(lit_rl.__file__).parent
 ROOMS = (
     "errors", "version", "process", "ops", "ranks", "data", "curriculum", "envs", "untrusted", "state", "checkpoint",
-    "networks", "training", "algorithms", "callbacks", "interop", "run", "inference", "compare", "cli", "__init__",
-    "__main__",
+    "networks", "training", "algorithms", "callbacks", "interop", "run", "inference", "compare", "tuning", "cli",
+    "__init__", "__main__",
 )  # fmt: skip
 LEVEL = {room: level for level, room in enumerate(ROOMS)}
 

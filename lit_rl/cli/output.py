@@ -8,7 +8,7 @@ from lit_rl.checkpoint.files import put
 from lit_rl.errors import ConfigError
 
 
-def check_free(files: list[Path], overwrite: bool) -> None:
+def check_free(files: list[Path], overwrite: bool, option: str = "--out") -> None:
     """Refuse files that are there already.
 
     Raises:
@@ -16,11 +16,11 @@ def check_free(files: list[Path], overwrite: bool) -> None:
     """
     for file in files:
         if file.is_dir():
-            raise ConfigError(f"--out: {file} is a directory; name a file in it.")
+            raise ConfigError(f"{option}: {file} is a directory; name a file in it.")
         if not file.absolute().parent.is_dir():
-            raise ConfigError(f"--out: {file} lies in a directory that is not there; make it, or name another file.")
+            raise ConfigError(f"{option}: {file} lies in a directory that is not there; make it, or name another file.")
         if file.exists() and not overwrite:
-            raise ConfigError(f"--out: {file} is there already; name another file, or give --overwrite.")
+            raise ConfigError(f"{option}: {file} is there already; name another file, or give --overwrite.")
 
 
 def write_or_print(text: str, out: str | None, overwrite: bool) -> None:

@@ -7,11 +7,8 @@ is bit for bit what that command gives, and can be gone on with alone.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, read_arguments
@@ -20,7 +17,7 @@ from lit_rl.cli.together import check_together, last_given
 from lit_rl.cli.variables import named, read_variables
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
 from lit_rl.ops.limits import SEEDS
-from lit_rl.process import STOP_SIGNALS
+from lit_rl.process import HandedOn
 from lit_rl.run.directory import check_name
 
 OPTION = "seeds"
@@ -52,8 +49,8 @@ def run_seeds(argv: Sequence[str]) -> int:
     name = str(last_given(rest, "name", otherwise="run"))
     commands = [[*_arguments(argv), "--seed_everything", str(seed), "--name", seed_name(name, seed)] for seed in seeds]
     for command in commands:
-        _check(command)
-    with _Signals() as signals:
+        check_command(command)
+    with HandedOn() as signals:
         for number, (seed, command) in enumerate(zip(seeds, commands, strict=True), 1):
             print(f"seed {seed} ({number} of {len(seeds)}): {seed_name(name, seed)}", flush=True)
             code = signals.run([sys.executable, "-m", "lit_rl", "fit", *command])
@@ -111,8 +108,12 @@ def _arguments(argv: Sequence[str]) -> list[str]:
     return kept
 
 
-def _check(command: Sequence[str]) -> None:
-    """Find in one seed's command what can be found without torch."""
+def check_command(command: Sequence[str]) -> None:
+    """Find in the command of one run what can be found without torch.
+
+    Raises:
+        ConfigError: names it.
+    """
     given = [*read_variables("fit"), *read_arguments(command)]
     model = model_name(given)
     if model is None:
@@ -136,40 +137,3 @@ def _say_what_is_left(seed: int, code: int, left: Sequence[int]) -> None:
     if left:
         what = "was stopped" if code == EXIT_STOPPED else f"ended with exit code {code}"
         print(f"seed {seed} {what}; not begun: {', '.join(map(str, left))}. --requeue true goes on with all of them.")
-
-
-class _Signals:
-    """Hands stop signals on to the process that trains, each once.
-
-    That one has a process group of its own: else a Ctrl-C in a terminal would reach it twice, which means at once.
-    """
-
-    def __init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
-        self._came: list[int] = []
-
-    def __enter__(self) -> _Signals:
-        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._hand_on) for number in heeded}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:
-        self._came.append(number)
-        if self._child is not None and self._child.returncode is None:
-            self._child.send_signal(number)
-
-    def run(self, command: Sequence[str]) -> int:
-        """Run a command to its end; returns its exit code, or 75 where a signal came before it."""
-        if self._came:
-            return EXIT_STOPPED
-        self._child = subprocess.Popen(command, process_group=0)
-        for number in self._came:  # between the two
-            self._child.send_signal(number)
-        code = self._child.wait()
-        if self._came and (code == EXIT_OK or -code in self._came):
-            return EXIT_STOPPED  # it had ended already, or had not begun; the next does not begin
-        return code if code >= 0 else 128 - code

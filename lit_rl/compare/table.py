@@ -13,7 +13,9 @@ _SHORTEST = 12
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
+    """A column of a table."""
+
     title: str
     cells: list[str]
     keep: int
@@ -28,7 +30,12 @@ class _Column:
 
 def runs_table(records: Sequence[RunRecord], width: int) -> list[str]:
     """The lines of the table, none wider than `width` characters (with a run's name and state at the least)."""
-    columns = [column for column in _columns(records) if any(cell.strip("-") for cell in column.cells)]
+    return laid_out(_columns(records), width)
+
+
+def laid_out(columns: Sequence[Column], width: int) -> list[str]:
+    """The lines of a table, none wider than `width` characters (with two columns at the least)."""
+    columns = [column for column in columns if any(cell.strip("-") for cell in column.cells)]
     shortest: int | None = None
     while _total(columns, shortest) > width:
         if shortest is None or shortest > _SHORTEST:
@@ -47,7 +54,7 @@ def runs_table(records: Sequence[RunRecord], width: int) -> list[str]:
     return [(" " * _GAP).join(row).rstrip() for row in zip(*padded, strict=True)]
 
 
-def _total(columns: Sequence[_Column], shortest: int | None) -> int:
+def _total(columns: Sequence[Column], shortest: int | None) -> int:
     return sum(column.width(shortest) for column in columns) + _GAP * (len(columns) - 1)
 
 
@@ -58,23 +65,23 @@ def _padded(text: str, width: int, is_number: bool) -> str:
     return text.rjust(width) if is_number else text.ljust(width)
 
 
-def _columns(records: Sequence[RunRecord]) -> list[_Column]:
+def _columns(records: Sequence[RunRecord]) -> list[Column]:
     def cells(of: Callable[[RunRecord], object]) -> list[str]:
         return [shown(of(record)) for record in records]
 
     return [
-        _Column("run", cells(lambda r: r.short), 100, shortens=True),
-        _Column("state", cells(lambda r: r.state), 99),
-        _Column("env", cells(_env), 60, shortens=True),
-        _Column("algo", cells(lambda r: r.algorithm), 70),
-        _Column("seed", cells(lambda r: r.seed), 75, is_number=True),
-        _Column("timesteps", cells(_progress), 90, is_number=True),
-        _Column("level", cells(_level), 65, is_number=True),
-        _Column("last", cells(lambda r: number(r.returns.last)), 80, is_number=True),
-        _Column("best", cells(lambda r: number(r.returns.best)), 85, is_number=True),
-        _Column("mode", cells(lambda r: r.mode), 30),
-        _Column("started", cells(lambda r: moment(r.started)), 40),
-        _Column("parent", cells(_parent), 20, shortens=True),
+        Column("run", cells(lambda r: r.short), 100, shortens=True),
+        Column("state", cells(lambda r: r.state), 99),
+        Column("env", cells(_env), 60, shortens=True),
+        Column("algo", cells(lambda r: r.algorithm), 70),
+        Column("seed", cells(lambda r: r.seed), 75, is_number=True),
+        Column("timesteps", cells(_progress), 90, is_number=True),
+        Column("level", cells(_level), 65, is_number=True),
+        Column("last", cells(lambda r: number(r.returns.last)), 80, is_number=True),
+        Column("best", cells(lambda r: number(r.returns.best)), 85, is_number=True),
+        Column("mode", cells(lambda r: r.mode), 30),
+        Column("started", cells(lambda r: moment(r.started)), 40),
+        Column("parent", cells(_parent), 20, shortens=True),
     ]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+from typing import TYPE_CHECKING
 
-import torch
-from lightning.pytorch import Trainer
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 METRICS: dict[str, str] = {
     "rollout/ep_rew_mean": "mean return of the last 100 finished episodes",
@@ -62,6 +63,8 @@ def is_metric(name: str) -> bool:
 def show(trainer: Trainer | None, metrics: dict[str, float]) -> None:
     """Let callbacks find metrics where Lightning's are; those of an earlier iteration stay, as Lightning's do."""
     if trainer is not None:
+        import torch  # the names alone need none
+
         shown = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
         trainer.callback_metrics.update(shown)
         trainer.logged_metrics.update(shown)

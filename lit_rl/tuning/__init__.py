@@ -1,0 +1,1 @@
+"""Settings searched with Optuna."""

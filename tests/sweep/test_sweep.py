@@ -1,0 +1,116 @@
+"""Whole sweeps of short runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lit_rl.compare.logs import RETURN, read_columns
+from lit_rl.state.plain import first_difference
+from tests.helpers.cli import error_of, final_state, lit_rl, start, wait_for
+from tests.runs.conftest import Cli
+from tests.sweep.conftest import write_sweep
+
+
+def shown(cwd: Path, sweep: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lit_rl("sweep", sweep, "--show", "--json", cwd=cwd).stdout)
+    return found
+
+
+def outcome(found: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(t["number"], t["state"], t["value"], t["settings"], t["reason"]) for t in found["trials"]]
+
+
+def same(a: Path, b: Path) -> bool:
+    ours, theirs = final_state(a), final_state(b)
+    return all(first_difference(ours[name], theirs[name], name) is None for name in ours)
+
+
+def test_a_sweep_and_what_is_made_of_it(tmp_path: Path) -> None:
+    """The second choice does not go with the environment: that trial fails, and the study goes on."""
+    grid = {"model.use_sde": {"choice": [False, True]}, "model.n_epochs": {"choice": [1]}}
+    sweep = write_sweep(tmp_path, {"sampler": "grid", "search": grid})
+    done = lit_rl("sweep", sweep, "--write-best", "best.yaml", cwd=tmp_path)
+    found = shown(tmp_path, sweep)
+    first, second = found["trials"]
+    assert (first["number"], first["state"], found["best"]) == (0, "finished", 0)
+    assert second["state"] == "failed"
+    assert "use_sde" in second["reason"]
+    assert f"trial 1 failed: {second['reason']}" in done.stdout
+    run = tmp_path / first["runs"][0]
+    assert run == tmp_path / "lightning_logs" / "tuned" / "trial_000" / "version_0"
+    assert first["value"] == read_columns(run, [RETURN])[RETURN][-1]
+    lit_rl("fit", "--config", "best.yaml", cwd=tmp_path)
+    assert same(run, tmp_path / "lightning_logs" / "run" / "version_0")
+    assert yaml.safe_load((tmp_path / "best.yaml").read_text())["model"]["init_args"]["n_epochs"] == 1
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    text = lit_rl("sweep", "lightning_logs/tuned", "--show", cwd=tmp_path).stdout
+    assert "2 of 2 trials: 1 finished, 1 failed" in text
+    assert "trial  state" in text
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    write_sweep(tmp_path, {"sampler": "grid", "search": grid, "value": "best"})
+    assert "value: the study lightning_logs/tuned has begun with another" in error_of("sweep", sweep, cwd=tmp_path)
+    write_sweep(tmp_path, {"sampler": "grid", "search": grid}, total_timesteps=1024)
+    assert "run: run.yaml is not what the study has begun with" in error_of("sweep", sweep, cwd=tmp_path)
+
+
+def test_one_process_at_a_time(cli: Cli) -> None:
+    from lit_rl.run.directory import RunLock
+
+    sweep = write_sweep(cli.cwd)
+    (cli.cwd / "lightning_logs" / "tuned").mkdir(parents=True)
+    lock = RunLock(cli.cwd / "lightning_logs" / "tuned")
+    assert "another process works on lightning_logs/tuned" in cli.error("sweep", sweep, expect=75)
+    lock.release()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sampler", "pruner"), [("random", "none"), ("tpe", "median")])
+def test_a_study_that_is_stopped_is_the_one_that_is_not(tmp_path: Path, sampler: str, pruner: str) -> None:
+    over = {"sampler": sampler, "pruner": pruner, "trials": 12 if pruner == "median" else 4}
+    run = {"total_timesteps": 4096}
+    sweep = write_sweep(tmp_path, over, **run)
+    straight = write_sweep(tmp_path, over | {"study": "lightning_logs/straight"}, "straight.yaml", **run)
+    for trial, number in ((0, signal.SIGINT), (1, signal.SIGKILL), (2, signal.SIGTERM), (3, signal.SIGKILL)):
+        process = start("sweep", sweep, cwd=tmp_path)
+        last = tmp_path / "lightning_logs" / "tuned" / f"trial_{trial:03}" / "version_0" / "checkpoints" / "last"
+        wait_for(last.exists)
+        process.send_signal(number)
+        code = process.wait(60)
+        assert code == (75 if number != signal.SIGKILL else -9)
+    lit_rl("sweep", sweep, cwd=tmp_path)
+    lit_rl("sweep", straight, cwd=tmp_path)
+    ours, theirs = shown(tmp_path, sweep), shown(tmp_path, straight)
+    assert outcome(ours) == outcome(theirs)
+    for a, b in zip(ours["trials"], theirs["trials"], strict=True):
+        if a["state"] == "finished":
+            assert same(tmp_path / a["runs"][0], tmp_path / b["runs"][0])
+
+
+@pytest.mark.slow
+def test_seeds_and_a_pruner(tmp_path: Path) -> None:
+    """Several seeds count by their mean; a pruner ends trials and changes nothing of the others."""
+    sweep = write_sweep(tmp_path, {"seeds": [1, 2], "trials": 1})
+    (trial,) = (lit_rl("sweep", sweep, cwd=tmp_path), shown(tmp_path, sweep))[1]["trials"]
+    last = [read_columns(tmp_path / run, [RETURN])[RETURN][-1] for run in trial["runs"]]
+    assert len(set(last)) == 2
+    assert trial["value"] == sum(last) / 2
+    shutil.rmtree(tmp_path / "lightning_logs")
+    found = {}
+    for pruner in ("none", "median", "hyperband"):
+        over = {"pruner": pruner, "trials": 8, "study": f"lightning_logs/{pruner}"}
+        sweep = write_sweep(tmp_path, over, total_timesteps=2048)
+        lit_rl("sweep", sweep, cwd=tmp_path)
+        found[pruner] = {trial["number"]: trial for trial in shown(tmp_path, sweep)["trials"]}
+    assert all(trial["state"] == "finished" for trial in found["none"].values())
+    for pruner in ("median", "hyperband"):
+        assert any(trial["state"] == "pruned" for trial in found[pruner].values())
+        for number, trial in found[pruner].items():
+            assert trial["settings"] == found["none"][number]["settings"]
+            assert trial["state"] == "pruned" or trial["value"] == found["none"][number]["value"]
