@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -94,17 +93,20 @@ def test_a_study_that_is_stopped_is_the_one_that_is_not(tmp_path: Path, sampler:
 
 
 @pytest.mark.slow
-def test_seeds_and_a_pruner(tmp_path: Path) -> None:
-    """Several seeds count by their mean; a pruner ends trials and changes nothing of the others."""
+def test_several_seeds_count_by_their_mean(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path, {"seeds": [1, 2], "trials": 1})
     (trial,) = (lit_rl("sweep", sweep, cwd=tmp_path), shown(tmp_path, sweep))[1]["trials"]
     last = [read_columns(tmp_path / run, [RETURN])[RETURN][-1] for run in trial["runs"]]
     assert len(set(last)) == 2
     assert trial["value"] == sum(last) / 2
-    shutil.rmtree(tmp_path / "lightning_logs")
+
+
+@pytest.mark.slow
+def test_a_pruner_ends_hopeless_trials_and_changes_nothing_of_the_others(tmp_path: Path) -> None:
+    rates = {"model.learning_rate": {"choice": [0.01, 0.008, 0.012, 0.006, 0.015, 1e-9, 2e-9, 3e-9]}}
     found = {}
     for pruner in ("none", "median", "hyperband"):
-        over = {"pruner": pruner, "trials": 8, "study": f"lightning_logs/{pruner}"}
+        over = {"pruner": pruner, "trials": 8, "study": f"lightning_logs/{pruner}", "sampler": "grid", "search": rates}
         sweep = write_sweep(tmp_path, over, total_timesteps=2048)
         lit_rl("sweep", sweep, cwd=tmp_path)
         found[pruner] = {trial["number"]: trial for trial in shown(tmp_path, sweep)["trials"]}
