@@ -54,9 +54,10 @@ def own_run(given: Sequence[Given]) -> list[Given]:
     files = [Path(each.where) for each in given if each.is_file]
     if named or not files or last_given(given, "mode", otherwise="fresh") != "resume":
         return []
-    run = files[-1].parent
-    if files[-1].name != CONFIG or not (run / LINEAGE).is_file():
+    runs = [file.parent for file in files if file.name == CONFIG and (file.parent / LINEAGE).is_file()]
+    if not runs:
         return []
+    run = runs[-1]
     return [Given(key, str(run), {"resume": {"checkpoint": str(run)}})]
 
 

@@ -63,13 +63,20 @@ def in_one_block(given: Sequence[Given], model: str) -> list[Given]:
     ]
     settings: dict[str, Any] = {}
     for each in own:
-        settings |= each.tree["model"].get("init_args") or {}
+        settings = _merged(settings, each.tree["model"].get("init_args") or {})
     if not settings:
         return [*given]
     tree = {"model": {"class_path": model, "init_args": settings}}
     first = [each for each in given if each.variable is not None and each.is_file]
     rest = [each for each in given if each not in own and each not in first]
     return [*first, Given("config", PREFIX, tree), *rest]
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """Nested settings of two variables together."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
 @contextlib.contextmanager

@@ -107,3 +107,11 @@ def test_mistakes_name_the_variable_at_once(
     assert text in said
     assert said.count("\n") == 1
     assert (heavy, code) == ([], 2)
+
+
+def test_two_variables_in_one_nested_setting_both_count(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_FIT__MODEL__POLICY_KWARGS__ORTHO_INIT", "false")
+    monkeypatch.setenv("PL_FIT__MODEL__POLICY_KWARGS__LOG_STD_INIT", "-1.0")
+    cli("fit", "--config", cli.config(), "--pause_at", 1, expect=75)
+    kwargs = recorded(cli)["model"]["init_args"]["policy_kwargs"]  # type: ignore[index]
+    assert (kwargs["ortho_init"], kwargs["log_std_init"]) == (False, -1.0)
