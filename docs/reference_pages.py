@@ -50,11 +50,8 @@ def _first_line(doc: str | None) -> str:
 def _table(settings: Iterable[Setting]) -> list[str]:
     lines = ["| key | type | default | |", "|---|---|---|---|"]
     for each in settings:
-        said = each.help.strip()
-        if each.limit is not None:
-            said = f"{said.rstrip('.')}; {each.limit}." if said else f"{each.limit}."
         default = "" if each.default is MISSING else f"`{shown_default(each.default)}`"
-        cells = (f"`{each.key}`", html.escape(kind_of(each.hint)), default, _as_text(said))
+        cells = (f"`{each.key}`", html.escape(kind_of(each.hint)), default, _as_text(each.said))
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return [*lines, ""]
 

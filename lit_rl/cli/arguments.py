@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lit_rl.cli.blocks import Path_, free_dictionaries
-from lit_rl.cli.given import Given, model_name
+from lit_rl.cli.given import Given, model_name, put_together
 from lit_rl.cli.models import model_settings
 from lit_rl.cli.text import write_value
 from lit_rl.cli.trainer_classes import KINDS, checked_classes
@@ -27,7 +27,7 @@ def parser_arguments(given: list[Given]) -> list[str]:
         for path in paths:
             value, found = _taken(tree, path)
             if found:
-                merged[path] = _merged(merged.get(path), value)
+                merged[path] = put_together(merged.get(path), value)
                 tree = _without(tree, path)
         for path in paths_of_classes:
             if path[1] in (tree.get("trainer") or {}):
@@ -67,7 +67,7 @@ def _classes(given: Iterable[Given]) -> dict[str, Any]:
                 *before, last = old if isinstance(old, list) and old else [old]
                 spec = dict(last) if isinstance(last, dict) else {"class_path": last}
                 own = value.get("init_args") if isinstance(value.get("init_args"), dict) else value
-                spec["init_args"] = _merged(spec.get("init_args") or {}, own)
+                spec["init_args"] = put_together(spec.get("init_args") or {}, own)
                 found[key] = [*before, spec] if isinstance(old, list) else spec
             else:
                 found[key] = value
@@ -80,12 +80,6 @@ def _taken(tree: Any, path: Path_) -> tuple[Any, bool]:
             return None, False
         tree = tree[key]
     return tree, tree is None or isinstance(tree, dict)  # what is neither is a mistake, which is found elsewhere
-
-
-def _merged(old: Any, new: Any) -> Any:
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return new
-    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
 def _without(tree: dict[str, Any], path: Path_) -> dict[str, Any]:

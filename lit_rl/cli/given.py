@@ -128,3 +128,10 @@ def model_name(given: Iterable[Given]) -> str | None:
         found = model.get("class_path") if isinstance(model, dict) else model
         name = str(found) if found else name
     return name
+
+
+def put_together(old: Any, new: Any) -> Any:
+    """Two values of a key, of which the second counts: dictionaries come together at every depth, else it replaces."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return {**old, **{key: put_together(old.get(key), value) for key, value in new.items()}}

@@ -87,11 +87,8 @@ def _model(model: str | None, width: int) -> Iterator[str]:
 def _group(title: str, settings: Iterable[Setting], width: int) -> Iterator[str]:
     yield from textwrap.wrap(title, width)
     for each in settings:
-        said = each.help.strip()
-        if each.limit is not None:
-            said = f"{said.rstrip('.')}; {each.limit}." if said else f"{each.limit}."
         default = "" if each.default is MISSING else f" (default: {shown_default(each.default)})"
-        yield from _entry(f"--{each.key} {kind_of(each.hint)}", f"{said}{default}".strip(), width)
+        yield from _entry(f"--{each.key} {kind_of(each.hint)}", f"{each.said}{default}".strip(), width)
 
 
 def _entry(option: str, text: str, width: int) -> Iterator[str]:

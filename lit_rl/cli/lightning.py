@@ -9,6 +9,8 @@ from lit_rl.cli.together import check_together, own_run
 from lit_rl.cli.variables import in_one_block, named, read_variables
 from lit_rl.errors import EXIT_OK, ConfigError
 
+NO_MODEL = "model is missing. Name an algorithm, such as `model: {class_path: PPO}`."
+
 
 def run_lightning(command: str, given: list[Given]) -> int:
     """Run one of Lightning's commands with what is given; returns the exit code.
@@ -23,13 +25,9 @@ def run_lightning(command: str, given: list[Given]) -> int:
         print(help_text(command, model_name(given)))
         return EXIT_OK
     model, only_shown = model_name(given), any(each.name in FLAGS or each.name.endswith(".help") for each in given)
-    if model is not None:
-        model_settings(model)
-    elif not only_shown:
+    if model is None and not only_shown:
         raise ConfigError(_no_model(given))
-    for each in given:
-        with named(each.variable):
-            check_given(each, model, ("episodes",) if command != "fit" else ())
+    check_each(given, model, ("episodes",) if command != "fit" else ())
     if command == "fit" and not only_shown:
         given = [*given, *own_run(given)]
         check_together(given)
@@ -39,10 +37,27 @@ def run_lightning(command: str, given: list[Given]) -> int:
     return run(command, given if model is None else in_one_block(given, model))
 
 
+def check_each(given: list[Given], model: str | None, more: tuple[str, ...] = ()) -> None:
+    """Check the algorithm that is named, and each file, option and variable by itself.
+
+    Args:
+        model: the algorithm, if one is named.
+        more: options of the command that are no keys of the YAML.
+
+    Raises:
+        ConfigError: names the key, what is wrong and the fix.
+    """
+    if model is not None:
+        model_settings(model)
+    for each in given:
+        with named(each.variable):
+            check_given(each, model, more)
+
+
 def _no_model(given: list[Given]) -> str:
     """What to say where no algorithm is named: the run that is to go on may have its configuration."""
     run = next((each.text for each in reversed(given) if each.name in ("ckpt_path", "resume.checkpoint")), None)
     config = None if run is None else own_config(run)
     if config is not None:
         return f"model is missing. Give the run's own configuration: --config {config}"
-    return "model is missing. Name an algorithm, such as `model: {class_path: PPO}`."
+    return NO_MODEL

@@ -10,11 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lit_rl.cli.check import check_given
 from lit_rl.cli.given import FLAGS, Given, model_name, read_arguments
-from lit_rl.cli.models import model_settings
+from lit_rl.cli.lightning import NO_MODEL, check_each
 from lit_rl.cli.together import check_together, last_given
-from lit_rl.cli.variables import named, read_variables
+from lit_rl.cli.variables import read_variables
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
 from lit_rl.ops.limits import SEEDS
 from lit_rl.process import HandedOn
@@ -117,11 +116,8 @@ def check_command(command: Sequence[str]) -> None:
     given = [*read_variables("fit"), *read_arguments(command)]
     model = model_name(given)
     if model is None:
-        raise ConfigError("model is missing. Name an algorithm, such as `model: {class_path: PPO}`.")
-    model_settings(model)
-    for each in given:
-        with named(each.variable):
-            check_given(each, model)
+        raise ConfigError(NO_MODEL)
+    check_each(given, model)
     check_name(str(last_given(given, "name", otherwise="run")))
     try:
         check_together(given)

@@ -49,6 +49,14 @@ class Setting:
         """The last part of its key."""
         return self.key.rpartition(".")[2]
 
+    @property
+    def said(self) -> str:
+        """What it means, and its range."""
+        said = self.help.strip()
+        if self.limit is None:
+            return said
+        return f"{said.rstrip('.')}; {self.limit}." if said else f"{self.limit}."
+
 
 _TOP = {
     "mode": ("fresh", "How the run begins."),

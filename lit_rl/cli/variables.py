@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lit_rl.cli.given import FLAGS, Given, read_arguments
+from lit_rl.cli.given import FLAGS, Given, put_together, read_arguments
 from lit_rl.errors import ConfigError
 
 PREFIX = "PL"
@@ -63,20 +63,13 @@ def in_one_block(given: Sequence[Given], model: str) -> list[Given]:
     ]
     settings: dict[str, Any] = {}
     for each in own:
-        settings = _merged(settings, each.tree["model"].get("init_args") or {})
+        settings = put_together(settings, each.tree["model"].get("init_args") or {})
     if not settings:
         return [*given]
     tree = {"model": {"class_path": model, "init_args": settings}}
     first = [each for each in given if each.variable is not None and each.is_file]
     rest = [each for each in given if each not in own and each not in first]
     return [*first, Given("config", PREFIX, tree), *rest]
-
-
-def _merged(old: Any, new: Any) -> Any:
-    """Nested settings of two variables together."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return new
-    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
 @contextlib.contextmanager
