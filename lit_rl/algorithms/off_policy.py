@@ -18,7 +18,7 @@ from lit_rl.algorithms.gradients import TwoWays
 from lit_rl.algorithms.resets import ParamResets
 from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
-from lit_rl.data.carried import carry_over
+from lit_rl.data.carried import carry_over, count_from
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.data.free_memory import refuse_too_large, size_text
 from lit_rl.data.hindsight import Hindsight, InEpisodes, check_goals
@@ -196,7 +196,15 @@ class OffPolicy(TwoWays):
         if self.priorities is not None:
             self.priorities.begin_at(self.replay.begin)
         kept = len(self.replay)
+        self.counters.refilled_at = 0
         return f"{kept:,} transitions loaded" + (f", the newest of {there:,}" if kept < there else "")
+
+    def begin_at(self, steps: int) -> None:
+        count_from(self.replay, steps)
+        if self.priorities is not None:
+            self.priorities.begin_at(steps)
+        self.resets.skip(self.counters.timesteps)
+        self.counters.refilled_at = self.counters.timesteps + max(self.learning_starts, self.batch_size)
 
     def _bytes_needed(self) -> int:
         """Memory of a full replay."""
@@ -294,7 +302,8 @@ class OffPolicy(TwoWays):
         """The gradient steps of a cycle, once learning has started."""
         metrics = self.rollout_metrics()
         steps = self.gradient_steps if self.gradient_steps >= 0 else self.collected * self.env_config.n_envs
-        if self.counters.timesteps <= self.learning_starts or steps == 0 or not self._can_sample():
+        starts = max(self.learning_starts, self.counters.refilled_at)
+        if self.counters.timesteps <= starts or steps == 0 or not self._can_sample():
             return metrics
         if self.resets.due(self.counters.timesteps):
             self.begin_anew()

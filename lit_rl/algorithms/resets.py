@@ -44,6 +44,10 @@ class ParamResets:
         self.done += found
         return found > 0
 
+    def skip(self, timesteps: int) -> None:
+        """Those up to a timestep are not done: the run begins there."""
+        self._looked_at = timesteps
+
     def __bool__(self) -> bool:
         """Whether there are any in this run."""
         return bool(self._timesteps)

@@ -15,5 +15,10 @@ def write_draft(draft: RunDraft, to: str) -> None:
         raise ConfigError(f"--out: {out} is there already; name another file.")
     out.write_text(draft.to_yaml())
     print(f"wrote {out}")
+    say_what_is_left_out(draft)
+
+
+def say_what_is_left_out(draft: RunDraft) -> None:
+    """Print what the files say and a run.yaml cannot."""
     for item in draft.not_carried:
         print(f"  not carried over: {item.key}: {item.reason}")

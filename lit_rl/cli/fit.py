@@ -174,6 +174,7 @@ class RunCLI(LightningCLI):
         config = self.config["fit"].clone()
         config.pop("config", None)
         config["pause_at"] = None  # it is one segment's: the file would end the next one at once
+        config["resume"]["fork"] = False  # so is this: the file would fork the run again that it is of
         return rewritten(str(self._parser("fit").dump(config, skip_unset=False, skip_link_targets=True)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from lit_rl.algorithms import algorithms
 from lit_rl.cli.agents import named_in
 from lit_rl.cli.output import check_free
+from lit_rl.envs.images import is_image
 from lit_rl.envs.normalize import Moments as RunningMoments
 from lit_rl.errors import EXIT_OK, ConfigError
 from lit_rl.inference.load import check_which, existing, open_checkpoint
@@ -53,7 +54,7 @@ def write_sb3(command: str, wanted: str, which: str | None, config: str | None, 
     write_agent(
         out,
         policy.state_dict(),
-        policy.observation_space,
+        _observation_space(module),
         policy.action_space,
         settings["policy"] if settings["policy"] in cls.POLICIES else module.policy_class,
         given and {key: module.policy_kwargs[key] for key in given},
@@ -66,6 +67,7 @@ def write_sb3(command: str, wanted: str, which: str | None, config: str | None, 
         seed=module.seed,
         algorithm=cls,
         her=replay.her,
+        noise=(settings["noise_type"], settings["noise_std"]) if settings.get("noise_type") else None,
     )
     print(f"wrote {out}")
     for line in replay.said(cls.__name__):
@@ -74,6 +76,16 @@ def write_sb3(command: str, wanted: str, which: str | None, config: str | None, 
         write_vecnormalize(beside, stats, module.observation_space, module.action_space)
         print(f"wrote {beside}")
     return EXIT_OK
+
+
+def _observation_space(module: Any) -> spaces.Space[Any]:
+    """As stable-baselines3's VecNormalize leaves it, which changes that of an image alone: what its `load` compares."""
+    raw: spaces.Space[Any] = module.observation_space
+    seen: Any = module.policy.observation_space
+    if not isinstance(raw, spaces.Dict):
+        whole: spaces.Space[Any] = seen if is_image(raw) else raw
+        return whole
+    return spaces.Dict({key: seen[key] if is_image(part) else part for key, part in raw.spaces.items()})
 
 
 @dataclass

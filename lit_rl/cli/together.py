@@ -34,7 +34,7 @@ def check_together(given: Sequence[Given]) -> None:
     if last_given(given, "requeue") not in (None, False):
         return  # goes on with a run, if there is one
     mode, wanted = last_given(given, "mode", otherwise="fresh"), last_given(given, "ckpt_path")
-    root = Path(str(last_given(given, "trainer", "default_root_dir") or DEFAULT_ROOT))
+    root = root_given(given)
     if wanted is not None or mode == "resume":
         wanted = wanted or last_given(given, "resume", "checkpoint", otherwise="last")
         refuse_missing(str(wanted), root, name, "resume.checkpoint")
@@ -45,6 +45,11 @@ def check_together(given: Sequence[Given]) -> None:
             raise ConfigError(NO_PARENT)
         refuse_missing(str(wanted), root, name, "warmstart.checkpoint")
     _check_environment(given, made["env"] or EnvConfig(id=last_given(given, "env", "id")))
+
+
+def root_given(given: Sequence[Given]) -> Path:
+    """Where runs lie."""
+    return Path(str(last_given(given, "trainer", "default_root_dir") or DEFAULT_ROOT))
 
 
 def own_run(given: Sequence[Given]) -> list[Given]:

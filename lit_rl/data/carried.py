@@ -1,4 +1,4 @@
-"""Another run's transitions as what came before this run's first step: their rows have numbers below 0.
+"""Another run's transitions as what came before this run's first step: their rows have numbers below that of the next.
 
 So rows are still counted from the run's start, and whatever goes by their number (what is drawn, how often a target
 network follows) is what it would be without them. Shapes: N environments of this rank.
@@ -20,8 +20,14 @@ Piece = tuple[int, int, dict[str, np.ndarray]]
 """Begin, end and columns of some rows, see `Replay.columns`."""
 
 
+def count_from(replay: Replay, row: int) -> None:
+    """Let an empty replay count its rows from another than 0."""
+    where = {"begin": row, "end": row, "n_envs": replay.n_envs, "head": None, "since": np.full(replay.n_envs, row)}
+    replay.load_state_dict({**where, "pieces": []})
+
+
 def carry_over(replay: Replay, state: dict[str, Any], what: str, levels: int | None = None) -> int:
-    """Let an empty replay begin with the newest rows of another run's.
+    """Let an empty replay begin with the newest rows of another run's, below its next row.
 
     Episodes that were in flight at its end count as cut off there.
 
@@ -46,8 +52,9 @@ def carry_over(replay: Replay, state: dict[str, Any], what: str, levels: int | N
     since = copied(state["since"]) if "since" in state else np.full(replay.n_envs, -1 if begin else 0)
     head = None if state["head"] is None else tree_map(copied, state["head"])
     fitting = _fitting(replay, state["pieces"], what, levels)
-    pieces = (_before(piece, end, head) for piece in fitting)
-    past = {"begin": begin - end, "end": 0, "n_envs": replay.n_envs, "head": None, "since": since - end}
+    back = end - replay.end
+    pieces = (_before(piece, end, back, head) for piece in fitting)
+    past = {"begin": begin - back, "end": replay.end, "n_envs": replay.n_envs, "head": None, "since": since - back}
     replay.load_state_dict({**past, "pieces": pieces})
     return (end - begin) * replay.n_envs
 
@@ -74,16 +81,19 @@ def _fitting(replay: Replay, pieces: Iterator[Piece], what: str, levels: int | N
         yield begin, end, columns
 
 
-def _before(piece: Piece, last: int, head: Any) -> Piece:
-    """Rows of a run that ended with row `last` as what came before another; `head` is what its environments showed."""
+def _before(piece: Piece, last: int, back: int, head: Any) -> Piece:
+    """Rows of a run that ended before row `last` as what came before another, whose numbers are lower by `back`.
+
+    `head` is what its environments showed at the end.
+    """
     begin, end, columns = piece
-    columns = {**columns, "final_row": columns["final_row"] - last}
+    columns = {**columns, "final_row": columns["final_row"] - back}
     flying = np.flatnonzero(~(columns["terminated"][-1] | columns["truncated"][-1]))
     if end == last and len(flying):
         columns["truncated"] = columns["truncated"].copy()
         columns["truncated"][-1, flying] = True
         shown = named("obs", tree_map(lambda part: part[flying], head))
         cut = {f"finals{name.removeprefix('obs')}": part.astype(columns[name].dtype) for name, part in shown.items()}
-        cut |= {"final_row": np.full(len(flying), -1), "final_env": flying}
+        cut |= {"final_row": np.full(len(flying), last - 1 - back), "final_env": flying}
         columns |= {name: np.concatenate([columns[name], new]) if name in columns else new for name, new in cut.items()}
-    return begin - last, end - last, columns
+    return begin - back, end - back, columns

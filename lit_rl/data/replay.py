@@ -316,7 +316,7 @@ class Replay:
         more.
         """
         size = self.segment_rows
-        for first in range(self.begin - self.begin % size, self.end, size):
+        for first in range(self.begin - self.begin % size if len(self) else self.end, self.end, size):
             complete = first + size < self.end
             name = f"{first:012d}_{first + size:012d}" if complete else "tail"
             yield Rows(name, max(first, self.begin), min(first + size, self.end), complete, self)

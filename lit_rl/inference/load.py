@@ -14,6 +14,7 @@ from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.inference.agent import Agent
 from lit_rl.inference.from_sb3 import agent_of_zip
+from lit_rl.interop.places import newest_agent
 from lit_rl.run.directory import LINEAGE
 from lit_rl.training.module import RLModule
 from lit_rl.training.settings import foreign_environment, refuse_foreign_classes
@@ -51,7 +52,8 @@ def load(
     policies, layers and extractors of stable-baselines3 and PyTorch. No environment is made.
 
     Args:
-        path: a run directory, a checkpoint directory, a `.ckpt` file, or the zip of a stable-baselines3 agent.
+        path: a run directory, a checkpoint directory, a `.ckpt` file, the zip of a stable-baselines3 agent, or the
+            directory that its callbacks or the RL Zoo left.
         which: of a run directory: its `best` checkpoint or its `last` good one. By default the best if there is one,
             else the last; the line that is printed says which.
         vecnormalize: the VecNormalize pickle of a zip, where it is not found by name.
@@ -64,6 +66,7 @@ def load(
     check_which(which)
     place = existing(path)
     try:
+        place = _left_by_sb3(place)
         if place.is_file() and place.suffix == ".zip":
             refuse_which(place, which)
             return agent_of_zip(place, vecnormalize, settings or {})
@@ -72,6 +75,17 @@ def load(
         return agent_in(open_checkpoint(place, which), settings or {})
     except DataError as error:
         raise ConfigError(f"load: {error} Name another checkpoint, or copy it again.") from None
+
+
+def _left_by_sb3(place: Path) -> Path:
+    """The newest zip of a directory that stable-baselines3 or the RL Zoo has left; any other path as it is."""
+    ours = (MANIFEST, LINEAGE, CHECKPOINTS)
+    if not place.is_dir() or place.name == CHECKPOINTS or any((place / name).exists() for name in ours):
+        return place
+    found, damaged = newest_agent(place)
+    for said in damaged:
+        print(f"WARNING: {said} Passed over.", flush=True)
+    return found or place
 
 
 def check_which(which: Any) -> Which | None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common import torch_layers
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.sb2_compat import rmsprop_tf_like
@@ -30,8 +31,9 @@ from torch import Tensor
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.errors import ConfigError, DataError, StorageError, did_you_mean
 from lit_rl.interop.settings import kinds, sb3_class
-from lit_rl.interop.text import CLASS_KEYS, is_known_class, linear_start
+from lit_rl.interop.text import CLASS_KEYS, is_known_class
 from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
+from lit_rl.ops.schedules import as_schedule
 
 _MODULES = {
     "torch.nn": torch.nn,
@@ -39,6 +41,8 @@ _MODULES = {
     "stable_baselines3.common.torch_layers": torch_layers,
     "stable_baselines3.common.sb2_compat.rmsprop_tf_like": rmsprop_tf_like,
 }
+
+_NOISES: dict[str, Any] = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
 
 
 def write_agent(
@@ -57,14 +61,16 @@ def write_agent(
     seed: int | None = None,
     algorithm: type[Any] = PPO,
     her: Mapping[str, Any] | None = None,
+    noise: tuple[str, float] | None = None,
 ) -> None:
     """Write a zip that stable-baselines3's `load` opens, with equal predictions and the optimizer's state.
 
     `algorithm` is ours; the zip is for stable-baselines3's of that name.
     `policy` holds the tensors by SB3's names; `policy_class` is `MlpPolicy`, `CnnPolicy`,
     `MultiInputPolicy` or a class; `policy_kwargs` may name classes of PyTorch and SB3 by dotted text;
-    schedules in `hyperparameters` are numbers or `lin_<start>`; `observation_space` is what the policy saw
-    (images channel first); `her` the arguments of a HerReplayBuffer, with which SB3's `load` needs an environment.
+    schedules in `hyperparameters` are as run.yaml has them; `observation_space` is what the policy saw
+    (images channel first); `her` the arguments of a HerReplayBuffer, with which SB3's `load` needs an environment;
+    `noise` the kind of noise on top of actions, and its deviation.
     Progress remaining is `1 - num_timesteps / total_timesteps`. The global random
     streams are left as they were.
 
@@ -81,6 +87,9 @@ def write_agent(
     )
     if her is not None:
         settings |= {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": dict(her)}
+    if noise is not None:
+        dim = int(np.prod(action_space.shape or ()))
+        settings["action_noise"] = _NOISES[noise[0]](np.zeros(dim), np.full(dim, noise[1]))
     with torch.random.fork_rng(devices=[]):
         model: Any = theirs(
             policy_class,
@@ -151,12 +160,15 @@ def _resolve(key: str, value: Any) -> Any:
 
 
 def _schedule(value: Any) -> Any:
-    if not isinstance(value, str):
+    """A setting as stable-baselines3 takes it: a number, or a LinearSchedule, the only one that it has."""
+    if not isinstance(value, str | dict):
         return value
-    start = linear_start(value)
-    if start is None:
-        raise ConfigError(f"the schedule {value!r} is neither a number nor lin_<start>.")
-    return LinearSchedule(start, 0.0, 1.0)
+    schedule = as_schedule(value, "schedule")
+    if schedule.shape == "constant":
+        return schedule.start
+    if schedule.shape != "linear":
+        raise ConfigError(f"the schedule {value!r} is {schedule.shape}, and stable-baselines3 has linear ones alone.")
+    return LinearSchedule(schedule.start, schedule.end or 0.0, schedule.fraction)
 
 
 def _plain_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ mapped: reading takes no memory but that of the replay. Shapes: R rows of the bu
 from __future__ import annotations
 
 import mmap
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from gymnasium import spaces
 from lit_rl.data.ring import named, read
 from lit_rl.data.rollout import stored_dtype
 from lit_rl.errors import ConfigError, DataError
+from lit_rl.interop.places import numbered
 from lit_rl.interop.vecnormalize import SPACES
 from lit_rl.ops.tree import leaves
 from lit_rl.untrusted.archive import check_path
@@ -38,7 +38,11 @@ _ALLOWED = SPACES | {
 }
 _MOST_OPCODES = 8_000_000
 """HerReplayBuffer has an empty dictionary for every transition, of two opcodes."""
-FIX = "take replay out of warmstart.load, or name another pickle with warmstart.replay."
+FIXES = {
+    "warmstart": "take replay out of warmstart.load, or name another pickle with warmstart.replay.",
+    "resume": "name another pickle with resume.replay, or move this one away to go on without.",
+}
+"""What to do about a pickle that does not fit, by the block of the run's YAML that names it."""
 _CHUNK = 1 << 22
 """Bytes, about, that are looked at together."""
 
@@ -57,6 +61,7 @@ class PickledReplay:
         count: rows that are whole.
         since: [N] row, counted from the oldest, with which the episode there began; -1 where it is not known.
         knows_timeouts: whether it says which episodes a time limit cut off.
+        block: of the run's YAML that names the file, for errors.
     """
 
     path: Path
@@ -67,6 +72,7 @@ class PickledReplay:
     count: int
     since: np.ndarray
     knows_timeouts: bool
+    block: str
 
     @property
     def n_envs(self) -> int:
@@ -91,7 +97,8 @@ class PickledReplay:
         if keys != wanted:
             theirs, ours = (", ".join(sorted(names)) for names in (keys, wanted))
             raise ConfigError(
-                f"warmstart: {self.path} holds {theirs}, and this run has {ours}: it is of another environment; {FIX}"
+                f"{self.block}: {self.path} holds {theirs}, and this run has {ours}: it is of another environment; "
+                f"{FIXES[self.block]}"
             )
         for key in sorted(keys):
             self._check_column(key, like[key])
@@ -112,8 +119,8 @@ class PickledReplay:
         stored = torch.zeros(0, dtype=stored_dtype(theirs.dtype.newbyteorder("="))).numpy().dtype
         if not (shape == mine.shape[2:] or single) or stored != mine.dtype:
             raise ConfigError(
-                f"warmstart: '{key}' is {theirs.dtype} {list(shape)} in {self.path}, and {mine.dtype} "
-                f"{list(mine.shape[2:])} in this run: it is of another environment; {FIX}"
+                f"{self.block}: '{key}' is {theirs.dtype} {list(shape)} in {self.path}, and {mine.dtype} "
+                f"{list(mine.shape[2:])} in this run: it is of another environment; {FIXES[self.block]}"
             )
 
     def _pieces(
@@ -175,8 +182,8 @@ class PickledReplay:
             raise DataError(f"{self.path}: action holds values outside -1 to 1, which stable-baselines3 scales to.")
         if most is not None and values.size and not 0 <= values.min() <= values.max() < most:
             raise ConfigError(
-                f"warmstart: {what} of {self.path} holds {values.min()} to {values.max()}, and this run has {most} "
-                f"values; {FIX}"
+                f"{self.block}: {what} of {self.path} holds {values.min()} to {values.max()}, and this run has {most} "
+                f"values; {FIXES[self.block]}"
             )
 
 
@@ -185,8 +192,8 @@ def _as(values: np.ndarray, like: np.ndarray) -> np.ndarray:
     return values.reshape(*values.shape[:2], *like.shape[2:]).astype(like.dtype, copy=False)
 
 
-def read_replay(path: str | Path) -> PickledReplay:
-    """The replay in a pickle; nothing in it is run.
+def read_replay(path: str | Path, block: str = "warmstart") -> PickledReplay:
+    """The replay in a pickle; nothing in it is run. `block` of the run's YAML names it, for errors.
 
     Raises `ConfigError` when there is no such local file, `DataError` (one line) naming the file and what was refused
     or is damaged.
@@ -202,7 +209,7 @@ def read_replay(path: str | Path) -> PickledReplay:
     if not isinstance(root, Made) or root.name not in _BUFFERS or not isinstance(root.state, dict):
         raise DataError(f"{path}: is not a replay buffer of stable-baselines3.")
     try:
-        return _replay(file, _BUFFERS[root.name], root.state)
+        return _replay(file, _BUFFERS[root.name], root.state, block)
     except KeyError as error:
         raise DataError(
             f"{path}: has no {error}: it is not whole, or of a stable-baselines3 before 1.8; save it with a newer one."
@@ -211,7 +218,7 @@ def read_replay(path: str | Path) -> PickledReplay:
         raise DataError(f"{path}: is not a whole replay buffer ({error}).") from None
 
 
-def _replay(path: Path, kind: str, state: Mapping[str, Any]) -> PickledReplay:
+def _replay(path: Path, kind: str, state: Mapping[str, Any], block: str) -> PickledReplay:
     columns = {
         **named("obs", _tree(state["observations"], "observations")),
         "action": array_of(state["actions"], "actions"),
@@ -246,7 +253,7 @@ def _replay(path: Path, kind: str, state: Mapping[str, Any]) -> PickledReplay:
         if starts.shape != lead:
             raise ValueError(f"ep_start has shape {starts.shape} beside rewards of {lead}")
         since[starts[oldest] == oldest] = 0
-    return PickledReplay(path, kind, columns, _space(state.get("action_space")), oldest, count, since, knows)
+    return PickledReplay(path, kind, columns, _space(state.get("action_space")), oldest, count, since, knows, block)
 
 
 def _tree(value: Any, name: str) -> Any:
@@ -294,7 +301,7 @@ def find_replay(zip_path: str | Path) -> tuple[Path | None, list[Path]]:
     """
     path = Path(zip_path)
     places = []
-    if step := re.fullmatch(r"(.+)_(\d+)_steps", path.stem):
-        places.append(path.with_name(f"{step.group(1)}_replay_buffer_{step.group(2)}_steps.pkl"))
+    if (step := numbered(path.stem)) is not None:
+        places.append(path.with_name(f"{step[0]}_replay_buffer_{step[1]}_steps.pkl"))
     places += [path.with_name(f"{path.stem}_replay_buffer.pkl"), path.with_name("replay_buffer.pkl")]
     return next((place for place in places if place.is_file()), None), places

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,7 +16,7 @@ from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
-from lit_rl.interop.settings import by_zoo_name, kinds
+from lit_rl.interop.settings import by_zoo_name, zoo_kinds
 from lit_rl.interop.shapes import infer_net_arch, infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
 from lit_rl.interop.wrappers import translate
@@ -41,7 +41,7 @@ _OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [4
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
 _BOOKKEEPING = re.compile(
-    r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule|action_noise"
+    r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule"
     r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
     r"|optimize_memory_usage|exploration_schedule|exploration_rate"
     r"|actor|critic|.*_target|.*batch_norm_stats.*|sde_support|remove_time_limit_termination|replay_buffer|tensors"
@@ -91,9 +91,9 @@ def draft_run(
     stats_path: str | Path | None = None,
     zoo: ZooSettings | None = None,
     env_id: str | None = None,
+    mode: Literal["warmstart", "resume"] = "warmstart",
 ) -> RunDraft:
-    """A run.yaml that warm-starts from `agent` (or begins afresh, without one) with the settings of the
-    files.
+    """A run.yaml that begins from `agent` as `mode` says (or afresh, without one) with the settings of the files.
 
     The zip's numbers go before the Zoo's, except for schedules, whose numbers only the Zoo's text has.
     `env_id` goes before the Zoo's name. Raises `ConfigError` when no environment is known, or there is no
@@ -109,7 +109,7 @@ def draft_run(
     env = _env(stats, zoo, env_id, agent, missing)
     model = _model(agent, zoo, cls, missing)
     config: dict[str, Any] = {
-        "mode": "warmstart" if agent else "fresh",
+        "mode": mode if agent else "fresh",
         "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env['id'])}",
     }
     if agent and type(agent.settings.get("seed")) is int:
@@ -117,7 +117,9 @@ def draft_run(
     total = (zoo.n_timesteps if zoo else None) or (agent.settings.get("_total_timesteps") if agent else None)
     if type(total) is int and total > 0:
         config["total_timesteps"] = total
-    if agent:
+    if agent and mode == "resume":
+        config["resume"] = _beside({"checkpoint": str(agent.path)}, stats_path)
+    elif agent:
         config["warmstart"] = _warmstart(agent, env.get("normalize", {}), stats_path)
     config["env"] = env
     config["model"] = {"class_path": cls.__name__, "init_args": model}
@@ -126,9 +128,9 @@ def draft_run(
     return RunDraft(config, tuple(dict.fromkeys(missing)))
 
 
-def draft_model(agent: Agent, algorithm: type[Any]) -> dict[str, Any]:
-    """Arguments of our algorithm that make the networks of an agent, and what else its file says."""
-    return _model(agent, None, algorithm, [])
+def draft_model(agent: Agent, algorithm: type[Any], zoo: ZooSettings | None = None) -> dict[str, Any]:
+    """Arguments of our algorithm that make the networks of an agent, and what else its files say."""
+    return _model(agent, zoo, algorithm, [])
 
 
 def draft_normalize(stats: VecNormalizeStats | None) -> dict[str, Any] | None:
@@ -140,10 +142,11 @@ def _warmstart(agent: Agent, normalize: dict[str, Any], stats_path: str | Path |
     load = ["policy", "value"]
     if stats_path is not None:
         load += [f"{kind}_moments" for kind in ("obs", "reward") if normalize.get(kind)]
-    block: dict[str, Any] = {"checkpoint": str(agent.path), "load": load, "on_mismatch": "error"}
-    if stats_path is not None:
-        block["vecnormalize"] = str(stats_path)
-    return block
+    return _beside({"checkpoint": str(agent.path), "load": load, "on_mismatch": "error"}, stats_path)
+
+
+def _beside(block: dict[str, Any], stats_path: str | Path | None) -> dict[str, Any]:
+    return block if stats_path is None else block | {"vecnormalize": str(stats_path)}
 
 
 def _env(
@@ -221,7 +224,7 @@ def _model(
         model["policy"] = policy
     else:
         missing.append(NotCarried("policy", "the files do not name one that we know"))
-    known, values = kinds(algorithm), dict(zoo.carried) if zoo else {}
+    known, values = zoo_kinds(algorithm), dict(zoo.carried) if zoo else {}
     for key, value in (agent.settings if agent else {}).items():
         if key in known and value is not None and not (known[key] == "schedule" and key in values):
             try:

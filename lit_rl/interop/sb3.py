@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lit_rl.errors import DataError
-from lit_rl.interop.text import CLASS_KEYS, SpaceText, class_name, is_known_class, schedule, space
+from lit_rl.interop.places import DATA_LIMIT
+from lit_rl.interop.serialized import action_noise, plain_value, schedule_function
+from lit_rl.interop.text import CLASS_KEYS, SpaceText, Value, class_name, is_known_class, schedule, space
 from lit_rl.untrusted.archive import Archive
 from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 
-_DATA_LIMIT = 1 << 25
 _SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"})
 _SPACES = frozenset({"observation_space", "action_space"})
+_BUFFERS = ("ep_info_buffer", "ep_success_buffer")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Agent:
     tensors: dict[str, Any]
     """The other tensor files by member name (`actor.optimizer.pth`, `pytorch_variables.pth`, ...)."""
     settings: dict[str, Any]
-    """Plain values by name; a schedule as a number or `lin_<start>` where its text says so."""
+    """Plain values by name; a schedule as run.yaml has it, where its text says so."""
     policy_kwargs: dict[str, Any]
     """Plain values; classes as dotted names of PyTorch or stable-baselines3."""
     observation_space: SpaceText | None
@@ -53,6 +55,8 @@ class Agent:
     """Settings and members that cannot be read as text, with the reason."""
     pickled_spaces: dict[str, str] = field(default_factory=dict)
     """The pickles of `observation_space` and `action_space`, in base64 as they stand; see `interop.spaces`."""
+    pickled_episodes: dict[str, str] = field(default_factory=dict)
+    """Those of `ep_info_buffer` and `ep_success_buffer`; see `interop.standing`."""
 
     @property
     def used_vecnormalize(self) -> bool | None:
@@ -73,7 +77,7 @@ def read_agent(path: str | Path) -> Agent:
     not_read: dict[str, str] = {}
     with Archive.open(path) as archive:
         _check_kind(archive.names, str(path))
-        raw = _read_json(archive.read("data", _DATA_LIMIT), f"{path}: member 'data'")
+        raw = _read_json(archive.read("data", DATA_LIMIT), f"{path}: member 'data'")
         tensors: dict[str, Any] = {}
         for name in archive.names:
             if name.endswith(".pth"):
@@ -105,12 +109,13 @@ def read_agent(path: str | Path) -> Agent:
         observation_space=space(raw.get("observation_space")),
         action_space=space(raw.get("action_space")),
         not_read=not_read,
-        pickled_spaces=_pickled_spaces(raw),
+        pickled_spaces=_pickled(raw, sorted(_SPACES)),
+        pickled_episodes=_pickled(raw, _BUFFERS),
     )
 
 
-def _pickled_spaces(raw: Mapping[str, Any]) -> dict[str, str]:
-    entries = {key: raw[key] for key in sorted(_SPACES) if isinstance(raw.get(key), dict)}
+def _pickled(raw: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    entries = {key: raw[key] for key in keys if isinstance(raw.get(key), dict)}
     return {key: text for key, entry in entries.items() if isinstance(text := entry.get(":serialized:"), str)}
 
 
@@ -163,16 +168,27 @@ def _settings(raw: Mapping[str, Any], not_read: dict[str, str]) -> dict[str, Any
         if key == "replay_buffer_class" and (name := _class(value)) is not None:
             settings[key] = name
             continue
+        if key == "action_noise" and (noise := action_noise(str(value.get(":serialized:")))) is not None:
+            settings |= noise
+            continue
         kind = class_name(str(value[":type:"])) or "an unknown type"
-        number = _schedule(kind, value) if key in _SCHEDULES else None
-        if number is not None:
-            settings[key] = number
+        known = _known(key, kind, value)
+        if known is not None:
+            settings[key] = known
         else:
             not_read[key] = f"a serialised {kind[:80]}, which is never decoded"
     return settings
 
 
-def _schedule(kind: str, entry: Mapping[str, Any]) -> float | str | None:
+def _known(key: str, kind: str, entry: Mapping[str, Any]) -> Any:
+    """What a serialised value is, where its text or its pickle says so in a form that is known; else `None`."""
+    pickled = str(entry.get(":serialized:"))
+    if key not in _SCHEDULES:
+        return plain_value(kind, pickled)
+    return schedule_function(pickled) if kind == "function" else _schedule(kind, entry)
+
+
+def _schedule(kind: str, entry: Mapping[str, Any]) -> Value | None:
     """A schedule object's readable attributes as its text would say it."""
     if isinstance(entry.get("value_schedule"), str):
         return schedule(entry["value_schedule"])

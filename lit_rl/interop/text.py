@@ -56,9 +56,12 @@ def is_known_class(name: str) -> bool:
     return _KNOWN_CLASS.fullmatch(name) is not None
 
 
-def schedule(text: str) -> float | str | None:
-    """A schedule's text as a number, as `lin_<start>` (linear to 0 over the run), or None when it says
-    neither.
+Value = float | str | dict[str, Any]
+"""A number or a schedule as run.yaml has it: `lin_<start>` goes to 0 over the run, any other says all of itself."""
+
+
+def schedule(text: str) -> Value | None:
+    """A schedule's text as run.yaml has it, or None when it says none that it can have.
 
     Read are the `repr` of SB3's ConstantSchedule, LinearSchedule and FloatSchedule around them, of the Zoo's
     SimpleLinearSchedule, and the Zoo's own `lin_3e-4` and plain numbers.
@@ -68,19 +71,17 @@ def schedule(text: str) -> float | str | None:
         text = wrapped.group(1)
     if constant := _CONSTANT.fullmatch(text):
         return float(constant.group(1))
-    if (linear := _LINEAR.fullmatch(text)) and float(linear.group(2)) == 0.0 and float(linear.group(3)) == 1.0:
-        return f"lin_{linear.group(1)}"
+    if linear := _LINEAR.fullmatch(text):
+        start, end, fraction = map(float, linear.groups())
+        if (end, fraction) == (0.0, 1.0):
+            return f"lin_{linear.group(1)}"
+        whole = {"start": start, "end": end, "shape": "linear", "fraction": fraction}
+        return whole if 0 < fraction <= 1 else None
     if linear := _ZOO_LINEAR.fullmatch(text):
         return f"lin_{linear.group(1)}"
     if _LINEAR_TEXT.fullmatch(text):
         return text
     return float(text) if re.fullmatch(_NUMBER, text) else None
-
-
-def linear_start(text: str) -> float | None:
-    """The start of a `lin_<start>` schedule, which falls to 0 over the run; None for other text."""
-    match = _LINEAR_TEXT.fullmatch(text.strip())
-    return float(match.group(1)) if match else None
 
 
 def keywords(text: str, where: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lit_rl.errors import DataError
+from lit_rl.interop.places import numbered
 from lit_rl.untrusted.archive import check_path
 from lit_rl.untrusted.arrays import ARRAYS, array_of
 from lit_rl.untrusted.pickles import Made, parse
@@ -77,6 +78,13 @@ class VecNormalizeStats:
     epsilon: float
     norm_obs: bool
     norm_reward: bool
+
+    @property
+    def timesteps(self) -> int:
+        """About when they were taken: they take in what every step shows, and every reset."""
+        counts = [each.count for each in self.obs.values()] if isinstance(self.obs, dict) else []
+        counts += [self.obs.count] if isinstance(self.obs, Moments) else []
+        return int(max([*counts, self.reward.count]))
 
 
 def read_vecnormalize(path: str | Path) -> VecNormalizeStats:
@@ -153,6 +161,13 @@ def named_after(zip_path: Path) -> Path:
     return zip_path.with_name(f"{zip_path.stem}_vecnormalize.pkl")
 
 
+def own_names(zip_path: Path) -> list[Path]:
+    """Where moments lie that are named after a zip, and so of its own time: by an export, and by CheckpointCallback."""
+    step = numbered(zip_path.stem)
+    given = [] if step is None else [zip_path.with_name(f"{step[0]}_vecnormalize_{step[1]}_steps.pkl")]
+    return [named_after(zip_path), *given]
+
+
 def find_vecnormalize(zip_path: str | Path) -> tuple[Path | None, list[Path]]:
     """The pickle that belongs to an agent's zip, or None, and every place looked at in order.
 
@@ -162,9 +177,7 @@ def find_vecnormalize(zip_path: str | Path) -> tuple[Path | None, list[Path]]:
     """
     path = Path(zip_path)
     folder, stem = path.parent, path.stem
-    places = [named_after(path)]
-    if step := re.fullmatch(r"(.+)_(\d+)_steps", stem):
-        places.append(folder / f"{step.group(1)}_vecnormalize_{step.group(2)}_steps.pkl")
+    places = own_names(path)
     places.append(folder / stem / "vecnormalize.pkl")
     if zoo := re.fullmatch(r"(.+)_\d+", folder.absolute().name):
         places.append(folder / zoo.group(1) / "vecnormalize.pkl")

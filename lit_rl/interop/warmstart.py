@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from lit_rl.errors import ConfigError
+from lit_rl.interop.places import numbered
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, kinds
-from lit_rl.interop.vecnormalize import VecNormalizeStats, find_vecnormalize, read_vecnormalize
+from lit_rl.interop.vecnormalize import VecNormalizeStats, find_vecnormalize, own_names, read_vecnormalize
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,55 @@ def with_newer_names(policy: Mapping[str, Tensor], names: Iterable[str]) -> dict
     return found
 
 
-def moments_for(agent: Agent, given: str | Path | None = None) -> tuple[VecNormalizeStats, Path] | tuple[None, None]:
-    """The moments an agent was trained with, and their file: `given`, or found by name; (None, None)
-    without any.
+def moments_for(
+    agent: Agent, given: str | Path | None = None, key: str = "warmstart.vecnormalize"
+) -> tuple[VecNormalizeStats, Path] | tuple[None, None]:
+    """The moments an agent was trained with, and their file: `given`, or found by name; (None, None) without any.
 
-    Raises `ConfigError` saying where it looked when the agent was trained with moments and there are none.
+    Where several lie there, those that were taken nearest to the agent's timesteps are its own: a `best_model.zip` is
+    older than what the Zoo writes at the end of training.
+
+    Args:
+        agent: of which.
+        given: the pickle.
+        key: of the setting that names it, for errors.
+
+    Raises:
+        ConfigError: the agent was trained with moments, and there are none; says where it looked.
     """
     if given is not None:
         return read_vecnormalize(given), Path(given)
     path, places = find_vecnormalize(agent.path)
-    if path is not None:
+    wanted = agent.settings.get("num_timesteps")
+    if path is not None and (path in own_names(agent.path) or not isinstance(wanted, int)):
         return read_vecnormalize(path), path
+    others = [place for place in [*places, *_numbered_beside(agent)] if place.is_file()]
+    if others and isinstance(wanted, int):
+        found = [(read_vecnormalize(place), place) for place in others]
+        return min(found, key=lambda each: abs(each[0].timesteps - wanted))
     if agent.used_vecnormalize:
         looked = ", ".join(str(place) for place in places)
         problem = f"{agent.path} was trained with VecNormalize, and its pickle is not at {looked}; give its path"
-        raise ConfigError(f"warmstart.vecnormalize: {problem}.")
+        raise ConfigError(f"{key}: {problem}.")
     return None, None
+
+
+def _numbered_beside(agent: Agent) -> list[Path]:
+    """Of the pickles that CheckpointCallback has left beside a zip that is not one of its own, the nearest in time."""
+    wanted = agent.settings.get("num_timesteps")
+    if numbered(agent.path.stem) is not None or type(wanted) is not int:
+        return []
+    by_name = ((numbered(path.stem), path) for path in sorted(agent.path.parent.glob("*_vecnormalize_*_steps.pkl")))
+    found = [(abs(name[1] - wanted), path) for name, path in by_name if name is not None]
+    return [min(found)[1]] if found else []
+
+
+def said_of_moments(agent: Agent, stats: VecNormalizeStats, path: Path) -> str:
+    """Where an agent's moments come from, and a warning where they are of another time."""
+    wanted, n_envs = agent.settings.get("num_timesteps"), agent.settings.get("n_envs")
+    if type(wanted) is int and type(n_envs) is int and abs(stats.timesteps - wanted) > wanted // 50 + 16 * n_envs:
+        return (
+            f"WARNING: moments from {path}, of about timestep {stats.timesteps:,}; the weights are of timestep "
+            f"{wanted:,}, and no others are there"
+        )
+    return f"moments from {path}"

@@ -224,7 +224,7 @@ def setting(kind: Kind, value: Any, where: str) -> Any:
     number = schedule(value) if isinstance(value, str) else value
     if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
         return number
-    if kind == "schedule" and isinstance(number, str):
+    if kind == "schedule" and isinstance(number, str | dict):
         return number
     raise ConfigError(f"{where}: {str(value)[:60]!r} is not a number{' or lin_<start>' * (kind == 'schedule')}.")
 

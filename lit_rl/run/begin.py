@@ -134,7 +134,7 @@ class Run:
             settle(directory)
             lineage = Lineage.read(directory)
         else:
-            lineage = Lineage.new(name, "fork" if plan.fork else plan.mode, plan.parents)
+            lineage = Lineage.new(name, plan.begins_as, plan.parents)
         self._aside = Aside(directory, lineage.next_segment)
         if in_place and not lineage.ended_at(plan.timesteps):
             self._aside.put()
@@ -299,14 +299,16 @@ def begin(
             plan = ranks.first(make)
             plan = made[0] if made else plan  # rank 0 keeps what it has read
             plan.notes += notes
-            if plan.nothing_to_do:
+            if plan.nothing_to_do and (plan.adopted is None or pause_at is None):
+                module.teardown("fit")
                 if ranks.is_first:
-                    assert plan.directory is not None
-                    tidy(plan.directory)
-                    print("\n".join([f"run: {plan.directory}", *plan.notes, plan.why_nothing()]))
+                    if plan.directory is not None:
+                        tidy(plan.directory)
+                    said = [f"run: {plan.directory}", *plan.notes] if plan.adopted is None else []
+                    print("\n".join([*said, plan.why_nothing()]))
                 ranks.close()
                 return None
-            module.play.resuming = plan.mode == "resume"
+            module.play.resuming = plan.checkpoint is not None
             same_everywhere(module)
             checkpoint.check(module)
             if not several:

@@ -16,7 +16,8 @@ class ResumeConfig:
     """How a run goes on.
 
     Args:
-        checkpoint: `last` or `best` of the newest run of this `name`, or a checkpoint or run directory.
+        checkpoint: `last` or `best` of the newest run of this `name`, a checkpoint or run directory; or the zip of a
+            stable-baselines3 agent, or the directory of one, whose training goes on in a new run directory.
         total_timesteps: a new target, counted from the run's start.
         additional_timesteps: a new target, counted from where the run stood when it was first given: the same amount
             once more, as after a kill, is the same target.
@@ -27,6 +28,8 @@ class ResumeConfig:
         strict: refuse a damaged newest checkpoint instead of going back to an older one.
         fork: begin a new run in a directory of its own that goes on exactly from the checkpoint, and leave the run it
             belongs to as it is.
+        vecnormalize: of a zip, its VecNormalize pickle; `null` looks where SB3 and the RL Zoo put it.
+        replay: of a zip, its replay pickle; `null` looks where SB3 and the RL Zoo put it.
     """
 
     LIMITS: ClassVar = {"total_timesteps": at_least(1), "additional_timesteps": at_least(1)}
@@ -39,6 +42,8 @@ class ResumeConfig:
     require: Literal["boundary", "exact"] = "boundary"
     strict: bool = False
     fork: bool = False
+    vecnormalize: str | None = None
+    replay: str | None = None
 
     def __post_init__(self) -> None:
         check_record(self, "resume")

@@ -27,7 +27,7 @@ MOVED_AWAY = ".damaged-"
 _LONGEST = 200
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 """What file systems without `flock` say."""
-_VERSION = re.compile(r"version_(\d+)")
+VERSION = re.compile(r"version_(\d+)")
 
 
 def check_name(name: str) -> None:
@@ -58,7 +58,7 @@ def versions_of(root: Path, name: str) -> list[Path]:
     parent = root / name
     if not parent.is_dir():
         return []
-    found = [(int(m[1]), p) for p in parent.iterdir() if (m := _VERSION.fullmatch(p.name)) and p.is_dir()]
+    found = [(int(m[1]), p) for p in parent.iterdir() if (m := VERSION.fullmatch(p.name)) and p.is_dir()]
     return [path for _, path in sorted(found, reverse=True)]
 
 

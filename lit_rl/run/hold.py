@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
-from lit_rl.errors import StorageError
+from lit_rl.errors import DataError, StorageError
 from lit_rl.run.config import ResumeConfig
-from lit_rl.run.directory import RunLock
+from lit_rl.run.directory import RunLock, has_checkpoint, versions_of
+from lit_rl.run.lineage import Lineage, digest_of
 from lit_rl.run.sources import Source, find, run_of
 
 
@@ -36,7 +38,8 @@ class Hold:
     def find(self, config: ResumeConfig, root: Path, name: str) -> Source:
         """What a resume goes on from, of a run that is held: nobody saves, cuts or deletes there from here on.
 
-        A run that is forked is not held: its own process may go on meanwhile.
+        A run that is forked is not held: its own process may go on meanwhile. A zip from which a run of this name has
+        gone on already means that run.
 
         Raises:
             Held: another process has it.
@@ -52,7 +55,22 @@ class Hold:
             if directory is not None and not _lies_in(source, directory):  # a newer run has begun in the meantime
                 self.release()
                 source = None
-        return source
+        own = None if source.agent is None or config.fork else _begun_from(source.path, root, name)
+        if own is None:
+            return source
+        found = self.find(replace(config, checkpoint=str(own)), root, name)
+        found.adopted = source.path
+        return found
+
+
+def _begun_from(zip_path: Path, root: Path, name: str) -> Path | None:
+    """The newest run of a name that has gone on from a zip, and has a checkpoint of its own."""
+    digest = digest_of(zip_path)
+    for run in versions_of(root, name):
+        with contextlib.suppress(DataError):
+            if has_checkpoint(run) and Lineage.read(run).adopted == digest:
+                return run
+    return None
 
 
 def _lies_in(source: Source, directory: Path) -> bool:

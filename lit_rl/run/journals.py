@@ -9,12 +9,14 @@ import io
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lit_rl.checkpoint.files import append, put
+from lit_rl.interop.history import Ended
 from lit_rl.training.iteration import Iteration
 
 
@@ -43,15 +45,22 @@ class MonitorCsv:
             return
         begin, end = self.seconds, iteration.seconds
         self.seconds = end
-        lines = []
-        if not self._file.exists():
-            header = {"t_start": time.time() - end, "env_id": self._env_name}
-            lines = [f"#{json.dumps(header)}\n", "r,l,t,level,is_success\n"]
+        lines = [] if self._file.exists() else self._head(end)
         for i, episode in enumerate(iteration.ended):
             seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
-            success = "" if episode.success is None else int(episode.success)
-            lines.append(f"{round(episode.ret, 6)},{episode.length},{seconds:.6f},{episode.level},{success}\n")
+            lines.append(_line(episode.ret, episode.length, seconds, episode.level, episode.success))
         append(self._file, "".join(lines).encode())
+
+    def begin_with(self, episodes: Sequence[Ended]) -> None:
+        """Go on from those of another program's run, the last of which ended when training had taken so long."""
+        self.seconds = episodes[-1].seconds
+        lines = [_line(each.ret, each.length, each.seconds, 0, each.success) for each in episodes]
+        append(self._file, "".join([*self._head(self.seconds), *lines]).encode())
+
+    def _head(self, seconds: float) -> list[str]:
+        """Of a file in a run that has trained for so long."""
+        header = {"t_start": time.time() - seconds, "env_id": self._env_name}
+        return [f"#{json.dumps(header)}\n", "r,l,t,level,is_success\n"]
 
     def position(self) -> dict[str, Any]:
         """Length in bytes, and the time of the last iteration."""
@@ -77,6 +86,11 @@ class MonitorCsv:
 
     def begin_anew(self) -> None:
         """There is no file any more."""
+
+
+def _line(ret: float, length: int, seconds: float, level: int, success: bool | None) -> str:
+    said = "" if success is None else int(success)
+    return f"{round(ret, 6)},{length},{seconds:.6f},{level},{said}\n"
 
 
 class EvaluationsNpz:
@@ -115,6 +129,11 @@ class EvaluationsNpz:
         before = self._count
         for key in row.keys() | self._rows.keys():
             self._rows.setdefault(key, [[]] * before).append(row.get(key, []))
+        self._save()
+
+    def begin_with(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Go on from those of another program's run."""
+        self._rows = {key: list(rows) for key, rows in columns.items()}
         self._save()
 
     def position(self) -> dict[str, Any]:

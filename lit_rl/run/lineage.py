@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import sys
@@ -18,6 +19,12 @@ from lit_rl.run.directory import LINEAGE
 
 ENDS = ("finished", "stop_on_reward")
 """Causes with which a run has come to its end; any other has stopped it on its way."""
+
+
+def digest_of(path: Path) -> str:
+    """What the lineage knows a file by: its sha256."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _now() -> str:
@@ -73,7 +80,8 @@ class Lineage:
     Args:
         run_id: names the run for good, wherever its directory goes.
         name: the run's name.
-        mode: how the run began: `fresh`, `warmstart` or `fork`.
+        mode: how the run began: `fresh`, `warmstart`, `fork`, or `adopt` where it goes on with a run of
+            stable-baselines3's.
         parents: what a warmstart read or a fork goes on from: path, digest, run id and timesteps where known.
         segments: in order.
     """
@@ -108,6 +116,11 @@ class Lineage:
     def write(self, directory: Path) -> None:
         """Put the history into the run directory."""
         write_json(directory / LINEAGE, asdict(self))
+
+    @property
+    def adopted(self) -> str | None:
+        """Digest of the zip that the run goes on from; `None` for one that began otherwise."""
+        return self.parents[0].get("sha256") if self.mode == "adopt" and self.parents else None
 
     @property
     def next_segment(self) -> int:

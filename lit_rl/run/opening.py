@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.errors import ConfigError
+from lit_rl.run.adopt import put_in_place
 from lit_rl.run.aside import cut
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.loggers import write_ids
@@ -67,6 +68,10 @@ class Opening(Callback):
         if plan.checkpoint is None:
             for logger in trainer.loggers:
                 logger.log_hyperparams(module.settings())
+            if plan.adopted is not None:
+                plan.notes += put_in_place(plan.adopted, module, trainer.optimizers)
+                if plan.moved:
+                    module.clock.move_target(plan.schedule, plan.timesteps, plan.target)
             return
         module.resume_rank(self._rank_state(plan.checkpoint))
         plan.checkpoint.release()  # the other ranks have read theirs themselves

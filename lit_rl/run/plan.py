@@ -15,6 +15,8 @@ from lit_rl.checkpoint.reader import Opened
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, DataError
+from lit_rl.interop.standing import standing_of
+from lit_rl.run.adopt import Adopted, adopt, check_kind
 from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import is_held
 from lit_rl.run.drift import Change, changes, table
@@ -55,6 +57,7 @@ class Plan:
         reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
         computed: with which device and precision a resumed run was, where its checkpoint says so.
         requeued: what a command with `requeue: true` has found.
+        adopted: what a run of stable-baselines3's that goes on here has left.
     """
 
     mode: Mode
@@ -74,6 +77,12 @@ class Plan:
     reached: float | None = None
     computed: dict[str, Any] | None = None
     requeued: Requeued | None = None
+    adopted: Adopted | None = None
+
+    @property
+    def begins_as(self) -> str:
+        """How a run directory of its own begins, as the lineage says it."""
+        return "adopt" if self.adopted is not None else "fork" if self.fork else self.mode
 
     @property
     def nothing_to_do(self) -> bool:
@@ -156,10 +165,7 @@ def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any], way_ou
 def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
     checkpoint = source.checkpoint
     if source.agent is not None:
-        raise ConfigError(
-            f"resume.checkpoint: {source.path} is a stable-baselines3 file, which holds weights and not a whole run; "
-            "use mode: warmstart."
-        )
+        return _plan_adoption(module, source, config)
     if checkpoint is None:
         raise ConfigError(
             f"resume.checkpoint: {source.path} is a bare file without the environments and streams of its run; resume "
@@ -176,6 +182,10 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     if config.fork:
         plan.parents = [{**parent_of(checkpoint), "segment": checkpoint.manifest.segment}]
     plan.notes = [*(f"WARNING: {said}" for said in source.complaints), *_going_back(checkpoint, config)]
+    if source.adopted is not None:
+        plan.notes.append(
+            f"goes on with {directory}, which began from {source.adopted}; resume.fork: true begins another from it"
+        )
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()
     restore({"evaluation": evaluated}, ours["run"])
@@ -197,6 +207,28 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
             f"resume.require is exact, but env {module.env_config.name} cannot bring its episodes back; try "
             "env.fresh_instance: true."
         )
+    return plan
+
+
+def _plan_adoption(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
+    agent = source.agent
+    assert agent is not None
+    check_kind(module, agent)
+    standing, target = standing_of(agent), module.clock.target
+    plan = Plan("resume", target, timesteps=standing.timesteps, schedule=config.schedule)
+    if config.total_timesteps is not None:
+        plan.target = config.total_timesteps
+    elif config.additional_timesteps is not None:
+        plan.additional, plan.counted_from = config.additional_timesteps, plan.timesteps
+        plan.target = plan.counted_from + plan.additional
+    plan.moved = plan.target != (standing.target or target)
+    plan.notes = [f"WARNING: {said}" for said in source.complaints]
+    module.build_envs()
+    module.build_networks()
+    plan.adopted = adopt(module, source, config)
+    plan.parents, plan.changed = plan.adopted.parents, plan.adopted.changed
+    plan.notes += plan.adopted.notes
+    _check_drift(module, plan, config)
     return plan
 
 
@@ -264,7 +296,7 @@ def _check_drift(module: RLModule, plan: Plan, config: ResumeConfig) -> None:
             f"resume.on_config_change: accept:\n{table(learned)}"
         )
     for change in plan.changed:
-        if change.key == "env.n_envs":
+        if change.key == "env.n_envs" and plan.adopted is None:
             plan.n_envs_before = change.old
             few, many = sorted((change.old, change.new))
             what = "begun anew" if change.new > change.old else "given up with what was in flight"

@@ -20,7 +20,8 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
     """What happened at the start, in a few lines. `restarted`: environments that could not be brought back."""
     ranks = module.ranks
     assert module.play.envs is not None
-    lines = [f"mode: {plan.mode}", f"run: {directory} ({lineage.run_id[:12]})"]
+    new = " (a run of stable-baselines3 goes on)" if plan.adopted is not None else ""
+    lines = [f"mode: {plan.mode}{new}", f"run: {directory} ({lineage.run_id[:12]})"]
     if plan.checkpoint is not None:
         lines.append(f"checkpoint: {plan.checkpoint.path.name} (sha256 {plan.checkpoint.digest[:12]})")
     for parent in plan.parents:
@@ -56,7 +57,7 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
         others = [f"{name} {old} -> {now[name]}" for name, old in before.items() if now.get(name, old) != old]
         if others:
             lines.append(f"versions: {', '.join(others)}; equal to the bit is only what the same versions compute")
-    if plan.mode == "resume":
+    if plan.checkpoint is not None:
         parts = [
             "policy",
             "value",
@@ -74,7 +75,7 @@ def banner(module: RLModule, plan: Plan, lineage: Lineage, directory: Path, rest
         parts += [p for p in ("obs_moments", "reward_moments") if p in owned]
         lines.append(f"loaded: {', '.join(parts)}")
     else:
-        lines.append("loaded: nothing, everything is new" if plan.mode == "fresh" else "loaded:")
+        lines.append("loaded: nothing, everything is new" if plan.begins_as == "fresh" else "loaded:")
     lines += [f"  {note}" for note in plan.notes]
     lines += [f"WARNING: {directory}: {what}" for what in lacking]
     if plan.changed:

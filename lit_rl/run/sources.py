@@ -10,6 +10,7 @@ from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST
 from lit_rl.checkpoint.reader import Opened, load_bare, verify
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import DataError
+from lit_rl.interop.places import newest_agent
 from lit_rl.interop.sb3 import Agent, read_agent
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE
 from lit_rl.run.wanted import newest_run, refuse_missing
@@ -25,6 +26,7 @@ class Source:
         checkpoint: the directory, its manifest and what was read of it; `None` for a bare file.
         agent: what a stable-baselines3 zip holds; its `lightning` is empty.
         complaints: what was passed over on the way, and why.
+        adopted: the zip that was asked for, where a run has gone on from it already.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class Source:
     checkpoint: Opened | None
     agent: Agent | None = None
     complaints: list[str] = field(default_factory=list)
+    adopted: Path | None = None
 
     @property
     def ours(self) -> dict[str, Any]:
@@ -50,7 +53,8 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     """Open what `wanted` names.
 
     Args:
-        wanted: `last`, `best`, a checkpoint directory, a run directory, or a file.
+        wanted: `last`, `best`, a checkpoint directory, a run directory, a file, or a directory that stable-baselines3
+            or the RL Zoo has left.
         root: where runs lie.
         name: the run's name, for `last` and `best`.
         strict: do not go back to an older checkpoint when the newest is damaged.
@@ -79,7 +83,13 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
         return _from_run(path, "last", strict)
     if path.name == CHECKPOINTS:
         return _from_run(path.parent, "last", strict)
-    raise DataError(f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}).")
+    zipped, damaged = newest_agent(path, strict)
+    if zipped is not None:
+        return Source(zipped, {}, None, read_agent(zipped), [f"{said} Passed over." for said in damaged])
+    raise DataError(
+        f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}), and no "
+        "stable-baselines3 zip lies in it."
+    )
 
 
 def run_of(wanted: str, root: Path, name: str) -> Path | None:

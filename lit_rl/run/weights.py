@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +12,11 @@ from torch import Tensor
 from lit_rl.algorithms import algorithms
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.interop.sb3 import Agent
-from lit_rl.interop.vecnormalize import Moments
-from lit_rl.interop.warmstart import mismatches, moments_for, with_newer_names
+from lit_rl.interop.vecnormalize import Moments, VecNormalizeStats
+from lit_rl.interop.warmstart import mismatches, moments_for, said_of_moments, with_newer_names
 from lit_rl.networks.tensors import Owned, owners, part_of
 from lit_rl.run.config import WarmstartConfig
+from lit_rl.run.lineage import digest_of
 from lit_rl.state.parts import union
 from lit_rl.training.module import RLModule
 
@@ -82,18 +81,30 @@ def warmstart(module: RLModule, theirs: dict[str, Tensor], config: WarmstartConf
         ConfigError: a tensor is missing or has another shape, or weights need moments that are not there. Nothing has
             been copied then.
     """
-    taken = _Takeover(module, theirs, config, what)
+    taken = Takeover(module, theirs, config, what)
     _check_moments(taken.given, taken.mine, union(type(module), "TAKES"), config, what)
     taken.check(MOMENTS)
     return taken.load()
 
 
-class _Takeover:
-    """The tensors of a trained run beside those of a module, part by part; the arguments are those of `warmstart`."""
+class Takeover:
+    """The tensors of a trained run beside those of a module, part by part; the arguments are those of `warmstart`.
 
-    def __init__(self, module: RLModule, theirs: dict[str, Tensor], config: WarmstartConfig, what: str) -> None:
+    Args:
+        way_out: what is said at the end of an error.
+    """
+
+    def __init__(
+        self,
+        module: RLModule,
+        theirs: dict[str, Tensor],
+        config: WarmstartConfig,
+        what: str,
+        way_out: str = SKIPPING,
+    ) -> None:
         check_load(module, config)
         self._module, self._config, self._what, self._whose = module, config, what, owned_by(module)
+        self._way_out = way_out
         self.mine: dict[str, dict[str, Any]] = {}
         self.given: dict[str, dict[str, Any]] = {}
         table = union(type(module), "TENSORS")
@@ -114,7 +125,7 @@ class _Takeover:
             mine, given = self.mine.get(part, {}), self.given.get(part, {})
             if part not in self._config.load or (part in MOMENTS and not mine):
                 continue
-            check_shapes(mine, given, self._what, SKIPPING)
+            check_shapes(mine, given, self._what, self._way_out)
             for name in mine:
                 twin = self._whose[name].twin
                 if twin is not None and not torch.equal(given[name], given[twin]):
@@ -181,6 +192,13 @@ def _temperature(agent: Agent) -> dict[str, Tensor]:
     return {}
 
 
+def tensors_of(agent: Agent, module: RLModule) -> dict[str, Tensor]:
+    """The tensors of an agent, without its moments, by the names of a module's `state_dict`."""
+    names = [name.removeprefix("policy.") for name in module.state_dict() if name.startswith("policy.")]
+    theirs = {f"policy.{name}": tensor for name, tensor in with_newer_names(agent.policy, names).items()}
+    return theirs | _temperature(agent)
+
+
 def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig) -> Report:
     """Copy the parts named in `warmstart.load` from a stable-baselines3 agent and its VecNormalize pickle.
 
@@ -191,11 +209,9 @@ def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig
         DataError: the pickle holds something other than moments.
     """
     what = str(agent.path)
-    names = [name.removeprefix("policy.") for name in module.state_dict() if name.startswith("policy.")]
-    theirs = {f"policy.{name}": tensor for name, tensor in with_newer_names(agent.policy, names).items()}
-    theirs |= _temperature(agent)
-    _Takeover(module, theirs, config, what)
-    notes = [f"moments from {path}" for path in _add_moments(theirs, agent, config)]
+    theirs = tensors_of(agent, module)
+    Takeover(module, theirs, config, what)
+    notes = _add_moments(theirs, agent, config)
     weights = "policy" in config.load or "value" in config.load
     if weights and agent.used_vecnormalize and not (module.normalizer.obs or module.normalizer.reward):
         raise ConfigError(
@@ -203,7 +219,7 @@ def warmstart_from_agent(module: RLModule, agent: Agent, config: WarmstartConfig
             "reward) as it was."
         )
     report = warmstart(module, theirs, config, what)
-    report.digest = hashlib.sha256(agent.path.read_bytes()).hexdigest()
+    report.digest = digest_of(agent.path)
     report.lines += [*notes, *map(str, mismatches(agent, module.settings()))]
     return report
 
@@ -217,13 +233,19 @@ def count_as(module: RLModule, agent: Agent) -> None:
         module.clock.target = module.clock.horizon = target
 
 
-def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfig) -> list[Path]:
-    """Add the agent's moments to its tensors, where `load` asks for any; returns the file they come from."""
+def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfig) -> list[str]:
+    """Add the agent's moments to its tensors, where `load` asks for any; returns what is said of them."""
     if "obs_moments" not in config.load and "reward_moments" not in config.load:
         return []
     stats, path = moments_for(agent, config.vecnormalize)
     if stats is None or path is None:
         return []
+    theirs |= tensors_of_moments(stats)
+    return [said_of_moments(agent, stats, path)]
+
+
+def tensors_of_moments(stats: VecNormalizeStats) -> dict[str, Tensor]:
+    """Moments by the names of a module's `state_dict`; those of rewards only where there are any."""
     found: dict[str, Moments] = {}
     if isinstance(stats.obs, dict):
         found |= {f"normalizer.obs.{key}": moments for key, moments in stats.obs.items()}
@@ -231,10 +253,11 @@ def _add_moments(theirs: dict[str, Tensor], agent: Agent, config: WarmstartConfi
         found["normalizer.obs.obs"] = stats.obs
     if stats.reward.count > 1:  # an evaluation's pickle has norm_reward off, and the moments of training still
         found["normalizer.reward"] = stats.reward
-    for prefix, moments in found.items():
-        for name in ("mean", "var", "count"):
-            theirs[f"{prefix}.{name}"] = torch.as_tensor(getattr(moments, name), dtype=torch.float64)
-    return [path]
+    return {
+        f"{prefix}.{name}": torch.as_tensor(getattr(moments, name), dtype=torch.float64)
+        for prefix, moments in found.items()
+        for name in ("mean", "var", "count")
+    }
 
 
 def _check_moments(

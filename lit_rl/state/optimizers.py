@@ -44,7 +44,7 @@ def carried(state: dict[str, Any], was: str | None, optimizer: Optimizer) -> tup
     if not changed:
         return state, None
     held = {key for each in state["state"].values() for key in each}
-    if state["state"] and not _needs(optimizer) <= held:
+    if state["state"] and not needs(optimizer) <= held:
         return own, f"optimizer: another {', '.join(changed)}, which needs moments that are not there; they begin anew"
     return {**own, "state": state["state"]}, f"optimizer: another {', '.join(changed)}; its moments are carried"
 
@@ -60,7 +60,7 @@ def _differs(old: Any, new: Any, key: str) -> bool:
     return bool(old != new)
 
 
-def _needs(optimizer: Optimizer) -> set[str]:
+def needs(optimizer: Optimizer) -> set[str]:
     """What an optimizer keeps for a parameter after a step, found with one of its own kind."""
     parameter = torch.nn.Parameter(torch.zeros(2, 2))
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key not in ("params", "initial_lr")}

@@ -27,6 +27,7 @@ class Counters:
         bad_updates: minibatches that were skipped because their loss or gradient was not finite.
         bad_updates_in_a_row: how many of these were the last ones.
         env_restarts: how often lost environments were made anew.
+        refilled_at: timestep up to which a replay that began empty in mid-run fills, and nothing is learned.
     """
 
     timesteps: int = 0
@@ -37,6 +38,7 @@ class Counters:
     bad_updates: int = 0
     bad_updates_in_a_row: int = 0
     env_restarts: int = 0
+    refilled_at: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -152,6 +152,12 @@ class Algorithm(LightningModule):
         """
         raise NotImplementedError
 
+    def begin_at(self, steps: int) -> None:
+        """Go on where a run of another program stands, whose environments have each taken so many steps.
+
+        Counters say so already; parts of `TAKES` come after it.
+        """
+
     def check_ranks(self) -> None:
         """Refuse a number of ranks that the settings do not fit."""
 

@@ -178,6 +178,8 @@ class _Machine:
     def _make(self, name: str, arguments: tuple[Any, ...]) -> Any:
         if name == "collections.OrderedDict" and not arguments:
             return {}
+        if name == "collections.deque" and (not arguments or arguments[0] in ((), [])):
+            return []
         made = Made(name, arguments)
         self.parsed.made.append(made)
         return made

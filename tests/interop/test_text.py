@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_rl.errors import ConfigError
-from lit_rl.interop.text import SpaceText, class_name, is_known_class, keywords, linear_start, schedule, space
+from lit_rl.interop.text import SpaceText, class_name, is_known_class, keywords, schedule, space
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,15 @@ def test_any_text(text: str) -> None:
         ("ConstantSchedule(val=0.2)", 0.2),
         ("FloatSchedule(ConstantSchedule(val=1e-05))", 1e-5),
         ("LinearSchedule(start=0.1, end=0.0, end_fraction=1.0)", "lin_0.1"),
-        ("LinearSchedule(start=0.1, end=0.01, end_fraction=1.0)", None),
-        ("LinearSchedule(start=0.1, end=0.0, end_fraction=0.5)", None),
+        (
+            "LinearSchedule(start=0.1, end=0.01, end_fraction=1.0)",
+            {"start": 0.1, "end": 0.01, "shape": "linear", "fraction": 1.0},
+        ),
+        (
+            "LinearSchedule(start=0.1, end=0.0, end_fraction=0.5)",
+            {"start": 0.1, "end": 0.0, "shape": "linear", "fraction": 0.5},
+        ),
+        ("LinearSchedule(start=0.1, end=0.0, end_fraction=1.5)", None),
         ("SimpleLinearSchedule(initial_value=0.001)", "lin_0.001"),
         ("<function <lambda> at 0x7f>", None),
         ("lin_x", None),
@@ -89,11 +96,6 @@ def test_any_text(text: str) -> None:
 )
 def test_schedules(text: str, value: object) -> None:
     assert schedule(text) == value
-
-
-def test_linear_start() -> None:
-    assert linear_start("lin_2.5e-4") == 2.5e-4
-    assert linear_start("2.5e-4") is None
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,6 @@ def test_an_agent_of_another_shape_or_another_use_is_refused(cli: Cli) -> None:
     config = drafted(cli)
     message = cli.error("fit", "--config", config, "--model.policy_kwargs.net_arch", "[8]")
     assert "has shape (1, 64), this model needs (1, 8)" in message
-    assert "use mode: warmstart" in cli.error("fit", "--config", config, "--ckpt_path", DATA)
     cartpole = write_config(cli.cwd)
     words = ("fit", "--config", cartpole, "--mode", "warmstart", "--warmstart.checkpoint", DATA)
     assert "check model.policy_kwargs and the environment" in cli.error(*words)

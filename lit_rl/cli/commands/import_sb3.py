@@ -1,4 +1,4 @@
-"""`import-sb3`: a run.yaml that warm-starts from a stable-baselines3 agent."""
+"""`import-sb3`: a run.yaml that begins from a stable-baselines3 agent."""
 
 from __future__ import annotations
 
@@ -6,25 +6,33 @@ import argparse
 
 from lit_rl.cli.drafts import write_draft
 from lit_rl.errors import EXIT_OK
+from lit_rl.interop.places import agent_file
 from lit_rl.interop.run_yaml import draft_run, read_zoo_beside
 from lit_rl.interop.sb3 import read_agent
 from lit_rl.interop.warmstart import moments_for
 
-SUMMARY = "write a run.yaml that warm-starts from a stable-baselines3 agent"
+SUMMARY = "write a run.yaml that begins from a stable-baselines3 agent"
 ORDER = 70
 
 
 def main(argv: list[str]) -> int:
     """Run ``lit-rl import-sb3``."""
     parser = argparse.ArgumentParser(
-        prog="lit-rl import-sb3", description="Write a run.yaml that warm-starts from a stable-baselines3 agent."
+        prog="lit-rl import-sb3", description="Write a run.yaml that begins from a stable-baselines3 agent."
     )
-    parser.add_argument("agent", help="the agent's .zip")
+    parser.add_argument("agent", help="the agent's .zip, or the directory that it lies in")
+    parser.add_argument(
+        "--mode",
+        choices=["warmstart", "resume"],
+        default="warmstart",
+        help="warmstart begins a new run with its weights (default), resume goes on with its training",
+    )
     parser.add_argument("--vecnormalize", default=None, help="its VecNormalize pickle, where it is not found by name")
     parser.add_argument("--env", default=None, help="the environment, where its name has changed since")
     parser.add_argument("--out", required=True, help="the run.yaml to write")
     arguments = parser.parse_args(argv)
-    agent = read_agent(arguments.agent)
-    stats, stats_path = moments_for(agent, arguments.vecnormalize)
-    write_draft(draft_run(agent, stats, stats_path, read_zoo_beside(agent), arguments.env), arguments.out)
+    agent = read_agent(agent_file(arguments.agent))
+    stats, path = moments_for(agent, arguments.vecnormalize, "--vecnormalize")
+    draft = draft_run(agent, stats, path, read_zoo_beside(agent), arguments.env, arguments.mode)
+    write_draft(draft, arguments.out)
     return EXIT_OK

@@ -1,0 +1,82 @@
+"""What a directory of stable-baselines3 or the RL Zoo means, as its callbacks leave it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from lit_rl.errors import ConfigError, DataError
+from lit_rl.untrusted.archive import Archive
+
+BEST = "best_model.zip"
+"""What EvalCallback saves, which training has long left behind."""
+DATA_LIMIT = 1 << 25
+"""Bytes that the text of an agent may have."""
+_NUMBERED = re.compile(r"(.+)_(\d+)_steps")
+
+
+def numbered(stem: str) -> tuple[str, int] | None:
+    """Prefix and timesteps in a name that CheckpointCallback gives, without its ending; `None` for any other name."""
+    match = _NUMBERED.fullmatch(stem)
+    return None if match is None else (match[1], int(match[2]))
+
+
+def newest_agent(directory: Path, strict: bool = False) -> tuple[Path | None, list[str]]:
+    """The zip in a directory that was trained longest, and what is said of those that are damaged.
+
+    Those of CheckpointCallback, of the Zoo and of `model.save` lie beside each other. `best_model.zip` is taken where
+    there is no other.
+
+    Args:
+        directory: that is looked into; those below it are not.
+        strict: refuse a damaged zip instead of passing it over.
+
+    Raises:
+        DataError: there are zips, and none can be read; or, with `strict`, one cannot.
+    """
+    found: list[tuple[bool, int, str, Path]] = []
+    damaged: list[str] = []
+    for path in sorted(directory.glob("*.zip")):
+        try:
+            timesteps = _timesteps(path)
+        except DataError as error:
+            if strict:
+                raise
+            damaged.append(str(error))
+            continue
+        if timesteps is not None:
+            found.append((path.name != BEST, timesteps, path.name, path))
+    if not found and damaged:
+        raise DataError(damaged[0])
+    return (max(found)[3] if found else None), damaged
+
+
+def agent_file(path: str | Path) -> Path:
+    """The zip that a path means: itself, or the newest of a directory; what was passed over is printed.
+
+    Raises:
+        ConfigError: the directory has none.
+        DataError: those that it has are damaged.
+    """
+    if not Path(path).is_dir():
+        return Path(path)
+    found, damaged = newest_agent(Path(path))
+    if found is None:
+        raise ConfigError(f"{path}: no stable-baselines3 zip lies in it; name the directory that has one, or a zip.")
+    for said in damaged:
+        print(f"WARNING: {said} Passed over.")
+    print(f"agent: {found}")
+    return found
+
+
+def _timesteps(path: Path) -> int | None:
+    """How long the agent in a zip was trained, 0 where it does not say; `None` where there is none in it."""
+    with Archive.open(path) as archive:
+        if not {"data", "policy.pth"} <= set(archive.names):
+            return None
+        try:
+            said = json.loads(archive.read("data", DATA_LIMIT))["num_timesteps"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return 0
+    return said if type(said) is int and said >= 0 else 0
