@@ -16,6 +16,8 @@ from lit_rl.errors import DataError
 from lit_rl.run.lineage import Lineage, Segment
 
 _LARGEST = 1e300
+_FROM = {"fork": "forked from", "adopt": "goes on with the training of"}
+"""How runs begin that begin where another one stands, and what is said of it."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,9 @@ def _segment_events(history: RunHistory, running: bool) -> list[Event]:
     found = []
     for i, segment in enumerate(history.segments):
         mode = str(segment.mode)
-        if history.record.mode == "fork" and i == 0:
+        if history.record.mode in _FROM and i == 0:
             parent = history.parents[0].get("path") if history.parents else "?"
-            found.append(Event(segment.from_timesteps, "fork", f"forked from {parent}"))
+            found.append(Event(segment.from_timesteps, "fork", f"{_FROM[history.record.mode]} {parent}"))
         elif mode == "resume":
             changes = f"; changed: {', '.join(map(str, segment.config_changes))}" if segment.config_changes else ""
             found.append(Event(segment.from_timesteps, "resume", f"resumed, to {segment.target:,}{changes}"))

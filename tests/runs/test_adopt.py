@@ -15,6 +15,7 @@ import torch
 import yaml
 from stable_baselines3.common.vec_env import VecNormalize
 
+from lit_rl import load
 from lit_rl.checkpoint.reader import load_lightning
 from lit_rl.interop.sb3 import read_agent
 from lit_rl.state.plain import first_difference
@@ -195,7 +196,10 @@ def test_commands_take_the_directory(cli: Cli, left: Any) -> None:
     newest = run.folder / f"rl_model_{WHOLE}_steps.zip"
     assert yaml.safe_load((cli.cwd / "r.yaml").read_text())["resume"] == {"checkpoint": str(newest)}
     assert f"agent: {newest}" in done.out
-    assert str(newest) in cli("show", run.folder).out
+    shown = cli("show", run.folder).out
+    assert f"timesteps: {WHOLE} of {WHOLE}\noptimizer: actor.optimizer, critic.optimizer, ent_coef_optimizer\n" in shown
+    assert f"replay: {run.folder / f'rl_model_replay_buffer_{WHOLE}_steps.pkl'}" in shown
+    assert load(run.folder).predict(np.zeros(3, np.float32))[0].shape == (1,)
     empty = cli.cwd / "empty"
     empty.mkdir()
     assert "no stable-baselines3 zip lies in it" in cli.error("import-sb3", empty, "--out", "x.yaml")

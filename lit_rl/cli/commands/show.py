@@ -13,8 +13,10 @@ from lit_rl.checkpoint.reader import load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.compare.find import named_run, no_such_run
 from lit_rl.errors import EXIT_OK, ConfigError, DataError
+from lit_rl.interop.replay_pickle import find_replay
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.sb3 import describe as describe_tensors
+from lit_rl.interop.vecnormalize import find_vecnormalize
 from lit_rl.run.directory import CHECKPOINTS
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.sources import Source, find
@@ -128,14 +130,29 @@ def describe_agent(agent: Agent) -> dict[str, Any]:
         },
         "sha256": hashlib.sha256(agent.path.read_bytes()).hexdigest(),
         "not_read": agent.not_read,
+        "goes_on_with": _goes_on_with(agent),
+    }
+
+
+def _goes_on_with(agent: Agent) -> dict[str, Any]:
+    """What there is beside the weights for training to go on: optimizers in the zip, and files beside it."""
+    states = {"policy.optimizer.pth": agent.policy_optimizer, **agent.tensors}
+    beside = {"vecnormalize": find_vecnormalize(agent.path)[0], "replay": find_replay(agent.path)[0]}
+    return {
+        "optimizers": [name for name, state in states.items() if "optimizer" in name and state is not None],
+        **{what: None if path is None else str(path) for what, path in beside.items()},
     }
 
 
 def _agent_lines(d: dict[str, Any]) -> list[str]:
     lines = [f"stable-baselines3 agent: {d['path']}", f"sha256: {d['sha256']}", f"algorithm: {d['algorithm']}"]
     lines.append(f"version: {d['sb3_version'] or 'not said'}")
-    if "num_timesteps" in d["settings"]:
-        lines.append(f"timesteps: {d['settings']['num_timesteps']:,}")
+    done, target = (d["settings"].get(key) for key in ("num_timesteps", "_total_timesteps"))
+    if done is not None:
+        lines.append(f"timesteps: {done:,}{f' of {target:,}' if target else ''}")
+    there = d["goes_on_with"]
+    lines.append(f"optimizer: {', '.join(name.removesuffix('.pth') for name in there['optimizers']) or 'none'}")
+    lines += [f"{what}: {there[what]}" for what in ("vecnormalize", "replay") if there[what] is not None]
     width = max((len(name) for name in d["tensors"]), default=0)
     lines += ["weights:", *(f"  {name:<{width}}  {tuple(t['shape'])} {t['dtype']}" for name, t in d["tensors"].items())]
     return lines
