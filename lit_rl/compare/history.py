@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from lit_rl.compare.logs import FPS, LEVEL, RETURN, STEP, Evaluations, read_columns, read_evaluations
-from lit_rl.compare.runs import FINISHED, RunRecord, read_run
+from lit_rl.compare.runs import RunRecord, read_run
 from lit_rl.compare.settings import flattened, read_settings, value_at
 from lit_rl.errors import DataError
-from lit_rl.run.lineage import Lineage, Segment
+from lit_rl.run.lineage import Lineage, Segment, is_end
 
 _LARGEST = 1e300
 
@@ -129,7 +129,7 @@ def _segment_events(history: RunHistory, running: bool) -> list[Event]:
             found.append(
                 Event(after, "stop", "killed" if not is_last else f"ended without a word ({history.record.state})")
             )
-        elif segment.end is not None and str(segment.cause) not in FINISHED:
+        elif segment.end is not None and not is_end(segment.cause):
             found.append(Event(segment.to_timesteps or 0, "stop", f"stopped by {segment.cause}"))
     return found
 
