@@ -86,6 +86,17 @@ def test_each_is_what_its_seed_gives_and_can_be_gone_on_with(cli: Cli) -> None: 
 
 
 @pytest.mark.slow
+def test_each_seed_may_have_several_ranks(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    two = ("--trainer.devices", "2", "--trainer.accelerator", "cpu")
+    done = lit_rl("fit", "--config", config, "--seeds", "1,2", *two, cwd=tmp_path)
+    assert done.stdout.count("ranks: 2, with 2 environments each") == 2
+    lit_rl("fit", "--config", config, "--seed_everything", "2", "--name", "alone", *two, cwd=tmp_path)
+    assert same(run_directory(tmp_path, "run_seed_2"), run_directory(tmp_path, "alone"))
+    assert not same(run_directory(tmp_path, "run_seed_1"), run_directory(tmp_path, "alone"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_one_and_begins_no_other(tmp_path: Path, number: signal.Signals) -> None:
     config = write_config(tmp_path, {"total_timesteps": 6400})
