@@ -173,6 +173,7 @@ def test_runs_show_and_report_name_its_end(cli: Cli) -> None:
     assert "stopped by" not in page
 
 
+@pytest.mark.slow
 def test_seeds_go_on_with_the_next_after_it(cli: Cli) -> None:
     config = config_with(cli, NO_BETTER)
     lit_rl("fit", "--config", config, "--seeds", "1,2", cwd=cli.cwd)
