@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, Timer
+from lightning.pytorch.callbacks import Timer
 
 from lit_rl.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
 from lit_rl.process import STOP_SIGNALS, is_owned
@@ -160,5 +160,4 @@ def _who_stopped(trainer: Trainer) -> str:
         left = timer.time_remaining()
         if left is not None and left <= 0:
             return "trainer.max_time"
-    early = (each for each in callbacks if isinstance(each, EarlyStopping) and each.stopping_reason_message)
-    return next((f"{type(each).__name__} ({each.monitor})" for each in early), "a callback (should_stop)")
+    return "a callback (should_stop)"

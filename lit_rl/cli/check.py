@@ -15,6 +15,7 @@ from lit_rl.cli.blocks import BLOCKS, CLASS_KEYS, LIMITS, SCALARS, free_dictiona
 from lit_rl.cli.given import Given
 from lit_rl.cli.models import every_model, model_settings
 from lit_rl.cli.trainer_block import check_trainer_block, trainer_arguments
+from lit_rl.cli.variables import variable_of
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.networks.names import check_policy_name
 from lit_rl.ops.limits import check_value, reads_as_number, shown, union_members
@@ -35,21 +36,22 @@ def check_given(each: Given, model: str | None, more: Collection[str] = ()) -> N
     Raises:
         ConfigError: names the first mistake, and the nearest valid spelling or the fix.
     """
-    _Check(each.where, model).tree(each.tree, dict.fromkeys(more, int))
+    _Check(each.where, model, each.variable).tree(each.tree, dict.fromkeys(more, int))
 
 
 class _Check:
-    """One walk through a file or an option; `where` is the file's path, or `--`."""
+    """One walk through a file or an option; `where` is the file's path, or `--`, also of a `variable`."""
 
-    def __init__(self, where: str, model: str | None) -> None:
-        self._where, self._model = where, model
+    def __init__(self, where: str, model: str | None, variable: str | None = None) -> None:
+        self._where, self._model, self._variable = where, model, variable
         self._is_option = where == "--"
 
     def tree(self, tree: dict[str, Any], more: dict[str, Any]) -> None:
         scalars = SCALARS | more
         for key, value in tree.items():
             if key in scalars:
-                self._value(value, scalars[key], key, LIMITS.get(key))
+                is_ours = key in more and self._is_option and self._variable is None
+                self._value(value, scalars[key], f"--{key}" if is_ours else key, LIMITS.get(key))
             elif key in BLOCKS:
                 self._record(value, BLOCKS[key], key)
             elif key == "trainer":
@@ -62,19 +64,20 @@ class _Check:
 
     def _check_model(self, model: Any) -> None:
         if isinstance(model, str):
+            model_settings(model)
             return
         self._known(self._block(model, "model"), CLASS_KEYS, "model")
         if "class_path" in model:
             self._value(model["class_path"], str, "model.class_path")
-        arguments = model.get("init_args")
         name = model.get("class_path") or self._model
-        if arguments is None or name is None:
+        settings, arguments = None if name is None else model_settings(str(name)), model.get("init_args")
+        if arguments is None or settings is None:
             return
         path = "model" if self._is_option else "model.init_args"
-        settings = model_settings(str(name))
         for key, top in LINKED.items():
             if key in self._block(arguments, path):
-                raise ConfigError(f"{self._where}: {path}.{key} is a top-level key here: write `{top}:` outside model.")
+                where = "" if self._is_option else f"{self._where}: "
+                raise ConfigError(f"{where}{path}.{key} is a top-level key here: write `{top}:` outside model.")
         parameters, limits = settings.parameters, settings.limits
         self._known(arguments, parameters, path)
         for key, value in arguments.items():
@@ -128,6 +131,12 @@ class _Check:
         for key in values:
             if key not in known:
                 near = did_you_mean(str(key), known)
+                stem, _, last = (self._variable or "").rpartition("__")
+                if last.lower() == key:
+                    near = did_you_mean(last, [name.upper() for name in known]).replace("'", f"'{stem}__", 1)
+                    raise ConfigError(f"there is no such setting.{near}")
+                if self._variable is not None:
+                    raise ConfigError(f"unknown key '{path}.{key}'.{near}")
                 if self._is_option:
                     raise ConfigError(f"--{path}.{key}: there is no such option.{near}")
                 raise ConfigError(f"{self._where}: unknown key '{path}.{key}'.{near}")
@@ -135,6 +144,11 @@ class _Check:
     def _unknown(self, key: str, tops: list[str]) -> str:
         """A top-level key that there is not; it may lie in a block."""
         places = list(dict.fromkeys(_places(key, self._model)))
+        if self._variable is not None:
+            command = self._variable.split("_")[1]
+            names = " or ".join(variable_of(command, place) for place in places)
+            near = did_you_mean(self._variable, [variable_of(command, top) for top in tops])
+            return f"there is no such setting.{f' Did you mean {names}?' if names else near}"
         if self._is_option:
             hint = f" Did you mean --{' or --'.join(places)}?" if places else did_you_mean(key, tops)
             return f"--{key}: there is no such option.{hint}"

@@ -14,6 +14,8 @@ _REPLAY = 1_000_000
 _MUCH = 8e9
 """Bytes of a replay that are worth a word."""
 _SHORT_SPACE = 50
+_SCREEN = "screen"
+"""What is found for the screen alone: a space's text may be a page long."""
 
 
 def look(
@@ -34,7 +36,7 @@ def look(
         "environment": config.name,
         "observation_space": " ".join(str(found.own.observation).split()),
         "action_space": " ".join(str(found.own.action).split()),
-        "said_of_spaces": [_said(found.own.observation), _said(found.own.action)],
+        _SCREEN: {"observations": _said(found.own.observation), "actions": _said(found.own.action)},
         "observation_bytes": found.obs_bytes,
         "replay_bytes": Replay.bytes_needed(_REPLAY, 1, found.observation_space, action),
         "seeded": found.seeded,
@@ -55,6 +57,11 @@ def look(
         "policy": policy_for(found.observation_space),
         "refused": {name: reason for name, reason in fits.items() if reason is not None},
     }
+
+
+def plain(found: dict[str, Any]) -> dict[str, Any]:
+    """The same for JSON, with what to do."""
+    return {**{name: value for name, value in found.items() if name != _SCREEN}, "advice": [*remedies(found)]}
 
 
 def screen(found: dict[str, Any]) -> str:
@@ -81,9 +88,8 @@ def screen(found: dict[str, Any]) -> str:
 
 def _rows(d: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "environment", d["environment"]
-    observations, actions = d["said_of_spaces"]
-    yield "observations", f"{observations}, {d['observation_bytes']:,} bytes"
-    yield "actions", actions
+    yield "observations", f"{d[_SCREEN]['observations']}, {d['observation_bytes']:,} bytes"
+    yield "actions", d[_SCREEN]["actions"]
     yield "seeding", _seeding(d)
     yield "determinism", f"the same actions give {'the same' if d['deterministic'] else 'other'} bits"
     exact = d["resume_grade"] == "exact"

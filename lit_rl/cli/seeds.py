@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 from lit_rl.cli.given import FLAGS, Given, model_name, read_arguments
 from lit_rl.cli.lightning import NO_MODEL, check_each
-from lit_rl.cli.together import check_together, last_given
+from lit_rl.cli.together import check_together, last_given, name_given, own_run
 from lit_rl.cli.variables import read_variables
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
 from lit_rl.ops.limits import SEEDS
 from lit_rl.process import HandedOn
-from lit_rl.run.directory import check_name
 
 OPTION = "seeds"
 _ALONE = ("seed_everything", "ckpt_path")
@@ -45,7 +44,7 @@ def run_seeds(argv: Sequence[str]) -> int:
     seeds = _seeds(next(each.text for each in reversed(given) if each.name == OPTION))
     rest = without_seeds(given)
     _check_options(rest)
-    name = str(last_given(rest, "name", otherwise="run"))
+    name = name_given([*read_variables("fit"), *rest])
     commands = [[*_arguments(argv), "--seed_everything", str(seed), "--name", seed_name(name, seed)] for seed in seeds]
     for command in commands:
         check_command(command)
@@ -86,7 +85,7 @@ def _check_options(given: Sequence[Given]) -> None:
     for each in given:
         if each.name in _ALONE and not each.is_file:
             raise ConfigError(f"--{each.name}: means one run, and --seeds several; give one of them.")
-    wanted = last_given(given, "resume", "checkpoint", otherwise="last")
+    wanted = last_given([*given, *own_run(given)], "resume", "checkpoint", otherwise="last")
     if last_given(given, "mode", otherwise="fresh") == "resume" and wanted not in ("last", "best"):
         raise ConfigError(f"resume.checkpoint: '{wanted}' is one run's; with --seeds it is last or best, of each seed.")
     tasks = max(os.environ.get("WORLD_SIZE", "1"), os.environ.get("SLURM_NTASKS", "1"), key=lambda n: n.rjust(9, "0"))
@@ -118,7 +117,6 @@ def check_command(command: Sequence[str]) -> None:
     if model is None:
         raise ConfigError(NO_MODEL)
     check_each(given, model)
-    check_name(str(last_given(given, "name", otherwise="run")))
     try:
         check_together(given)
     except ConfigError as error:

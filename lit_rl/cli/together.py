@@ -29,8 +29,7 @@ def check_together(given: Sequence[Given]) -> None:
         ConfigError: settings of a block clash, or there is no such checkpoint or environment.
     """
     made = {block: _made(given, block) for block in BLOCKS}
-    name = str(last_given(given, "name", otherwise="run"))
-    check_name(name)
+    name = name_given(given)
     if last_given(given, "requeue") not in (None, False):
         return  # goes on with a run, if there is one
     mode, wanted = last_given(given, "mode", otherwise="fresh"), last_given(given, "ckpt_path")
@@ -96,6 +95,18 @@ def last_given(given: Sequence[Given], *path: str, otherwise: Any = None) -> Any
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return each.text if is_number and not each.is_file else value  # such as a run that is called 1e3
     return otherwise
+
+
+def name_given(given: Sequence[Given]) -> str:
+    """The name of the run. An option's is its text, whatever YAML would take that for.
+
+    Raises:
+        ConfigError: it is no name of a directory.
+    """
+    last = next((each for each in reversed(given) if "name" in each.tree), None)
+    name = "run" if last is None else last.tree["name"] if last.is_file else last.text or ""
+    check_name(name)
+    return str(name)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -50,9 +50,26 @@ def run_directory(wanted: str, root: Path, key: str) -> Path:
     return found
 
 
+def runs_named(wanted: str, root: Path, key: str) -> list[Path]:
+    """Every run that is meant: a run directory itself, all versions of a name, one of `name/N`, or all below a root.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+    """
+    path = Path(wanted)
+    if (path / LINEAGE).exists():
+        return [path]
+    beside = versions_of(path.parent, path.name) if path.name else []
+    return versions_of(root, wanted) or beside or list(runs_below(path)) or [run_directory(wanted, root, key)]
+
+
 def no_such_run(wanted: str, root: Path, key: str) -> str:
     """What to say where there is no such run."""
     runs = list(runs_below(root))
+    if Path(wanted).exists():
+        what = "is a directory without a run in it" if Path(wanted).is_dir() else "is a file outside of any run"
+        what = "is a directory of many runs" if any(runs_below(Path(wanted))) else what
+        return f"{key}: '{wanted}' {what}; name a run directory, which holds {LINEAGE}, or a run below {root}."
     if not runs:
         return f"{key}: '{wanted}' is not there, and no run lies below {root}; --root says where runs lie."
     names = list(dict.fromkeys(run.parent.name for run in runs))
@@ -65,8 +82,10 @@ def _few(names: list[str]) -> str:
 
 
 def path_or_run(wanted: str, root: Path) -> str:
-    """A path that is there as it is; else the newest run of that name, if there is one."""
-    if "://" in wanted or Path(wanted).exists():
+    """A path as it is, if it is there and no mere collection of versions; else the newest run of that name, if any."""
+    path = Path(wanted)
+    if "://" in wanted or path.is_file():
         return wanted
     run = named_run(wanted, root)
-    return wanted if run is None else str(run)
+    is_another = run is not None and path.exists() and run.parent.resolve() != path.resolve()
+    return wanted if run is None or is_another else str(run)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from lit_rl.compare.logs import FPS, LEVEL, RETURN, STEP, Evaluations, read_columns, read_evaluations
-from lit_rl.compare.runs import FINISHED, RunRecord, read_run
+from lit_rl.compare.runs import RunRecord, read_run
 from lit_rl.compare.settings import flattened, read_settings, value_at
+from lit_rl.compare.tested import Tested, read_tested
 from lit_rl.errors import DataError
-from lit_rl.run.lineage import Lineage, Segment
+from lit_rl.run.lineage import Lineage, Segment, is_end
 
 _LARGEST = 1e300
 _FROM = {"fork": "forked from", "adopt": "goes on with the training of"}
@@ -53,7 +54,8 @@ class RunHistory:
         settings: by dotted keys.
         training: mean return over the last episodes, as logged.
         fps: timesteps a second, as logged.
-        evaluations: all of them.
+        evaluations: all of those made beside training.
+        tested: what `test` and `validate` have found.
         events: in the order of their timesteps.
         segments: process lifetimes as (number, mode, from, to, cause), as far as they are known.
         parents: what it began from, as its lineage says.
@@ -65,6 +67,7 @@ class RunHistory:
     training: Curve | None = None
     fps: Curve | None = None
     evaluations: Evaluations = field(default_factory=Evaluations)
+    tested: list[Tested] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     parents: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +98,7 @@ def read_history(directory: Path) -> RunHistory:
     history.settings = flattened(settings)
     with contextlib.suppress(DataError):
         history.evaluations = read_evaluations(directory)
+    history.tested = read_tested(directory, history.record.problems)
     lineage = read_lineage(directory)
     if lineage is not None:
         history.segments, history.parents = lineage.segments, lineage.parents
@@ -131,7 +135,7 @@ def _segment_events(history: RunHistory, running: bool) -> list[Event]:
             found.append(
                 Event(after, "stop", "killed" if not is_last else f"ended without a word ({history.record.state})")
             )
-        elif segment.end is not None and str(segment.cause) not in FINISHED:
+        elif segment.end is not None and not is_end(segment.cause):
             found.append(Event(segment.to_timesteps or 0, "stop", f"stopped by {segment.cause}"))
     return found
 

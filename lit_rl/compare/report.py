@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lit_rl.compare.history import RunHistory, read_history
+from lit_rl.compare.history import RunHistory
 from lit_rl.compare.html import esc
 from lit_rl.compare.sections import run_section
 from lit_rl.compare.together import together
@@ -16,14 +16,13 @@ BY = ("name", "algorithm")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
 
 
-def report(directories: Sequence[Path], by: str = "name") -> str:
+def report(histories: Sequence[RunHistory], by: str = "name") -> str:
     """The page.
 
     Args:
-        directories: of runs; what is damaged in them is said in the page.
+        histories: of the runs; what is damaged in them is said in the page.
         by: what the seeds of one group share besides their environment, one of `BY`.
     """
-    histories = [read_history(directory) for directory in directories]
     title = "Run report" if len(histories) == 1 else f"Report of {len(histories)} runs"
     parts = [together(histories, by), _contents(histories)] if len(histories) > 1 else []
     parts += [run_section(history, f"run{i}") for i, history in enumerate(histories)]

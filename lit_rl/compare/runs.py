@@ -14,9 +14,8 @@ from lit_rl.compare.logs import LEVEL, RETURN, STEP, read_columns, read_evaluati
 from lit_rl.compare.settings import read_settings, value_at
 from lit_rl.errors import DataError
 from lit_rl.run.directory import LINEAGE, is_held, versions_of
-from lit_rl.run.lineage import Lineage
+from lit_rl.run.lineage import Lineage, is_end
 
-FINISHED = ("finished", "stop_on_reward")
 _LINKS = ("last", "best")
 
 
@@ -197,7 +196,7 @@ def _state(cause: str | None, end: str | None, held: bool | None) -> str:
         return "running"
     if end is None:
         return "unknown" if held is None else "killed"
-    if cause in FINISHED:
+    if is_end(cause):
         return "finished"
     if cause == "pause_at":
         return "paused"

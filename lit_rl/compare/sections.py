@@ -25,7 +25,7 @@ def run_section(history: RunHistory, anchor: str) -> str:
     parts += ["<h3>Lineage</h3>", pedigree(history), _segments(history)]
     film = video(history.directory)
     parts += ["<h3>Video</h3>", film] if film else []
-    parts += [_evaluations(history.evaluations), _settings(history)]
+    parts += [_tested(history), _evaluations(history.evaluations), _settings(history)]
     return f'<section aria-labelledby="{anchor}">{"".join(parts)}</section>'
 
 
@@ -109,6 +109,19 @@ def _segments(history: RunHistory) -> str:
         for each in history.segments
     ]
     return table("Process lifetimes", ["no.", "mode", "from", "to", "ended by", "start", "host"], rows, (0, 2, 3))
+
+
+def _tested(history: RunHistory) -> str:
+    if not history.tested:
+        return ""
+    rows = []
+    for each in history.tested[-_MOST_EVALUATIONS:]:
+        actions = "most likely" if each.deterministic else "drawn"
+        success = None if each.success is None else f"{each.success:.0%}"
+        row = [f"{each.timesteps:,}", each.checkpoint, each.level, each.episodes, actions]
+        rows.append([*row, *map(number, each.metrics), success, moment(each.created)])
+    titles = ["timestep", "checkpoint", "level", "episodes", "actions", "mean", "std", "min", "max", "length"]
+    return "<h3>Tests</h3>" + table("Checkpoints tested", [*titles, "success", "when"], rows, (0, 3, 5, 6, 7, 8, 9, 10))
 
 
 def _evaluations(evaluations: Evaluations) -> str:

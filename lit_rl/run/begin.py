@@ -105,7 +105,7 @@ class Run:
             self._checkpointer.captured_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
         self._checkpointer.on_boundary = [self._stopper.look, self._rescue.take]
-        self.at_boundary: list[Callback] = [EarlyStops(), self._stopper, self._checkpointer, Progress()]
+        self.at_boundary: list[Callback] = [EarlyStops(plan.extended), self._stopper, self._checkpointer, Progress()]
         exact = self._resume.require == "exact"
         opening = Opening(self.module, plan, self.directory, self.lineage, exact, self._rescue, self.at_boundary)
         self.callbacks: list[Callback] = [opening, self._rescue, *self.at_boundary]
@@ -170,10 +170,13 @@ class Run:
 
     @property
     def _cause(self) -> str:
-        """Why training ended, as the lineage says it. Finished is what has reached its target, and nothing else."""
-        if self.module.loop.finished:
-            return "stop_on_reward" if self.module.loop.stop_on_reward_reached else "finished"
-        return self._stopper.cause or "the Trainer"
+        """Why training ended, as the lineage says it."""
+        loop = self.module.loop
+        if not loop.finished:
+            return self._stopper.cause or "the Trainer"
+        if loop.stop_on_reward_reached:
+            return "stop_on_reward"
+        return "finished" if loop.ended_early is None else f"early_stopping ({loop.ended_early})"
 
     def __enter__(self) -> Run:
         return self
@@ -291,7 +294,7 @@ def begin(
             made: list[Plan] = []
 
             def make() -> Plan:
-                made.append(make_plan(module, mode, name, root, resume, start, hold, requeue))
+                made.append(make_plan(module, mode, name, root, resume, start, hold, requeue, trainer))
                 if not made[0].nothing_to_do:
                     check_load(module, start)  # also where the block is not read: a misspelled part is a mistake
                 return made[0]

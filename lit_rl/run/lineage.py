@@ -17,8 +17,13 @@ from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.errors import DataError
 from lit_rl.run.directory import LINEAGE
 
-ENDS = ("finished", "stop_on_reward")
-"""Causes with which a run has come to its end; any other has stopped it on its way."""
+ENDS = ("finished", "stop_on_reward", "early_stopping")
+"""First words of the causes with which a run has come to its end; any other has stopped it on its way."""
+
+
+def is_end(cause: str | None) -> bool:
+    """Whether a run with this cause has come to its end, and a resume of it trains nothing."""
+    return str(cause).partition(" ")[0] in ENDS
 
 
 def digest_of(path: Path) -> str:
@@ -48,7 +53,8 @@ class Segment:
         config_changes: settings that differ from the segment before, as `key: old -> new`.
         end: UTC time; `None` while it lasts, and for good if the process was killed.
         to_timesteps: the run's timestep at its end.
-        cause: why it ended: `finished`, `stop_on_reward`, `pause_at`, a signal's name, `error: ...`, or `killed`.
+        cause: why it ended: `finished`, `stop_on_reward`, `early_stopping (METRIC)`, `pause_at`, a signal's name,
+            `error: ...`, or `killed`.
         requeue: what a command with `requeue: true` asked for, so that its next start knows its own run.
         schedule: what schedules do from here on, where the target moved; it holds also if the segment saved nothing.
         additional: the `resume.additional_timesteps` it was given, and `counted_from` which timestep.

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from lightning.pytorch import Trainer
+
+from lit_rl.callbacks.early_stopping import EarlyStops, arguments_of, why_ended
 from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import Opened
 from lit_rl.checkpoint.store import CheckpointStore
@@ -21,7 +24,7 @@ from lit_rl.run.config import Mode, ResumeConfig, WarmstartConfig
 from lit_rl.run.directory import is_held
 from lit_rl.run.drift import Change, changes, table
 from lit_rl.run.hold import Hold
-from lit_rl.run.lineage import ENDS, Lineage
+from lit_rl.run.lineage import Lineage, is_end
 from lit_rl.run.requeue import Requeued, look_for_own
 from lit_rl.run.sources import Source, find
 from lit_rl.run.taken import take_parts
@@ -54,7 +57,9 @@ class Plan:
         parents: what a warmstart has read.
         changed: settings that differ from the run's.
         notes: lines for the banner.
+        extended: whether the `resume` block gives the target, so that the run goes on past an end before it.
         reached: mean return of the evaluation that ended the run by `eval.stop_on_reward`.
+        ended_early: why an EarlyStopping has ended it.
         computed: with which device and precision a resumed run was, where its checkpoint says so.
         requeued: what a command with `requeue: true` has found.
         adopted: what a run of stable-baselines3's that goes on here has left.
@@ -74,7 +79,9 @@ class Plan:
     parents: list[dict[str, Any]] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    extended: bool = False
     reached: float | None = None
+    ended_early: str | None = None
     computed: dict[str, Any] | None = None
     requeued: Requeued | None = None
     adopted: Adopted | None = None
@@ -86,8 +93,9 @@ class Plan:
 
     @property
     def nothing_to_do(self) -> bool:
-        """A resumed run that is at its target already, or ended by an evaluation."""
-        return self.mode == "resume" and (self.timesteps >= self.target or self.reached is not None)
+        """A resumed run that is at its target already, or ended by an evaluation or an EarlyStopping."""
+        ended = self.reached is not None or self.ended_early is not None
+        return self.mode == "resume" and (self.timesteps >= self.target or ended)
 
     def why_nothing(self) -> str:
         """Why there is nothing to do, and how to go on all the same."""
@@ -96,6 +104,11 @@ class Plan:
             return (
                 f"finished by stop_on_reward: {at}, where the evaluation gave {self.reached:.4g}; nothing to do. "
                 "To go on, raise eval.stop_on_reward, or give resume.additional_timesteps."
+            )
+        if self.ended_early is not None:
+            return (
+                f"finished by early_stopping: {at}, where EarlyStopping said: {self.ended_early}; nothing to do. To go "
+                "on, take it out of trainer.callbacks or change it, or give resume.additional_timesteps."
             )
         return f"finished: {at}; nothing to do. To go on, give resume.additional_timesteps or resume.total_timesteps."
 
@@ -109,8 +122,12 @@ def make_plan(
     warmstart_from: WarmstartConfig,
     hold: Hold,
     requeue: bool = False,
+    trainer: Trainer | None = None,
 ) -> Plan:
     """Decide how the run begins. Builds the module's environments and networks, and loads a warmstart's weights.
+
+    Args:
+        trainer: the one that will train, where it is there already.
 
     Raises:
         Held: another process works on the run that is to go on.
@@ -119,13 +136,13 @@ def make_plan(
     """
     if requeue:
         own = look_for_own(mode, name, root, resume)
-        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from, hold)
+        plan = make_plan(module, own.mode, name, root, own.resume, warmstart_from, hold, trainer=trainer)
         plan.requeued = own
         if own.note is not None:
             plan.notes.insert(0, own.note)
         return plan
     if mode == "resume":
-        return _plan_resume(module, hold.find(resume, root, name), resume)
+        return _plan_resume(module, hold.find(resume, root, name), resume, trainer)
     if mode == "warmstart":
         if warmstart_from.checkpoint is None:
             raise ConfigError(NO_PARENT)
@@ -143,7 +160,7 @@ def _unfinished(root: Path, name: str) -> list[str]:
         segments = [] if newest is None or is_held(newest) else Lineage.read(newest).segments
     except DataError:
         return []
-    if not segments or segments[-1].cause in ENDS:
+    if not segments or is_end(segments[-1].cause):
         return []
     return [f"{newest} is not finished: --mode resume or --requeue true would go on with it"]
 
@@ -162,7 +179,7 @@ def _check_spaces(module: RLModule, source: Source, ours: dict[str, Any], way_ou
     module.play.check_spaces(observation, action, of=str(source.path), way_out=way_out)
 
 
-def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan:
+def _plan_resume(module: RLModule, source: Source, config: ResumeConfig, trainer: Trainer | None) -> Plan:
     checkpoint = source.checkpoint
     if source.agent is not None:
         return _plan_adoption(module, source, config)
@@ -177,7 +194,7 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     timesteps, clock = checkpoint.manifest.timesteps, ours["run"]["clock"]
     found = changes(source.lightning["hyper_parameters"], module.settings(), default_settings(type(module)))
     plan = Plan("resume", clock["target"], directory, checkpoint, timesteps, config.schedule, fork=config.fork)
-    asked = _set_target(plan, module, lineage, config, any(change.key == "total_timesteps" for change in found))
+    plan.extended = _set_target(plan, module, lineage, config, any(change.key == "total_timesteps" for change in found))
     plan.moved, plan.computed = plan.target != clock["target"], ours.get("computed")
     if config.fork:
         plan.parents = [{**parent_of(checkpoint), "segment": checkpoint.manifest.segment}]
@@ -189,8 +206,11 @@ def _plan_resume(module: RLModule, source: Source, config: ResumeConfig) -> Plan
     plan.changed = [change for change in found if change.key != "total_timesteps"]
     evaluated = Evaluated()
     restore({"evaluation": evaluated}, ours["run"])
-    if not asked and evaluated.timesteps == timesteps and module.score.ends_the_run(evaluated):
+    if not plan.extended and evaluated.timesteps == timesteps and module.score.ends_the_run(evaluated):
         plan.reached = evaluated.reward
+    if not plan.extended:
+        early = source.lightning.get("callbacks", {}).get(EarlyStops().state_key, {})
+        plan.ended_early = why_ended(early, arguments_of(trainer))
     if plan.nothing_to_do:
         return plan
     module.play.resuming = True

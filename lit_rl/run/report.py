@@ -7,7 +7,7 @@ from pathlib import Path
 from lit_rl.checkpoint.files import lacking
 from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.run.drift import table
-from lit_rl.run.lineage import Lineage
+from lit_rl.run.lineage import Lineage, is_end
 from lit_rl.run.plan import Plan
 from lit_rl.run.weights import owned_by
 from lit_rl.state.parts import parts_of
@@ -118,9 +118,9 @@ def _environments(module: RLModule, restarted: list[int]) -> str:
 
 def summary(module: RLModule, cause: str, directory: Path) -> str:
     """What happened at the end, in two lines; `cause` as the lineage says it."""
-    what = {"finished": "finished", "stop_on_reward": "finished by stop_on_reward"}.get(cause)
-    if what is None:
-        what = f"stopped by {cause}; go on with mode: resume"
+    what = f"stopped by {cause}; go on with mode: resume"
+    if is_end(cause):
+        what = "finished" if cause == "finished" else f"finished by {cause}"
     line = f"{what}: timestep {module.counters.timesteps:,} of {module.clock.target:,}"
     if module.curriculum is not None:
         line += f", level {module.curriculum.describe()}"

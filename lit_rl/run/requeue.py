@@ -12,7 +12,7 @@ from pathlib import Path
 from lit_rl.errors import DataError, Held
 from lit_rl.run.config import Mode, ResumeConfig
 from lit_rl.run.directory import RunLock, has_checkpoint, versions_of
-from lit_rl.run.lineage import Lineage
+from lit_rl.run.lineage import Lineage, is_end
 from lit_rl.run.sources import run_of
 
 
@@ -57,7 +57,8 @@ def look_for_own(mode: Mode, name: str, root: Path, resume: ResumeConfig) -> Req
         return begin  # the run is there, and this command has not yet gone on with it
     if not has_checkpoint(own):
         return replace(begin, note=f"{own} ended before its first checkpoint; begun again")
-    target = lineage.segments[-1].target if mode == "resume" else None  # not twice additional_timesteps
+    last = lineage.segments[-1]
+    target = last.target if mode == "resume" and not is_end(last.cause) else None  # not twice additional_timesteps
     going_on = replace(resume, checkpoint=str(own), total_timesteps=target, additional_timesteps=None, fork=False)
     return Requeued("resume", going_on, order, newest, note=f"requeue: goes on with {own}")
 

@@ -33,6 +33,8 @@ class Loop:
         """What is being done, for people."""
         self.on_boundary: Callable[[], None] | None = None
         """Called at the end of every iteration, before anything of it is logged."""
+        self.ended_early: str | None = None
+        """The metric by which an EarlyStopping has ended the run, once one has."""
         self._segment_start: tuple[float, int, float] | None = None
 
     def begin_segment(self) -> None:
@@ -42,8 +44,9 @@ class Loop:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has reached its target, or an evaluation its `stop_on_reward`."""
-        return self._algorithm.counters.timesteps >= self._algorithm.clock.target or self.stop_on_reward_reached
+        """Whether the run has reached its target, an evaluation its `stop_on_reward`, or EarlyStopping has ended it."""
+        reached = self._algorithm.counters.timesteps >= self._algorithm.clock.target or self.stop_on_reward_reached
+        return reached or self.ended_early is not None
 
     @property
     def stop_on_reward_reached(self) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from optuna.trial import Trial, TrialState
 
-from lit_rl.errors import EXIT_CONFIG, EXIT_OK, EXIT_STOPPED
+from lit_rl.checkpoint.manifest import CHECKPOINTS
+from lit_rl.errors import EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_IO, EXIT_OK, EXIT_STOPPED
 from lit_rl.process import HandedOn
 from lit_rl.run.directory import is_held, versions_of
 from lit_rl.tuning.space import brief
@@ -21,6 +22,11 @@ from lit_rl.tuning.values import chosen, read_values
 
 _FAILS = (1, EXIT_CONFIG)
 """Exit codes that are the settings' doing: they diverged, or do not go together."""
+_NOT_ITS_DOING = (EXIT_OK, EXIT_STOPPED, EXIT_INTERRUPTED, EXIT_IO)
+"""Exit codes that say nothing against a trial: it was stopped, or the disk was full."""
+_TRIES = 3
+"""So often a trial is begun or gone on with from one checkpoint; one that is killed every time has failed."""
+_KILLED = 137
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def run_trials(study: StudyFile, sweep: Sweep, place: Place) -> int:
 
     Returns:
         0 once the study has all its trials, 75 where a signal stopped it, else what ended a trial that is no fault of
-        its settings (a full disk, a kill): that one stays in flight.
+        its settings (a full disk, a kill): that one stays in flight, until it has been killed too often.
     """
     with HandedOn() as signals:
         while not signals.came:
@@ -95,10 +101,38 @@ class _Running:
         command = [*fit, "--trainer.default_root_dir", str(self._place.directory)]
         while True:
             self._wait_for_another(name)
+            if self._is_tried_out(name):
+                return _KILLED
+            self._count_try(name)
             with open(self._log(name), "ab") as output:
                 code = self._signals.run(command, output, self._has_to_end if self._prunes else None)
+            if code in _NOT_ITS_DOING or self._signals.came:
+                self._count_try(name, -1)
             if code != EXIT_STOPPED or self._signals.came or self._is_pruned or not self._is_held(name):
                 return code
+
+    def _count_try(self, name: str, count: int = 1) -> None:
+        """Note in the study, before a run is begun, that it is, and from what: whatever kills it may kill this, too."""
+        tries, at = self._tries(name)
+        newest = self._newest(name)
+        if count > 0:
+            tries, at = tries if at == newest else 0, newest
+        self._trial.set_user_attr(f"tries_{name}", [tries + count, at])
+
+    def _is_tried_out(self, name: str) -> bool:
+        tries, at = self._tries(name)
+        return tries >= _TRIES and at == self._newest(name)
+
+    def _tries(self, name: str) -> tuple[int, str]:
+        """How often a run was begun, and from which checkpoint."""
+        tries, at = self._study.trials()[self._trial.number].user_attrs.get(f"tries_{name}", (0, ""))
+        return int(tries), str(at)
+
+    def _newest(self, name: str) -> str:
+        """Name of a run's newest checkpoint; empty where there is none."""
+        run = next(iter(versions_of(self._place.directory, name)), None)
+        last = None if run is None else run / CHECKPOINTS / "last"
+        return last.resolve().name if last is not None and last.exists() else ""
 
     def _log(self, name: str) -> Path:
         return self._place.directory / f"{name}.log"
@@ -139,6 +173,8 @@ class _Running:
     def _not_finished(self, name: str, code: int) -> int:
         if code in _FAILS:
             return self._fail(_last_words(self._log(name)) or f"exit code {code}")
+        if self._is_tried_out(name):
+            return self._fail(f"killed {_TRIES} times without a new checkpoint; see {self._log(name)}")
         what = "was stopped" if code == EXIT_STOPPED else f"ended with exit code {code}; see {self._log(name)}"
         self._place.say(f"trial {self._trial.number} {what}. The same command goes on with it.")
         return code

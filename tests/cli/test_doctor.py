@@ -28,6 +28,8 @@ def test_a_good_environment(cli: Cli) -> None:
     assert (d["algorithms"], d["suggested"], d["policy"]) == (["A2C", "DQN", "PPO"], "PPO", "MlpPolicy")
     assert "finite bounds" in d["refused"]["SAC"]
     assert d["step_seconds"] > 0
+    assert "said_of_spaces" not in d
+    assert "screen" not in d, "what is for people is no part of the JSON"
 
 
 def test_the_screen_has_eighty_columns_and_fits_one(cli: Cli) -> None:

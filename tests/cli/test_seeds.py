@@ -33,10 +33,29 @@ def same(a: Path, b: Path) -> bool:
         (("--seeds=1,2", "--model.learning_rat", "3"), "--model.learning_rat: there is no such option"),
         (("--seeds=1,2", "--env.id", "CartPole-v7"), "Did you mean 'CartPole-v1'"),
         (("--seeds=1,2", "--name", "a/b"), "holds a slash"),
+        (("--seeds=1,2", "--name", ""), "name: '' is empty; give a word, such as cartpole."),
+        (("--seeds=1,2", "--name="), "name: '' is empty; give a word, such as cartpole."),
     ],
 )
 def test_mistakes_come_before_anything_begins(cli: Cli, words: tuple[str, ...], text: str) -> None:  # noqa: F811
     assert text in cli.error("fit", "--config", cli.config(), *words)
+
+
+def test_a_name_is_its_text_and_may_stand_in_a_variable(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    config = cli.config()
+    assert "name: '' is empty" in cli.error("fit", "--config", config, "--name", "")
+    seeds = ("fit", "--config", config, "--seeds", "1,2", "--mode", "resume")
+    assert "of the run '1e3_seed_1' is not there" in cli.error(*seeds, "--name", "1e3")
+    config.write_text(config.read_text().replace("name: run\n", ""))
+    monkeypatch.setenv("PL_FIT__NAME", "of_the_variable")
+    assert "of the run 'of_the_variable_seed_1' is not there" in cli.error(*seeds)
+
+
+def test_the_configuration_of_one_run_is_that_runs(cli: Cli) -> None:  # noqa: F811
+    cli("fit", "--config", cli.config(), "--pause_at", 128, expect=75)
+    own = cli.run() / "config.yaml"
+    said = cli.error("fit", "--config", own.relative_to(cli.cwd), "--seeds", "1,2", "--mode", "resume")
+    assert "lightning_logs/run/version_0' is one run's; with --seeds it is last or best, of each seed." in said
 
 
 def test_seeds_are_the_commands_and_not_the_files(cli: Cli) -> None:  # noqa: F811
@@ -64,6 +83,17 @@ def test_each_is_what_its_seed_gives_and_can_be_gone_on_with(cli: Cli) -> None: 
     done = lit_rl("fit", "--config", config, "--seeds=7,2", "--mode", "resume", cwd=cli.cwd)
     assert done.stdout.count("nothing to do") == 2
     assert not run_directory(cli.cwd, "run_seed_7", 1).exists()
+
+
+@pytest.mark.slow
+def test_each_seed_may_have_several_ranks(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    two = ("--trainer.devices", "2", "--trainer.accelerator", "cpu")
+    done = lit_rl("fit", "--config", config, "--seeds", "1,2", *two, cwd=tmp_path)
+    assert done.stdout.count("ranks: 2, with 2 environments each") == 2
+    lit_rl("fit", "--config", config, "--seed_everything", "2", "--name", "alone", *two, cwd=tmp_path)
+    assert same(run_directory(tmp_path, "run_seed_2"), run_directory(tmp_path, "alone"))
+    assert not same(run_directory(tmp_path, "run_seed_1"), run_directory(tmp_path, "alone"))
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_a_mistake_in_the_file_is_answered_at_once(tmp_path: Path, over: dict[st
         (("fit", "--config", "rnu.yaml"), "--config: 'rnu.yaml' is not there. Did you mean 'run.yaml'?"),
         (("fit", "--config", "run.yaml", "--ckpt_path", "nowhere"), "resume.checkpoint: 'nowhere' is not there"),
         (("fit", "--config", "run.yaml", "--learning_rate", "1"), "Did you mean --model.learning_rate?"),
-        (("test", "--config", "run.yaml", "--episodes", "0"), "episodes is 0; it must be at least 1."),
+        (("test", "--config", "run.yaml", "--episodes", "0"), "error: --episodes is 0; it must be at least 1."),
         (("fit",), "model is missing. Name an algorithm"),
     ],
 )

@@ -88,10 +88,17 @@ def test_each_command_has_its_own(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("MODEL__N_STEP", "3", "Did you mean 'n_steps'?"),
+        ("MODEL__N_STEP", "3", "there is no such setting. Did you mean 'PL_FIT__MODEL__N_STEPS'?"),
+        ("MODEL__INIT_ARGS__N_STEP", "3", "Did you mean 'PL_FIT__MODEL__INIT_ARGS__N_STEPS'?"),
+        ("MODEL", "NOPE", "model.class_path: there is no algorithm 'NOPE'; there are A2C, DDPG"),
+        ("MODEL", "PPOO", "Did you mean 'PPO'?"),
+        ("MODEL__CLASS_PATH", "PPOO", "Did you mean 'PPO'?"),
+        ("ENV", "{n_env: 3}", "unknown key 'env.n_env'. Did you mean 'n_envs'?"),
+        ("ENV__N_ENV", "3", "Did you mean 'PL_FIT__ENV__N_ENVS'?"),
+        ("NMAE", "x", "there is no such setting. Did you mean 'PL_FIT__NAME'?"),
         ("MODEL__N_STEPS", "many", "model.n_steps: expected a whole number, got 'many'"),
         ("ENV__N_ENVS", "0", "env.n_envs is 0; it must be at least 1."),
-        ("GAMMA", "0.9", "Did you mean --model.gamma?"),
+        ("GAMMA", "0.9", "Did you mean PL_FIT__MODEL__GAMMA?"),
         ("CONFIG", "no.yaml", "'no.yaml' is not there."),
         ("ENV__KWARGS", "{a: ", "cannot read"),
         ("ENV____ID", "x", "there is no such setting"),
@@ -106,6 +113,7 @@ def test_mistakes_name_the_variable_at_once(
     assert said.startswith(f"error: PL_FIT__{name}: ")
     assert text in said
     assert said.count("\n") == 1
+    assert "there is no such option" not in said, "no option was given"
     assert (heavy, code) == ([], 2)
 
 

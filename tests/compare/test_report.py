@@ -146,6 +146,31 @@ def test_whatever_is_lost_the_page_is_written(cli: Cli, runs: Path, lost: str, h
         assert "evaluations, mean" in page.words
 
 
+def test_damage_is_said_on_the_screen_too(cli: Cli, runs: Path) -> None:
+    (runs / "run" / "version_0" / "evaluations.npz").write_bytes(b"PK\x03\x04")
+    said = cli("report", "run/0", "warm", "--out", "page.html").out.splitlines()
+    assert said[0] == "wrote page.html: 2 runs"
+    assert len(said) == 2
+    assert said[1].startswith("WARNING: lightning_logs/run/version_0/evaluations.npz")
+    assert "WARNING" not in cli("report", "warm", "--out", "other.html").out
+
+
+def test_what_test_has_found_is_shown(cli: Cli, runs: Path) -> None:
+    assert "Checkpoints tested" not in page_of(cli, "levels")[1].words
+    cli("test", "lightning_logs/levels/version_0", "--episodes", 3, "--eval.level", "all")
+    cli("test", "lightning_logs/levels/version_0", "--episodes", 2, "--eval.deterministic", "false", "--which", "last")
+    _, page = page_of(cli, "levels")
+    start = page.words.index("Checkpoints tested")
+    found = page.words[start : start + 80]
+    assert {"most likely", "drawn", "all", "near", "far <b>", "3", "2"} <= set(found)
+    (file,) = (runs / "levels" / "version_0" / "checkpoints").glob("*.test.json")
+    result = json.loads(file.read_text())["results"][0]
+    assert f"{result['mean_reward']:.4g}" in found
+    file.write_text('{"results": [7]}')
+    said = cli("report", "levels", "--out", "page.html", "--overwrite").out
+    assert f"WARNING: {file.relative_to(cli.cwd)} is damaged" in said
+
+
 @pytest.mark.parametrize("state", ["one row", "no episode", "cut line", "huge", "lineage of other kinds"])
 def test_runs_that_have_hardly_begun(cli: Cli, runs: Path, state: str) -> None:
     run = runs / "levels" / "version_0"

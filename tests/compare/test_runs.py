@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,10 +117,29 @@ def test_damaged_runs_are_listed_and_say_why(cli: Cli, runs: Path) -> None:
         (("diff", "run", "pausd"), "Did you mean 'paused'?"),
         (("report", "pausd", "--out", "x.html"), "Did you mean 'paused'?"),
         (("show", "run/7"), "'run/7' is not there"),
+        (("diff", "lightning_logs", "run"), "'lightning_logs' is a directory of many runs; name a run directory"),
+        (("diff", "empty", "run"), "'empty' is a directory without a run in it; name a run directory, which holds"),
+        (("report", "run.yaml", "--out", "x.html"), "report: 'run.yaml' is a file outside of any run; name"),
+        (("runs", "empty"), "runs: 'empty' is a directory without a run in it"),
     ],
 )
 def test_a_run_that_is_not_there(cli: Cli, runs: Path, words: tuple[str, ...], text: str) -> None:
+    cli.config()
+    (cli.cwd / "empty").mkdir()
     assert text in cli.error(*words)
+
+
+@pytest.mark.parametrize("root_is_there", [True, False])
+def test_a_copied_run_is_listed_by_its_path(cli: Cli, runs: Path, root_is_there: bool) -> None:
+    shutil.copytree(runs / "paused" / "version_0", cli.cwd / "copy", symlinks=True)
+    shutil.copytree(runs / "run", cli.cwd / "copies", symlinks=True)
+    if not root_is_there:
+        shutil.rmtree(runs)
+    (found,) = json.loads(cli("runs", "copy", "--json").out)
+    assert (found["name"], found["version"], found["state"]) == ("paused", "copy", "paused")
+    both = json.loads(cli("runs", "copies", "--json").out)
+    assert [each["path"] for each in both] == ["copies/version_1", "copies/version_0"]
+    assert len(json.loads(cli("runs", cli.cwd, "--json").out)) == 2, "those of `copies`"
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def test_a_zip_with_the_configuration_that_is_made_for_it(cli: Cli) -> None:
         (("--video", "out.mp4", "--seed", "-1"), "--seed: is -1"),
         (("--video", "out.mp4", "--level", "far"), "the run has no curriculum"),
         ((), "there is no screen here (no DISPLAY); give --video out.mp4"),
+        (("nope",), "'nope' is not there"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -116,7 +117,7 @@ def test_mistakes_are_one_line(
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     Path("there.mp4").write_text("somebody's")
-    message = cli.error("play", trained("PPO"), *words)
+    message = cli.error("play", *([] if words == ("nope",) else [trained("PPO")]), *words)
     assert says in message
     assert "\n" not in message
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lit_rl.compare.logs import RETURN, read_columns
+from lit_rl.compare.logs import RETURN, read_columns, read_evaluations
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import error_of, final_state, lit_rl, start, wait_for
 from tests.runs.conftest import Cli
@@ -116,3 +116,85 @@ def test_a_pruner_ends_hopeless_trials_and_changes_nothing_of_the_others(tmp_pat
         for number, trial in found[pruner].items():
             assert trial["settings"] == found["none"][number]["settings"]
             assert trial["state"] == "pruned" or trial["value"] == found["none"][number]["value"]
+
+
+DIES = """
+import os, signal
+from lightning.pytorch import Callback
+
+
+class Dies(Callback):
+    def __init__(self, after):
+        self._after = after
+
+    def on_train_start(self, trainer, module):
+        self._start = module.counters.timesteps
+
+    def on_train_batch_end(self, trainer, module, *batch):
+        if module.counters.timesteps - self._start >= self._after:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A process that has trained for so many timesteps is killed, as one that needs too much memory is."""
+
+
+def write_dying(cwd: Path, after: int) -> Path:
+    """A sweep of two trials of 512 timesteps, of which the first is killed; checkpoints are 128 apart."""
+    (cwd / "dying.py").write_text(DIES)
+    callbacks = [[{"class_path": "dying.Dies", "init_args": {"after": each}}] for each in (after, 9999)]
+    search = {"trainer.callbacks": {"choice": callbacks}}
+    run = {"env": {"n_envs": 1}, "checkpoint": {"background": False}}
+    return write_sweep(cwd, {"sampler": "grid", "search": search}, **run)
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_always_killed_fails_in_the_end(tmp_path: Path) -> None:
+    sweep = write_dying(tmp_path, after=96)
+    for _ in range(2):
+        done = lit_rl("sweep", sweep, cwd=tmp_path, expect=137)
+        assert "trial 0 ended with exit code 137" in done.stdout
+        assert [trial["state"] for trial in shown(tmp_path, sweep)["trials"]] == ["in flight"]
+    lit_rl("sweep", sweep, cwd=tmp_path)
+    states = {trial["number"]: (trial["state"], trial["reason"]) for trial in shown(tmp_path, sweep)["trials"]}
+    assert states[0][0] == "failed"
+    assert states[0][1].startswith("killed 3 times without a new checkpoint; see lightning_logs/tuned/trial_000.log")
+    assert states[1] == ("finished", None)
+
+
+@pytest.mark.slow
+def test_a_trial_that_gets_on_between_kills_is_not_given_up(tmp_path: Path) -> None:
+    sweep = write_dying(tmp_path, after=160)
+    for _ in range(3):
+        lit_rl("sweep", sweep, cwd=tmp_path, expect=137)
+    lit_rl("sweep", sweep, cwd=tmp_path)
+    trials = {trial["number"]: trial for trial in shown(tmp_path, sweep)["trials"]}
+    assert [trials[number]["state"] for number in (0, 1)] == ["finished", "finished"]
+    assert trials[0]["value"] == trials[1]["value"], "kills have changed nothing of it"
+
+
+@pytest.mark.slow
+def test_a_metric_of_evaluations_is_minimized_by_its_best_in_runs_that_end_early(tmp_path: Path) -> None:
+    early = {"monitor": "eval/mean_reward", "mode": "max", "min_delta": 1000.0, "patience": 2}
+    run = {
+        "eval": {"every": 128, "episodes": 2},
+        "trainer": {"callbacks": [{"class_path": "EarlyStopping", "init_args": early}]},
+    }
+    over = {
+        "metric": "eval/mean_reward",
+        "direction": "minimize",
+        "value": "best",
+        "sampler": "grid",
+        "search": {"model.learning_rate": {"choice": [0.001, 0.1]}},
+    }
+    sweep = write_sweep(tmp_path, over, **run)
+    lit_rl("sweep", sweep, cwd=tmp_path)
+    found = shown(tmp_path, sweep)
+    values = {}
+    for trial in found["trials"]:
+        means = read_evaluations(tmp_path / trial["runs"][0]).means
+        assert trial["state"] == "finished"
+        assert len(means) == 3, "EarlyStopping has ended it"
+        assert len(set(means)) > 1
+        assert trial["value"] == min(means)
+        values[trial["number"]] = trial["value"]
+    assert found["best"] == min(values, key=lambda number: values[number])
+    assert found["trials"][0]["number"] == found["best"]

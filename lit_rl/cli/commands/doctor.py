@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_rl.cli.apart import run_watched
-from lit_rl.cli.doctor import look, remedies, screen
+from lit_rl.cli.doctor import look, plain, screen
 from lit_rl.cli.environments import named_environment
 from lit_rl.cli.given import read_arguments
 from lit_rl.curriculum.config import CurriculumConfig
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
 
     found = run_watched(work, arguments.env or arguments.config, arguments.limit)
     if arguments.json:
-        print(json.dumps({**found, "advice": [*remedies(found)]}, indent=2))
+        print(json.dumps(plain(found), indent=2))
     else:
         print(screen(found))
     return EXIT_OK

@@ -45,6 +45,8 @@ def main(argv: list[str]) -> int:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without looking for a screen
 
     agent = agent_of(arguments)
+    if video is None and not _has_screen():
+        raise ConfigError("play: there is no screen here (no DISPLAY); give --video out.mp4.")
     module = agent.module
     if module.env_config.id is None and module.env_config.class_path is None:
         raise ConfigError(
@@ -89,15 +91,13 @@ def _checked(arguments: argparse.Namespace) -> Path | None:
     """The video's path; `None` for a screen.
 
     Raises:
-        ConfigError: an option is wrong, or there is no screen.
+        ConfigError: an option is wrong.
     """
     if arguments.episodes < 1:
         raise ConfigError(f"--episodes: is {arguments.episodes}; it must be at least 1.")
     if arguments.seed is not None and not 0 <= arguments.seed < 2**32:
         raise ConfigError(f"--seed: is {arguments.seed}; it must be at least 0 and below 2**32.")
     if arguments.video is None:
-        if not _has_screen():
-            raise ConfigError("play: there is no screen here (no DISPLAY); give --video out.mp4.")
         return None
     video = Path(arguments.video)
     if video.suffix != ".mp4":

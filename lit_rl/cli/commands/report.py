@@ -8,7 +8,9 @@ from pathlib import Path
 from lit_rl.checkpoint.files import put
 from lit_rl.cli.output import check_free
 from lit_rl.compare.find import run_directory
+from lit_rl.compare.history import read_history
 from lit_rl.compare.report import BY, report
+from lit_rl.compare.table import shown
 from lit_rl.errors import EXIT_OK
 from lit_rl.run.wanted import DEFAULT_ROOT
 
@@ -35,6 +37,9 @@ def main(argv: list[str]) -> int:
     check_free([arguments.out], arguments.overwrite)
     runs = [run_directory(each, arguments.root, "report") for each in arguments.run]
     distinct = list({run.resolve(): run for run in runs}.values())
-    put(arguments.out, report(distinct, arguments.by).encode(errors="backslashreplace"), durably=True)
+    histories = [read_history(run) for run in distinct]
+    put(arguments.out, report(histories, arguments.by).encode(errors="backslashreplace"), durably=True)
     print(f"wrote {arguments.out}: {len(distinct)} run{'s' * (len(distinct) > 1)}")
+    for problem in dict.fromkeys(problem for history in histories for problem in history.record.problems):
+        print(f"WARNING: {shown(problem)}")
     return EXIT_OK

@@ -7,11 +7,10 @@ import json
 import shutil
 from pathlib import Path
 
-from lit_rl.compare.find import no_such_run
+from lit_rl.compare.find import runs_named
 from lit_rl.compare.runs import read_run, runs_below
 from lit_rl.compare.table import runs_table, shown
 from lit_rl.errors import EXIT_OK, ConfigError
-from lit_rl.run.directory import versions_of
 from lit_rl.run.wanted import DEFAULT_ROOT
 
 SUMMARY = "list runs: how far each is, and how good"
@@ -26,16 +25,14 @@ def main(argv: list[str]) -> int:
         "target, level of a curriculum, and the last and best mean return (of evaluations where the run has any, else "
         "of training). A wider terminal shows more columns; --json has everything. Runs that go on are not disturbed.",
     )
-    parser.add_argument("name", nargs="?", help="only runs of this name")
+    parser.add_argument("name", nargs="?", help="only runs of this name, or a directory of them or of one")
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT, help="where runs lie; lightning_logs by default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     root: Path = arguments.root
-    if not root.is_dir():
+    if not root.is_dir() and not (arguments.name and Path(arguments.name).exists()):
         raise ConfigError(f"--root: {root} is no directory; name the one that runs lie in.")
-    found = list(runs_below(root)) if arguments.name is None else versions_of(root, arguments.name)
-    if arguments.name is not None and not found:
-        raise ConfigError(no_such_run(arguments.name, root, "runs"))
+    found = list(runs_below(root)) if arguments.name is None else runs_named(arguments.name, root, "runs")
     records = [read_run(directory) for directory in found]
     if arguments.json:
         print(json.dumps([record.plain() for record in records], indent=2))

@@ -11,7 +11,7 @@ from typing import Any
 from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import load_rank
 from lit_rl.checkpoint.store import CheckpointStore
-from lit_rl.compare.find import named_run, no_such_run
+from lit_rl.compare.find import no_such_run, path_or_run
 from lit_rl.errors import EXIT_OK, ConfigError, DataError
 from lit_rl.interop.replay_pickle import find_replay
 from lit_rl.interop.sb3 import Agent
@@ -40,30 +40,16 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.path in ("last", "best"):
         raise ConfigError(f"show: name a path, not '{arguments.path}', such as lightning_logs/run/version_0.")
-    source = find(_meant(arguments.path, arguments.root), arguments.root, "", False, "show")
+    wanted = path_or_run(arguments.path, arguments.root)
+    if "://" not in wanted and not Path(wanted).exists():
+        raise ConfigError(no_such_run(wanted, arguments.root, "show"))
+    source = find(wanted, arguments.root, "", False, "show")
     described = describe_agent(source.agent) if source.agent is not None else describe_source(source)
     if arguments.json:
         print(json.dumps(described, indent=2))
     else:
         print("\n".join(_lines(described) if source.agent is None else _agent_lines(described)))
     return EXIT_OK
-
-
-def _meant(wanted: str, root: Path) -> str:
-    """A path as it is, if it is there and no mere collection of runs; else the newest run of that name.
-
-    Raises:
-        ConfigError: there is neither.
-    """
-    path = Path(wanted)
-    if "://" in wanted or path.is_file():
-        return wanted
-    run = named_run(wanted, root)
-    if run is not None and (not path.exists() or run.parent.resolve() == path.resolve()):
-        return str(run)
-    if path.exists():
-        return wanted
-    raise ConfigError(no_such_run(wanted, root, "show"))
 
 
 def describe_source(source: Source) -> dict[str, Any]:
