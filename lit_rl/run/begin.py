@@ -36,7 +36,8 @@ from lit_rl.run.lineage import Lineage
 from lit_rl.run.loggers import keep_ids
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
 from lit_rl.run.opening import Opening
-from lit_rl.run.plan import Plan, make_plan
+from lit_rl.run.plan import make_plan
+from lit_rl.run.planned import Plan
 from lit_rl.run.report import summary
 from lit_rl.run.requeue import claim_name
 from lit_rl.run.slurm import ask_for_requeue

@@ -12,7 +12,7 @@ from lit_rl.checkpoint.files import make_directory, named, sync_directory, write
 from lit_rl.checkpoint.reader import verify
 from lit_rl.run.aside import copy_logs
 from lit_rl.run.directory import CHECKPOINTS
-from lit_rl.run.plan import Plan
+from lit_rl.run.planned import Plan
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from lit_rl.run.aside import cut
 from lit_rl.run.lineage import Lineage
 from lit_rl.run.loggers import write_ids
 from lit_rl.run.logs import MetricsCsv, RunTensorBoard
-from lit_rl.run.plan import Plan
+from lit_rl.run.planned import Plan
 from lit_rl.run.report import banner
 from lit_rl.state.deal import deal
 from lit_rl.training.module import RLModule, states_of_callbacks

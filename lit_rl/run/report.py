@@ -8,7 +8,7 @@ from lit_rl.checkpoint.files import lacking
 from lit_rl.checkpoint.manifest import library_versions
 from lit_rl.run.drift import table
 from lit_rl.run.lineage import Lineage, is_end
-from lit_rl.run.plan import Plan
+from lit_rl.run.planned import Plan
 from lit_rl.run.weights import owned_by
 from lit_rl.state.parts import parts_of
 from lit_rl.training.computed import said_of_device
