@@ -21,8 +21,12 @@ LEVELS: dict[str, Any] = {
     "env": {"id": None, "class_path": "lit_rl.envs.examples.gates.Gates"},
     "curriculum": {
         "levels": [
-            {"name": "a near goal in the open", "promote": {"metric": "timesteps", "threshold": 128}},
-            {"name": "a goal behind a wall"},
+            {
+                "name": "a near goal in the open",
+                "env_kwargs": {"level": 0},
+                "promote": {"metric": "timesteps", "threshold": 128},
+            },
+            {"name": "a goal behind a wall", "env_kwargs": {"level": 1}},
         ]
     },
 }
@@ -59,7 +63,7 @@ def _read(number: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("columns", "shown"),
-    [(100, [*PARTS]), (80, ["return", "level", "success"]), (64, ["return", "level"]), (44, [])],
+    [(100, [*PARTS]), (80, ["return", "level", "success"]), (64, ["return", "level"]), (40, [])],
 )
 def test_a_run_fits_the_terminal(
     cli: Cli, terminal: Callable[[int], Callable[[], str]], columns: int, shown: list[str]
