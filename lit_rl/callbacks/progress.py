@@ -12,12 +12,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
+from lit_rl.process import on_screen
 from lit_rl.training.module import RLModule
 
 _LINE_EVERY_S = 10.0
 _LOOK_EVERY_S = 0.25
 _SLOW = ("beginning", "updating", "evaluating")
 """What a run may be at for long without a step of its environments."""
+_WIDE, _NARROW = 10, 4
+_CTRL_C = 2
+"""What a terminal writes behind the bar where Ctrl-C is pressed."""
 
 
 class Progress(Callback):
@@ -29,7 +33,7 @@ class Progress(Callback):
     def __init__(self) -> None:
         self._bar: Any = None
         self._last_line = time.monotonic()
-        self._summary = ""
+        self._summary: list[str] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._shown, self._terminal, self._initial = True, False, 0
@@ -57,14 +61,14 @@ class Progress(Callback):
                 if terminal:
                     self._bar = self._bar or _new_bar(module, self._initial)
                     doing = _doing(module) if module.loop.phase in _SLOW else ""  # else the bar itself moves
-                    self._bar.set_postfix_str(", ".join(filter(None, (self._summary, doing))), refresh=False)
                     self._bar.total = max(module.clock.target, module.play.timesteps)
                     self._bar.update(module.play.timesteps - self._bar.n)
+                    _describe(self._bar, self._summary, doing)
                     self._bar.refresh()
                 elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
                     self._last_line = time.monotonic()
                     text = f"{module.play.timesteps:,} of {module.clock.target:,} timesteps"
-                    print(", ".join([text, self._summary or _doing(module)]), flush=True)
+                    print(", ".join([text, *(self._summary or [_doing(module)])]), flush=True)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -73,7 +77,7 @@ class Progress(Callback):
         if not pl_module.ranks.is_first:
             return
         for line in _events(pl_module):
-            tqdm.write(line)
+            tqdm.write(on_screen(line, sys.stdout))
             sys.stdout.flush()
         self._summary = _summary(pl_module)
 
@@ -93,10 +97,10 @@ class Progress(Callback):
             self._bar = _new_bar(module, self._initial)  # it was over before the thread had a look
         if self._bar is not None:
             if module is not None:  # where it has ended
-                self._bar.set_postfix_str(self._summary, refresh=False)
                 if module.loop.finished:
                     self._bar.total = module.counters.timesteps  # at or past the target: the bar is full
                 self._bar.update(module.counters.timesteps - self._bar.n)
+                _describe(self._bar, self._summary)
             self._bar.close()
             self._bar = None
 
@@ -108,8 +112,29 @@ def _new_bar(module: RLModule, initial: int) -> Any:
         unit="step",
         unit_scale=True,
         dynamic_ncols=True,
-        bar_format="{percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt}, {remaining} left{postfix}",  # 80 columns
+        bar_format=_bar_format(_WIDE),
     )
+
+
+def _bar_format(width: int) -> str:
+    return f"{{percentage:3.0f}}% |{{bar:{width}}}| {{n_fmt}}/{{total_fmt}}, {{remaining}} left{{postfix}}"
+
+
+def _describe(bar: Any, summary: list[str], doing: str = "") -> None:
+    """Put behind the bar what the terminal's line has room for, whole parts of it.
+
+    What goes on is left out first; then the bar is shorter; then the speed is left out, then the rest from its end.
+    """
+    choices = [(_WIDE, [*summary, doing] if doing else summary), (_WIDE, summary), (_NARROW, summary)]
+    choices += [(_NARROW, summary[1:end]) for end in range(len(summary), 0, -1)]
+    now = bar.format_dict
+    for width, parts in choices:
+        text = ", ".join(parts)
+        bar.bar_format = now["bar_format"] = _bar_format(width)
+        line = bar.format_meter(**{**now, "ncols": None, "postfix": text})
+        if now["ncols"] is None or len(line) + _CTRL_C <= now["ncols"]:
+            break
+    bar.set_postfix_str(text, refresh=False)
 
 
 def _doing(module: RLModule) -> str:
@@ -133,7 +158,8 @@ def _events(module: RLModule) -> list[str]:
     return lines
 
 
-def _summary(module: RLModule) -> str:
+def _summary(module: RLModule) -> list[str]:
+    """Speed, then how good it is."""
     metrics = module.metrics
     parts = [f"{metrics['time/fps']:,.0f} fps"]
     if "rollout/ep_rew_mean" in metrics:
@@ -142,4 +168,4 @@ def _summary(module: RLModule) -> str:
         parts.append(f"level {module.curriculum.level}")
     if "rollout/success_rate" in metrics:
         parts.append(f"success {metrics['rollout/success_rate']:.0%}")
-    return ", ".join(parts)
+    return parts

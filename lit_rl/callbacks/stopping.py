@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
 from lit_rl.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_STOPPED
-from lit_rl.process import STOP_SIGNALS, is_owned
+from lit_rl.process import STOP_SIGNALS, is_owned, on_screen
 from lit_rl.training.module import RLModule
 
 _PATIENCE_S = 3.0
@@ -64,7 +65,7 @@ class StopRequest:
         text = f"\n{name}: stopping at the end of this iteration ({self.doing()}), and saving"
         text += "; Ctrl-C again leaves at once, unsaved\n" if name == "SIGINT" else "\n"
         with contextlib.suppress(OSError):
-            os.write(2, text.encode())  # print() may not be entered twice
+            os.write(2, on_screen(text, sys.stderr).encode())  # print() may not be entered twice
 
     def name(self) -> str | None:
         """The signal that has come, if one has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError, chain
 from lit_rl.inference.results import write_result
+from lit_rl.process import on_screen
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.launchers import cluster_environment, rank_of, tell_lightning
 from lit_rl.run.begin import Run, begin
@@ -202,7 +204,7 @@ class RunCLI(LightningCLI):
                 self.trainer.fit(self.model, ckpt_path=self.run.ckpt_path, weights_only=True)
             self.exit_code = self.run.exit_code
             if self.run.ranks.is_first:
-                print(self.run.summary())
+                print(on_screen(self.run.summary(), sys.stdout))
 
     def _evaluate(self, subcommand: str) -> None:
         tell_lightning(0)

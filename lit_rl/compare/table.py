@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lit_rl.compare.runs import RunRecord
 
 _GAP = 2
-_SHORTEST = 12
+_SHORTEST = 20
 """Text is shortened down to so many characters before a column is left out."""
 
 

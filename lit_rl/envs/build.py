@@ -34,6 +34,7 @@ _EXTRAS = {
     "cv2": "atari",
     "moviepy": "video",
     "MoviePy": "video",
+    "pygame": "video",
 }
 MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`, or give env.class_path."
 
@@ -115,7 +116,7 @@ def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
     except ConfigError as error:
         cause = error.__cause__
         if isinstance(cause, gym.error.DependencyNotInstalled | ModuleNotFoundError):
-            raise ConfigError(f"env.id: {name} {_lacks(cause)}{successor(name)}") from cause
+            raise ConfigError(f"env.id: {name} {lacks(cause)}{successor(name)}") from cause
         if isinstance(cause, gym.error.Error):
             known = [spec for spec in gym.registry if "/" not in spec or "/" in name]
             text = str(cause).split(" Did you mean")[0].rstrip(".").replace("\n", " ")
@@ -126,7 +127,7 @@ def _made_by_id(name: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
         raise
 
 
-def _lacks(error: Exception) -> str:
+def lacks(error: Exception) -> str:
     """What to install where a package is missing."""
     text = str(error).splitlines()[0].rstrip(".")
     extra = next((extra for word, extra in _EXTRAS.items() if word in text), None)
@@ -207,7 +208,7 @@ def call(function: Any, key: str, *args: Any, **kwargs: Any) -> Any:
     except Exception as error:
         name = getattr(function, "__name__", str(function))
         if isinstance(error, gym.error.DependencyNotInstalled | ModuleNotFoundError) and _named_extra(error):
-            raise CannotMake(f"{key.removesuffix('.init_args')}: {name} {_lacks(error)}") from error
+            raise CannotMake(f"{key.removesuffix('.init_args')}: {name} {lacks(error)}") from error
         text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
         if isinstance(error, TypeError) and ("keyword argument" in text or "required positional argument" in text):
             raise CannotMake(f"{key}: {text}.{_nearest(text, function, args)}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from lit_rl.curriculum import Level
 from lit_rl.curriculum.delivery import deliver
 from lit_rl.data.episode import Episode
-from lit_rl.envs.build import make_env
+from lit_rl.envs.build import lacks, make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.own_streams import OwnStreams
@@ -115,11 +115,16 @@ class Stage:
             seed: of the episodes, and of drawn actions.
             drawn: whether actions are drawn from the policy; otherwise they are the most likely ones.
             show: is given every moment, the first of each episode included.
+
+        Raises:
+            ConfigError: what the environment draws its pictures with is not installed.
         """
         streams, seeds = capture_streams(), EpisodeSeeds(seed, 0, "play")
         rng = generator(seed, "play_actions") if drawn else None
         try:
             return [self._episode(number, seeds[number], rng, show) for number in range(episodes)]
+        except gym.error.DependencyNotInstalled as error:  # an environment asks for it at its first picture
+            raise ConfigError(f"play: env {self._module.env_config.name} {lacks(error)}") from None
         finally:
             restore_streams(streams)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import nn
+from torch import nn, optim
 from torch.optim import Optimizer
 
 from lit_rl.envs.build import import_class
@@ -40,7 +40,7 @@ def resolve_policy_kwargs(kwargs: Mapping[str, Any] | None, policy: type[BasePol
 
     A text is the name of a class where the key is ``activation_fn`` or ends in ``_class``, where the constructor's
     own default is a class, and where it begins with ``torch.nn.`` or ``torch.optim.``. It is a dotted path, or the
-    bare name of a class in `torch.nn` (`ReLU`).
+    bare name of a class in `torch.nn` (`ReLU`), for ``optimizer_class`` in `torch.optim` (`AdamW`).
 
     Raises:
         ConfigError: a keyword that nobody takes, a class of another kind, a value of another type; names its key.
@@ -139,11 +139,12 @@ def _class(value: Any, name: str, key: str, default: Any) -> Any:
         if "." in short or ":" in short:
             value = import_class(value, key)
         else:
-            value = getattr(nn, short, None)
+            library = optim if name == "optimizer_class" else nn
+            value = getattr(library, short, None)
             if value is None:
-                known = [each for each in dir(nn) if isinstance(getattr(nn, each), type)]
+                known = [each for each in dir(library) if isinstance(getattr(library, each), type)]
                 raise ConfigError(
-                    f"{key}: there is no '{short}' in torch.nn; give the import path of a class."
+                    f"{key}: there is no '{short}' in {library.__name__}; give the import path of a class."
                     f"{did_you_mean(short, known)}"
                 )
         if not isinstance(value, type):

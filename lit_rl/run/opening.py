@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lit_rl.callbacks.rescue import Rescue
 from lit_rl.checkpoint.reader import Opened, load_rank
 from lit_rl.errors import ConfigError
+from lit_rl.process import on_screen
 from lit_rl.run.adopt import put_in_place
 from lit_rl.run.aside import cut
 from lit_rl.run.lineage import Lineage
@@ -117,4 +119,5 @@ class Opening(Callback):
             raise error
         self._rescue.take(module.trainer, module)
         if ranks.is_first:
-            print(banner(module, self._plan, self._lineage, self._directory, restarted), flush=True)
+            said = banner(module, self._plan, self._lineage, self._directory, restarted)
+            print(on_screen(said, sys.stdout), flush=True)

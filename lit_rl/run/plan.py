@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 
 from lit_rl.callbacks.early_stopping import EarlyStops, arguments_of, why_ended
 from lit_rl.checkpoint.manifest import Checkpoint
+from lit_rl.checkpoint.reader import Opened
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError, DataError

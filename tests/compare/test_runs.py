@@ -63,6 +63,17 @@ def test_the_table_fits(
     assert lacks not in "\n".join(lines)
 
 
+def test_a_name_is_whole_before_columns_are_left_out(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(runs / "run" / "version_1" / "lineage.json", lambda lineage: lineage.update(name="pendulum_sac_gsde"))
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = cli("runs").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    names = [line.split()[0] for line in lines[1:]]
+    assert "pendulum_sac_gsde/1" in names, "a name is what other commands take"
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "pendulum_sac_gsde/1" in cli("runs").out
+
+
 def test_a_narrow_terminal_still_has_name_and_state(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     lines = cli("runs", "run").out.splitlines()

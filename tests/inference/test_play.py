@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,19 @@ def test_levels_by_name_and_index(cli: Cli, trained: Callable[..., Path]) -> Non
 def test_on_a_screen(cli: Cli, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     assert len(lengths(cli("play", trained("DQN"), "--episodes", 2).out)) == 2
+
+
+@pytest.mark.parametrize("words", [("--video", "out.mp4"), ()])
+def test_what_pictures_are_drawn_with_may_be_missing(
+    cli: Cli, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    run = trained("PPO")
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    message = cli.error("play", run, *words)
+    assert message.startswith("play: env CartPole-v1 needs a package that is not installed: pygame")
+    assert message.endswith("Install it with `pip install 'lit-rl[video]'`.")
+    assert not Path("out.mp4").exists()
 
 
 def test_a_zip_with_the_configuration_that_is_made_for_it(cli: Cli) -> None:

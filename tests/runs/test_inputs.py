@@ -263,6 +263,10 @@ def test_values_that_no_checkpoint_can_hold(cli: Cli, kwargs: str, text: str) ->
             {"activation_fn": "Relu"},
             "there is no 'Relu' in torch.nn; give the import path of a class. Did you mean 'ReLU'?",
         ),
+        (
+            {"optimizer_class": "Adamw"},
+            "there is no 'Adamw' in torch.optim; give the import path of a class. Did you mean 'AdamW'?",
+        ),
         ({"optimizer_class": "torch.optim.LBFGS"}, "optimizer_class: LBFGS needs a closure"),
         ({"optimizer_class": "torch.optim.Muon"}, "optimizer_class: Muon() raised ValueError: Muon only supports 2D"),
         ({"optimizer_class": "torch.optim.SparseAdam"}, "optimizer_class: SparseAdam() raised"),

@@ -124,6 +124,14 @@ def test_a_missing_part_is_found(cli: Cli, run: Path) -> None:
     )
 
 
+def test_a_run_may_be_named(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parents[2])
+    by_path = cli("verify-checkpoint", run.relative_to(Path.cwd())).out
+    assert (
+        by_path == cli("verify-checkpoint", run.parent.name).out == cli("verify-checkpoint", f"{run.parent.name}/0").out
+    )
+
+
 def test_what_is_no_checkpoint(cli: Cli) -> None:
     assert "is not there" in cli.error("verify-checkpoint", "nowhere")
     (cli.cwd / "bare.ckpt").write_bytes(b"x")

@@ -11,8 +11,10 @@ from typing import Any
 from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST, Checkpoint, missing_files, rank_file, read_checkpoint
 from lit_rl.checkpoint.reader import open_file, with_rows
 from lit_rl.checkpoint.store import CheckpointStore
+from lit_rl.compare.find import path_or_run
 from lit_rl.errors import EXIT_DATA, EXIT_OK, ConfigError, DataError, NotFinite
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE
+from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.state.parts import by_part, check_finite
 from lit_rl.state.plain import digest
 from lit_rl.training.contract import Algorithm
@@ -67,7 +69,7 @@ def main(argv: list[str]) -> int:
         description="Check every digest, open every part, and look for numbers that are not finite. Exit code 0 where "
         "all is good, 65 where something is not.",
     )
-    parser.add_argument("path", help="a checkpoint, or a run directory for every checkpoint in it")
+    parser.add_argument("path", help="a checkpoint, or a run (its directory, or its name) for every checkpoint in it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     verdicts = [judge(each) for each in _checkpoints(arguments.path)]
@@ -83,9 +85,9 @@ def _checkpoints(wanted: str) -> list[Path | Checkpoint]:
     """The checkpoints that a path names, oldest first; directories without a readable manifest come before."""
     if "://" in wanted:
         raise ConfigError(f"verify-checkpoint: '{wanted}' is a remote address; copy it to a local directory first.")
-    path = Path(wanted)
+    path = Path(path_or_run(wanted, DEFAULT_ROOT))
     if not path.exists():
-        raise ConfigError(f"verify-checkpoint: '{wanted}' is not there.")
+        raise ConfigError(f"verify-checkpoint: '{wanted}' is not there, as a path or as a run below {DEFAULT_ROOT}.")
     if path.name in (LIGHTNING_FILE, MANIFEST) and path.is_file():
         path = path.parent
     if path.is_file():
