@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
-from lit_rl.algorithms.transitions import Transitions
+from lit_rl.algorithms.transitions import Transitions, parts_of_tree
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
@@ -27,6 +27,9 @@ from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import huber_loss, td_target
 from lit_rl.training.config import EvalConfig, Fast
+
+_ROWS = 512
+"""Observations, about, that the target network sees at once: more of them leave the processor's caches."""
 
 
 class DQN(OffPolicy):
@@ -242,20 +245,27 @@ class DQN(OffPolicy):
         """Gradient steps of the network; metrics as SB3 logs them."""
         losses, size = [], self.own_batch
         for whole in self.gathered(steps):
-            next_values = self.target.infer(whole.next_obs)  # the target network follows between updates
-            for batch, values in zip(whole.split(size), torch.split(next_values, size), strict=True):
+            after = self._after(whole)
+            for batch, values in zip(whole.split(size), torch.split(after, size), strict=True):
                 losses.append(self._gradient_step(batch, values))
         return {"train/loss": float(torch.stack(losses).mean())}
 
-    def _gradient_step(self, batch: Transitions, next_values: Tensor) -> Tensor:
-        """One, with the target network's values [B, N] of the next observations."""
+    def _after(self, whole: Transitions) -> Tensor:
+        """Values of the next observations by the target network, which follows between updates: of each action
+        [B, N] where the network itself chooses among them, else the targets [B]."""
+        rows = max(_ROWS // self.own_batch, 1) * self.own_batch
+        values = torch.cat([self.target.infer(part) for part in parts_of_tree(whole.next_obs, rows)])
+        if self.double_q:
+            return values
+        return td_target(whole.reward[:, 0], whole.discount[:, 0], values.amax(dim=1))
+
+    def _gradient_step(self, batch: Transitions, after: Tensor) -> Tensor:
+        """One, with what `_after` gives of it."""
         (optimizer,) = self.optimizers_now()
+        target = after
         if self.double_q:
             best = self.net.infer(batch.next_obs).argmax(dim=1, keepdim=True)
-            next_value = next_values.gather(1, best)
-        else:
-            next_value = next_values.amax(dim=1, keepdim=True)
-        target = td_target(batch.reward, batch.discount, next_value)[:, 0]
+            target = td_target(batch.reward, batch.discount, after.gather(1, best))[:, 0]
         values, taken = self.net.forward(batch.obs), batch.action.long()[:, None]
         value = values.gather(1, taken)[:, 0]
         loss, slope = huber_loss(value, target, batch.weight)

@@ -26,6 +26,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_q import SquashedActor, automatic_entropy
 from lit_rl.networks.critics import Critics
 from lit_rl.networks.dense_off_policy import DenseCritics, DenseSquashedActor
+from lit_rl.networks.flat import FlatAdam
 from lit_rl.networks.policies import make_policy
 from lit_rl.networks.tensors import Table
 from lit_rl.ops.draws import Draws
@@ -199,7 +200,7 @@ class SAC(Continuous):
             self.optimizer_of(self.of_critics(policy), self.critics),
         ]
         if self.log_ent_coef is not None:
-            optimizers.append(optim.Adam([self.log_ent_coef], lr=self.learning_rate(1.0)))
+            optimizers.append(FlatAdam.like(optim.Adam([self.log_ent_coef], lr=self.learning_rate(1.0), fused=True)))
         return optimizers
 
     def begin_anew(self) -> None:
@@ -251,9 +252,7 @@ class SAC(Continuous):
         next_action, next_log_prob = self.actor.infer(batch.next_obs, after)
         action, log_prob = self.actor.forward(batch.obs, now)
         if self.log_ent_coef is not None:
-            ent_coef = self.log_ent_coef.detach().exp()
-            ent_coef_loss = -(self.log_ent_coef * (log_prob + self._wanted_entropy)).mean()
-            self.descent.step(temperature[0], ent_coef_loss, ends_row=False)
+            ent_coef, ent_coef_loss = self._learn_temperature(temperature[0], self.log_ent_coef, log_prob)
         next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
         target = td_target(batch.reward[:, 0], batch.discount[:, 0], next_q - ent_coef * next_log_prob)
         values = self.critics.forward(batch.obs, batch.action)
@@ -280,6 +279,20 @@ class SAC(Continuous):
         return torch.stack(
             [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]
         )
+
+    def _learn_temperature(
+        self, optimizer: Optimizer, log_ent_coef: nn.Parameter, log_prob_B: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take a step down ``-log(alpha) mean(log pi + wanted entropy)``; returns alpha before it, and the loss."""
+        log_alpha = log_ent_coef.detach()
+        slope = log_prob_B.mean().add_(self._wanted_entropy).neg_()
+        before, loss = log_alpha.exp(), log_alpha * slope
+
+        def backward(scale: float) -> None:
+            log_ent_coef.grad = (slope * scale).reshape(1)
+
+        self.descent.step_by(optimizer, loss, backward, ends_row=False)
+        return before, loss
 
     @property
     def _wanted_entropy(self) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lit_rl.data.replay import Sampled
-from lit_rl.ops.tree import tree_map
 
 
 @dataclass
@@ -38,14 +39,20 @@ class Transitions:
         if len(self.reward) == size:
             yield self
             return
-        for begin in range(0, len(self.reward), size):
-            own = slice(begin, begin + size)
-            yield Transitions(
-                tree_map(lambda part, own=own: part[own], self.obs),
-                self.action[own],
-                self.reward[own],
-                tree_map(lambda part, own=own: part[own], self.next_obs),
-                self.discount[own],
-                Sampled(self.at.row[own], self.at.env[own]),
-                None if self.weight is None else self.weight[own],
-            )
+        trees = (self.obs, self.action, self.reward, self.next_obs, self.discount)
+        weights = repeat(None) if self.weight is None else torch.split(self.weight, size)
+        rows, envs = self.at.row.reshape(-1, size), self.at.env.reshape(-1, size)
+        parts = zip(*(parts_of_tree(tree, size) for tree in trees), strict=True)
+        for (obs, action, reward, next_obs, discount), row, env, weight in zip(
+            parts, rows, envs, weights, strict=False
+        ):
+            yield Transitions(obs, action, reward, next_obs, discount, Sampled(row, env), weight)
+
+
+def parts_of_tree(tree: Any, size: int) -> Iterator[Any]:
+    """A tree of tensors [B, ...] in parts of so many rows, views, in order."""
+    if not isinstance(tree, dict):
+        yield from torch.split(tree, size)
+        return
+    for each in zip(*(parts_of_tree(part, size) for part in tree.values()), strict=True):
+        yield dict(zip(tree, each, strict=True))

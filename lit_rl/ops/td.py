@@ -43,11 +43,12 @@ def huber_loss(value_B: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tu
     Returns:
         the loss, and its gradient with respect to the values [B].
     """
-    pull = (value_B - target_B).clamp(-1.0, 1.0)
-    loss = torch.nn.functional.smooth_l1_loss(value_B, target_B, reduction="none")
+    error = value_B - target_B
+    pull = error.clamp(-1.0, 1.0)
+    loss = pull * error.sub_(pull, alpha=0.5)  # e^2 / 2 within 1, |e| - 1/2 beyond
     if weight_B is not None:
         pull, loss = pull * weight_B, loss * weight_B
-    return loss.mean(), pull * (1.0 / len(pull))
+    return loss.mean(), pull.mul_(1.0 / len(pull))
 
 
 @torch.no_grad()

@@ -332,6 +332,11 @@ def test_stable_baselines3_opens_what_is_exported(cli: Cli, case: str) -> None:
     policy = theirs.policy
     optimizer = policy.optimizer if name == "DQN" else policy.critic.optimizer
     assert optimizer.state_dict()["state"]
+    if getattr(ours, "noise_type", None) is not None:
+        noise, kinds = theirs.action_noise, {"normal": "NormalActionNoise"}
+        assert type(noise).__name__ == kinds.get(ours.noise_type, "OrnsteinUhlenbeckActionNoise")
+        assert (noise._sigma == ours.noise_std).all()
+        theirs.action_noise = None  # clipped to its bounds by SB3, an action is a rounding error outside of them
     theirs.learn(60)
 
 
