@@ -190,6 +190,8 @@ def _changes(module: RLModule, theirs: Mapping[str, Any], stats: VecNormalizeSta
     for key in ("clip_obs", "clip_reward", "epsilon"):
         if key in normalize and key in block and normalize[key] != block[key]:
             found.append(Change(f"env.normalize.{key}", normalize[key], block[key]))
+    if normalize.get("reward") and not module.normalizer.config.reward:  # off in a pickle may be an evaluation's
+        found.append(Change("env.normalize.reward", True, False))
     if "gamma" in normalize and module.normalizer.config.reward and normalize["gamma"] != module.normalizer.gamma:
         found.append(Change("env.normalize.gamma", normalize["gamma"], module.normalizer.gamma))
     return found

@@ -285,6 +285,7 @@ def test_what_does_not_fit_is_one_line(cli: Cli, left: Any) -> None:
     assert "learning_rate  lin_0.001  0.1" in cli.error(*fit, "--model.learning_rate", 0.1)
     assert "env.normalize.clip_obs  10.0  3.0" in cli.error(*fit, "--env.normalize.clip_obs", 3.0)
     assert "env.normalize.obs: is false" in cli.error(*fit, "--env.normalize.obs", "false")
+    assert "env.normalize.reward  True  False" in cli.error(*fit, "--env.normalize.reward", "false")
     assert "env.n_envs  2    4" in cli.error(*fit, "--env.n_envs", 4)
     assert "the observation space of" in cli.error(*fit, "--env.id", "CartPole-v1")
     assert "has shape (1, 8), this model needs (1, 4)" in cli.error(*fit, "--model.policy_kwargs.net_arch", "[4]")
