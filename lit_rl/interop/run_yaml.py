@@ -5,15 +5,18 @@ The result is a plain dictionary and the list of what it leaves out; nothing is 
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 
 from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
+from lit_rl.interop.history import history_beside
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, zoo_kinds
@@ -37,6 +40,8 @@ _POLICIES = {
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
+OURS_ALONE = ("target_update_per_call", "share_exploration")
+"""Settings that stable-baselines3 has not, where what it does is not what a run here does by itself."""
 _OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [400, 300]}
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
@@ -114,11 +119,13 @@ def draft_run(
     }
     if agent and type(agent.settings.get("seed")) is int:
         config["seed_everything"] = agent.settings["seed"]
-    total = (zoo.n_timesteps if zoo else None) or (agent.settings.get("_total_timesteps") if agent else None)
+    of_zoo, told = zoo.n_timesteps if zoo else None, agent.settings.get("_total_timesteps") if agent else None
+    total = (told or of_zoo) if mode == "resume" else (of_zoo or told)  # the Zoo's -n stands in the zip alone
     if type(total) is int and total > 0:
         config["total_timesteps"] = total
     if agent and mode == "resume":
         config["resume"] = _beside({"checkpoint": str(agent.path)}, stats_path)
+        config |= _evaluations(agent)
     elif agent:
         config["warmstart"] = _warmstart(agent, env.get("normalize", {}), stats_path)
     config["env"] = env
@@ -143,6 +150,16 @@ def _warmstart(agent: Agent, normalize: dict[str, Any], stats_path: str | Path |
     if stats_path is not None:
         load += [f"{kind}_moments" for kind in ("obs", "reward") if normalize.get(kind)]
     return _beside({"checkpoint": str(agent.path), "load": load, "on_mismatch": "error"}, stats_path)
+
+
+def _evaluations(agent: Agent) -> dict[str, Any]:
+    """The `eval` block that goes on with the evaluations beside an agent's zip."""
+    timesteps = agent.settings.get("num_timesteps")
+    kept = history_beside(agent.path, timesteps, 1).evaluations if type(timesteps) is int else {}
+    if not len(kept.get("timesteps", ())):
+        return {}
+    every = int(np.diff(kept["timesteps"], prepend=0).min())
+    return {"eval": {"every": every, "episodes": int(kept["results"].shape[1])}} if every > 0 else {}
 
 
 def _beside(block: dict[str, Any], stats_path: str | Path | None) -> dict[str, Any]:
@@ -236,6 +253,8 @@ def _model(
             missing.append(NotCarried(key, text))
     if agent and has_replay(algorithm):
         _add_replay(agent, values, missing)
+    n_envs = (zoo.n_envs if zoo else None) or (agent.settings.get("n_envs") if agent else None)
+    values |= _as_there(algorithm, values, n_envs)
     kwargs = _policy_kwargs(agent, zoo, model.get("policy"), missing)
     if "use_rms_prop" in known and agent:
         values |= _rms_prop(kwargs)
@@ -246,6 +265,16 @@ def _model(
     if kwargs:
         model["policy_kwargs"] = kwargs
     return model
+
+
+def _as_there(algorithm: type[Any], values: dict[str, Any], n_envs: Any) -> dict[str, Any]:
+    """`OURS_ALONE`, as far as an algorithm has them and they make a difference."""
+    found = inspect.signature(algorithm).parameters.keys() & set(OURS_ALONE)
+    if values.get("target_update_interval", 1) == 1:
+        found -= {"target_update_per_call"}
+    if n_envs in (None, 1):
+        found -= {"share_exploration"}
+    return dict.fromkeys(sorted(found), True)
 
 
 def _add_replay(agent: Agent, values: dict[str, Any], missing: list[NotCarried]) -> None:
