@@ -40,8 +40,12 @@ _POLICIES = {
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
+_UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False}
+"""What stands in the file of an algorithm that has no exploration of this kind."""
 OURS_ALONE = ("target_update_per_call", "share_exploration")
 """Settings that stable-baselines3 has not, where what it does is not what a run here does by itself."""
+GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
+"""Names of Atari games."""
 _OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [400, 300]}
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
@@ -97,12 +101,13 @@ def draft_run(
     zoo: ZooSettings | None = None,
     env_id: str | None = None,
     mode: Literal["warmstart", "resume"] = "warmstart",
+    env_class: str | None = None,
 ) -> RunDraft:
     """A run.yaml that begins from `agent` as `mode` says (or afresh, without one) with the settings of the files.
 
     The zip's numbers go before the Zoo's, except for schedules, whose numbers only the Zoo's text has.
-    `env_id` goes before the Zoo's name. Raises `ConfigError` when no environment is known, or there is no
-    such algorithm here.
+    `env_id` goes before the Zoo's name, and `env_class` (an import path) before both. Raises `ConfigError` when no
+    environment is known, or there is no such algorithm here.
     """
     missing: list[NotCarried] = []
     algorithm = agent.algorithm if agent else zoo.algo if zoo else ""
@@ -111,11 +116,13 @@ def draft_run(
         known = ", ".join(by_zoo_name())
         what = agent.path if agent else "draft"
         raise ConfigError(f"{what}: an agent of {algorithm!r} starts no run here; there are {known}.")
-    env = _env(stats, zoo, env_id, agent, missing)
+    env = _env(stats, zoo, env_class or env_id, agent, missing)
+    if env_class is not None:
+        env = {"class_path": env_class, **{key: value for key, value in env.items() if key != "id"}}
     model = _model(agent, zoo, cls, missing)
     config: dict[str, Any] = {
         "mode": mode if agent else "fresh",
-        "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env['id'])}",
+        "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env_class or env['id'])}",
     }
     if agent and type(agent.settings.get("seed")) is int:
         config["seed_everything"] = agent.settings["seed"]
@@ -200,12 +207,23 @@ def _env(
         env.setdefault("wrappers", []).append(entry)
     if zoo and zoo.frame_stack:
         env["frame_stack"] = zoo.frame_stack
+    elif zoo is None and agent and GAME.fullmatch(name):
+        env |= _atari(agent)
     normalize = _normalize(stats, zoo, missing)
     if normalize:
         env["normalize"] = normalize
     elif agent and agent.used_vecnormalize:
         missing.append(NotCarried("env.normalize", "the agent was trained with VecNormalize; its pickle is needed"))
     return env
+
+
+def _atari(agent: Agent) -> dict[str, Any]:
+    """What makes the pictures of an Atari game those that an agent has seen, where they are those of `AtariWrapper`."""
+    shape = (agent.observation_space.shape if agent.observation_space else None) or ()
+    if len(shape) != 3 or sorted(shape)[1:] != [84, 84]:
+        return {}
+    stack = min(shape)
+    return {"atari": True} if stack == 4 else {"atari": True, "frame_stack": stack}
 
 
 def _normalize(
@@ -230,6 +248,7 @@ def _normalize(
         "clip_reward": stats.clip_reward,
         "gamma": stats.gamma,
         "epsilon": stats.epsilon,
+        **({"keys": sorted(stats.obs)} if isinstance(stats.obs, dict) else {}),
     }
 
 
@@ -248,7 +267,7 @@ def _model(
                 values[key] = setting(known[key], value, key)
             except ConfigError as error:
                 missing.append(NotCarried(key, str(error)))
-        elif key not in known and not _BOOKKEEPING.fullmatch(key) and key not in KEYS and value is not None:
+        elif key not in {*known, *KEYS} and not _BOOKKEEPING.fullmatch(key) and value not in (None, _UNUSED.get(key)):
             text = f"{algorithm.__name__} here has no such setting (its value was {str(value)[:60]!r})"
             missing.append(NotCarried(key, text))
     if agent and has_replay(algorithm):

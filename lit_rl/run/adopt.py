@@ -93,7 +93,7 @@ def adopt(module: RLModule, source: Source, config: ResumeConfig) -> Adopted:
     parent = {"path": str(agent.path), "sha256": digest_of(agent.path), "sb3_version": agent.sb3_version}
     adopted.parents.append({**parent, "timesteps": standing.timesteps})
     _count(module, standing)
-    module.begin_at(standing.steps)
+    module.begin_at(standing.steps, standing.counted)
     if REPLAY in union(type(module), "TAKES"):
         _take_replay(module, source, config, adopted)
     adopted.notes += history.said
@@ -133,7 +133,8 @@ def _take_tensors(module: RLModule, agent: Agent, config: ResumeConfig, adopted:
     taken = Takeover(module, theirs, WarmstartConfig(load=parts), what, way_out="")
     taken.check(MOMENTS)
     said = taken.load().lines
-    adopted.notes[:0] = [line for line in said if "none on either side" not in line]
+    silent = ("none on either side", "not in warmstart.load")
+    adopted.notes[:0] = [line for line in said if not any(words in line for words in silent)]
     return stats
 
 

@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from stable_baselines3 import DQN, SAC, TD3
+from stable_baselines3 import DQN, PPO, SAC, TD3
+from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import FakeImageEnv
+from stable_baselines3.common.vec_env import VecNormalize
 
+from lit_rl.checkpoint.reader import load_lightning
+from tests.helpers.cli import checkpoints
+from tests.helpers.envs import Reach
 from tests.runs.conftest import Cli
 
 BUFFER: dict[str, Any] = {"buffer_size": 200, "learning_starts": 10, "batch_size": 8, "device": "cpu"}
@@ -46,6 +53,46 @@ def test_targets_move_as_often_as_there(cli: Cli) -> None:
     cli.cwd.joinpath("lightning_logs").rename(cli.cwd / "away")
     model = DQN("MlpPolicy", make_vec_env("CartPole-v1", 2), policy_kwargs={"net_arch": [4]}, **BUFFER)
     assert adopted(cli, model, cli.cwd / "dqn")["model"]["init_args"]["share_exploration"] is True
+
+
+def test_a_target_that_was_due_when_the_zip_was_saved_moves(cli: Cli) -> None:
+    """CheckpointCallback comes before the target of the same step; both are every 10,000 timesteps by themselves."""
+    logs = cli.cwd / "logs"
+    model = DQN("MlpPolicy", make_vec_env("CartPole-v1", 2), policy_kwargs={"net_arch": [4]}, train_freq=2,
+                target_update_interval=40, **BUFFER)  # fmt: skip
+    model.learn(100, callback=CheckpointCallback(20, str(logs), save_replay_buffer=True))
+    (logs / "rl_model_80_steps.zip").unlink()
+    theirs = DQN.load(logs / "rl_model_40_steps.zip").policy.state_dict()
+    cli("adopt", logs, "--out", "lightning_logs/run", "--env", "CartPole-v1")
+    ours = load_lightning(checkpoints(cli.run())[-1])["state_dict"]
+    for name, tensor in theirs.items():
+        if name.startswith("q_net."):
+            assert torch.equal(ours[f"policy.{name}"], tensor)
+            assert torch.equal(ours[f"policy.{name.replace('q_net', 'q_net_target', 1)}"], tensor), name
+            assert tensor.ndim == 1 or not torch.equal(theirs[name.replace("q_net", "q_net_target", 1)], tensor)
+
+
+def test_an_environment_that_is_a_class(cli: Cli) -> None:
+    """Dict observations of which a part is normalised."""
+    venv = VecNormalize(make_vec_env(Reach, 2), norm_obs_keys=["observation"])
+    model = PPO("MultiInputPolicy", venv, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs={"net_arch": [4]})
+    model.learn(16)
+    model.save(cli.cwd / "agent.zip")
+    venv.save(str(cli.cwd / "agent_vecnormalize.pkl"))
+    cli("adopt", "agent.zip", "--out", "lightning_logs/run", "--env", "tests.helpers.envs:Reach")
+    env = yaml.safe_load((cli.run() / "config.yaml").read_text())["env"]
+    assert (env["class_path"], env["normalize"]["keys"]) == ("tests.helpers.envs:Reach", ["observation"])
+    cli("fit", "--config", cli.run() / "config.yaml", "--resume.additional_timesteps", 16)
+
+
+def test_the_pictures_of_atari_games(cli: Cli) -> None:
+    pytest.importorskip("ale_py")
+    model = PPO("CnnPolicy", FakeImageEnv(2, 84, 84, n_channels=4), n_steps=8, batch_size=8)
+    model.save(cli.cwd / "agent.zip")
+    for words in ("--env", "PongNoFrameskip-v4"), ("--env", "ALE/Pong-v5"):
+        cli("import-sb3", "agent.zip", "--out", f"{words[1][-2:]}.yaml", *words)
+        env = yaml.safe_load((cli.cwd / f"{words[1][-2:]}.yaml").read_text())["env"]
+        assert env == {"id": words[1], "n_envs": 1, "atari": True}
 
 
 @pytest.mark.parametrize(
