@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lit_rl.checkpoint.reader import load_lightning
-from tests.helpers.cli import checkpoints
+from lit_rl.state.plain import first_difference
+from tests.helpers.cli import checkpoints, final_state
 from tests.helpers.envs import Reach
 from tests.runs.conftest import Cli
 
@@ -131,3 +133,26 @@ def test_evaluations_go_on_as_often(cli: Cli) -> None:
     model = TD3("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [4]}, **BUFFER)
     own = adopted(cli, model, folder)["eval"]
     assert (own["every"], own["episodes"]) == (10, 4)
+
+
+@pytest.mark.parametrize("kind", ["DQN", "TD3"])
+def test_there_and_back_nothing_drifts(cli: Cli, kind: str) -> None:
+    """Counts are what targets and delayed policies go by."""
+    made = {"DQN": DQN, "TD3": TD3}[kind]
+    env = "CartPole-v1" if kind == "DQN" else "Pendulum-v1"
+    model = made("MlpPolicy", env, policy_kwargs={"net_arch": [4]}, train_freq=1, learning_rate=1e-3, **BUFFER)
+    config = adopted(cli, model, cli.cwd / "logs", 230, 300)
+    cli("export", cli.run(), "--format", "sb3", "--out", "back.zip")
+    back = made.load("back.zip", device="cpu")
+    for name in ("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps"):
+        assert getattr(back, name) == getattr(model, name), name
+    assert getattr(back, "_n_calls", None) == getattr(model, "_n_calls", None)
+    episodes = [[(each["r"], each["l"]) for each in of.ep_info_buffer] for of in (back, model)]
+    assert episodes[0] == episodes[1] != []
+    shutil.copy(cli.cwd / "logs" / "agent_replay_buffer.pkl", cli.cwd / "back_replay_buffer.pkl")
+    cli("adopt", "back.zip", "--out", "lightning_logs/again", "--env", env)
+    again = yaml.safe_load((cli.run("again") / "config.yaml").read_text())
+    assert again["model"] == config["model"]
+    once, twice = final_state(cli.run()), final_state(cli.run("again"))
+    for part in once.keys() - {"environments", "random streams"}:
+        assert first_difference(once[part], twice.get(part), part) is None
