@@ -17,6 +17,7 @@ import yaml
 from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
 from lit_rl.interop.history import history_beside
+from lit_rl.interop.places import numbered
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, zoo_kinds
@@ -132,7 +133,7 @@ def draft_run(
         config["total_timesteps"] = total
     if agent and mode == "resume":
         config["resume"] = _beside({"checkpoint": str(agent.path)}, stats_path)
-        config |= _evaluations(agent)
+        config |= _evaluations(agent) | _saves(agent)
     elif agent:
         config["warmstart"] = _warmstart(agent, env.get("normalize", {}), stats_path)
     config["env"] = env
@@ -167,6 +168,14 @@ def _evaluations(agent: Agent) -> dict[str, Any]:
         return {}
     every = int(np.diff(kept["timesteps"], prepend=0).min())
     return {"eval": {"every": every, "episodes": int(kept["results"].shape[1])}} if every > 0 else {}
+
+
+def _saves(agent: Agent) -> dict[str, Any]:
+    """The `checkpoint` block that saves as often as CheckpointCallback did beside an agent's zip."""
+    names = (numbered(path.stem) for path in agent.path.parent.glob("*_steps.zip"))
+    steps = sorted({name[1] for name in names if name is not None})
+    every = int(np.diff(steps, prepend=0).min()) if steps else 0
+    return {"checkpoint": {"every_timesteps": every}} if every > 0 else {}
 
 
 def _beside(block: dict[str, Any], stats_path: str | Path | None) -> dict[str, Any]:

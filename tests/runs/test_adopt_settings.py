@@ -63,9 +63,10 @@ def test_a_target_that_was_due_when_the_zip_was_saved_moves(cli: Cli) -> None:
     model = DQN("MlpPolicy", make_vec_env("CartPole-v1", 2), policy_kwargs={"net_arch": [4]}, train_freq=2,
                 target_update_interval=40, **BUFFER)  # fmt: skip
     model.learn(100, callback=CheckpointCallback(20, str(logs), save_replay_buffer=True))
-    (logs / "rl_model_80_steps.zip").unlink()
+    (logs / "rl_model_80_steps.zip").rename(cli.cwd / "later.zip")
     theirs = DQN.load(logs / "rl_model_40_steps.zip").policy.state_dict()
     cli("adopt", logs, "--out", "lightning_logs/run", "--env", "CartPole-v1")
+    assert yaml.safe_load((cli.run() / "config.yaml").read_text())["checkpoint"]["every_timesteps"] == 40
     ours = load_lightning(checkpoints(cli.run())[-1])["state_dict"]
     for name, tensor in theirs.items():
         if name.startswith("q_net."):
