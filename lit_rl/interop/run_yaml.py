@@ -275,7 +275,7 @@ def _model(
             try:
                 values[key] = setting(known[key], value, key)
             except ConfigError as error:
-                missing.append(NotCarried(key, str(error)))
+                missing.append(NotCarried(key, str(error).removeprefix(f"{key}: ")))
         elif key not in {*known, *KEYS} and not _BOOKKEEPING.fullmatch(key) and value not in (None, _UNUSED.get(key)):
             text = f"{algorithm.__name__} here has no such setting (its value was {str(value)[:60]!r})"
             missing.append(NotCarried(key, text))
