@@ -223,6 +223,11 @@ class DQN(OffPolicy):
         best: np.ndarray = self.net.of_few(policy_obs).argmax(axis=1)
         return best
 
+    def begin_at(self, steps: int, counted: int) -> None:
+        super().begin_at(steps, counted)
+        if counted < steps:
+            self.after_step([])
+
     def after_step(self, ended: list[int]) -> None:
         if self.replay.end % max(self.target_update_interval // self.env_config.n_envs, 1) == 0:
             self.target.follow(self.net, self.tau)

@@ -199,7 +199,7 @@ class OffPolicy(TwoWays):
         self.counters.refilled_at = 0
         return f"{kept:,} transitions loaded" + (f", the newest of {there:,}" if kept < there else "")
 
-    def begin_at(self, steps: int) -> None:
+    def begin_at(self, steps: int, counted: int) -> None:
         count_from(self.replay, steps)
         if self.priorities is not None:
             self.priorities.begin_at(steps)

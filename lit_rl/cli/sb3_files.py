@@ -68,6 +68,9 @@ def write_sb3(command: str, wanted: str, which: str | None, config: str | None, 
         algorithm=cls,
         her=replay.her,
         noise=(settings["noise_type"], settings["noise_std"]) if settings.get("noise_type") else None,
+        updates=counters.updates,
+        episodes=counters.episodes,
+        window=module.episodes.episodes,
     )
     print(f"wrote {out}")
     for line in replay.said(cls.__name__):

@@ -10,6 +10,7 @@ import copy
 import io
 import os
 import pickle
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from stable_baselines3.her.her_replay_buffer import HerReplayBuffer
 from torch import Tensor
 
 from lit_rl.algorithms.ppo import PPO
+from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError, DataError, StorageError, did_you_mean
 from lit_rl.interop.settings import kinds, sb3_class
 from lit_rl.interop.text import CLASS_KEYS, is_known_class
@@ -42,6 +44,8 @@ _MODULES = {
     "stable_baselines3.common.sb2_compat.rmsprop_tf_like": rmsprop_tf_like,
 }
 
+_WINDOW = 100
+"""Episodes that stable-baselines3 takes means over."""
 _NOISES: dict[str, Any] = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise}
 
 
@@ -62,6 +66,9 @@ def write_agent(
     algorithm: type[Any] = PPO,
     her: Mapping[str, Any] | None = None,
     noise: tuple[str, float] | None = None,
+    updates: int = 0,
+    episodes: int = 0,
+    window: Sequence[Episode] = (),
 ) -> None:
     """Write a zip that stable-baselines3's `load` opens, with equal predictions and the optimizer's state.
 
@@ -70,7 +77,8 @@ def write_agent(
     `MultiInputPolicy` or a class; `policy_kwargs` may name classes of PyTorch and SB3 by dotted text;
     schedules in `hyperparameters` are as run.yaml has them; `observation_space` is what the policy saw
     (images channel first); `her` the arguments of a HerReplayBuffer, with which SB3's `load` needs an environment;
-    `noise` the kind of noise on top of actions, and its deviation.
+    `noise` the kind of noise on top of actions, and its deviation; `updates` and `episodes` are counts, which
+    stable-baselines3 goes on with, and `window` the last episodes, oldest first.
     Progress remaining is `1 - num_timesteps / total_timesteps`. The global random
     streams are left as they were.
 
@@ -114,6 +122,11 @@ def write_agent(
     model.num_timesteps, model._total_timesteps = num_timesteps, total_timesteps
     if total_timesteps > 0:
         model._current_progress_remaining = 1.0 - num_timesteps / total_timesteps
+    model._n_updates, model._episode_num = updates, episodes
+    if hasattr(model, "_n_calls"):
+        model._n_calls = num_timesteps // n_envs
+    model.ep_info_buffer = deque(({"r": each.ret, "l": each.length, "t": 0.0} for each in window), maxlen=_WINDOW)
+    model.ep_success_buffer = deque((each.success for each in window if each.success is not None), maxlen=_WINDOW)
     buffer = io.BytesIO()
     model.save(buffer)
     _write(path, buffer.getvalue())

@@ -63,11 +63,21 @@ def agent_file(path: str | Path) -> Path:
         return Path(path)
     found, damaged = newest_agent(Path(path))
     if found is None:
-        raise ConfigError(f"{path}: no stable-baselines3 zip lies in it; name the directory that has one, or a zip.")
+        raise ConfigError(f"{path}: {no_zip_in(Path(path))}; name the directory that has one, or a zip.")
     for said in damaged:
         print(f"WARNING: {said} Passed over.")
     print(f"agent: {found}")
     return found
+
+
+def no_zip_in(directory: Path) -> str:
+    """That there is none, and where below there is one: the Zoo has directories for algorithms and runs."""
+    below = {path.parent for pattern in ("*/*.zip", "*/*/*.zip") for path in directory.glob(pattern)}
+    said = "no stable-baselines3 zip lies in it"
+    if not below:
+        return said
+    some = ", ".join(str(folder) for folder in sorted(below)[:3])
+    return f"{said}, but below it, in {some}{' and others' if len(below) > 3 else ''}"
 
 
 def _timesteps(path: Path) -> int | None:

@@ -17,13 +17,12 @@ from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.images import is_image
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.interop.replay_settings import has_replay
-from lit_rl.interop.run_yaml import draft_run
+from lit_rl.interop.run_yaml import GAME, draft_run
 from lit_rl.interop.settings import by_zoo_name
 from lit_rl.interop.zoo import load_yaml, read_zoo
 
 _BLOCKS = Path(__file__).parent / "hyperparams"
 _DEFAULT, _ATARI = "default", "atari"
-_GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
 _GOAL = {"observation", "achieved_goal", "desired_goal"}
 _FRAMES = 100_000
 """Transitions in a replay of images, which take thousands of bytes each."""
@@ -116,7 +115,7 @@ def _block(env_id: str, known: dict[str, Any]) -> str | None:
     """The block of an environment, or of another version of it."""
     if env_id in known:
         return env_id
-    if _GAME.fullmatch(env_id):
+    if GAME.fullmatch(env_id):
         return _ATARI if _ATARI in known else None
     name, _, _ = env_id.rpartition("-v")
     return next((each for each in known if name and each.rpartition("-v")[0] == name), None)

@@ -5,15 +5,19 @@ The result is a plain dictionary and the list of what it leaves out; nothing is 
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 
 from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError
+from lit_rl.interop.history import history_beside
+from lit_rl.interop.places import numbered
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, zoo_kinds
@@ -37,6 +41,12 @@ _POLICIES = {
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
+_UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False}
+"""What stands in the file of an algorithm that has no exploration of this kind."""
+OURS_ALONE = ("target_update_per_call", "share_exploration")
+"""Settings that stable-baselines3 has not, where what it does is not what a run here does by itself."""
+GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
+"""Names of Atari games."""
 _OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [400, 300]}
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
@@ -92,12 +102,13 @@ def draft_run(
     zoo: ZooSettings | None = None,
     env_id: str | None = None,
     mode: Literal["warmstart", "resume"] = "warmstart",
+    env_class: str | None = None,
 ) -> RunDraft:
     """A run.yaml that begins from `agent` as `mode` says (or afresh, without one) with the settings of the files.
 
     The zip's numbers go before the Zoo's, except for schedules, whose numbers only the Zoo's text has.
-    `env_id` goes before the Zoo's name. Raises `ConfigError` when no environment is known, or there is no
-    such algorithm here.
+    `env_id` goes before the Zoo's name, and `env_class` (an import path) before both. Raises `ConfigError` when no
+    environment is known, or there is no such algorithm here.
     """
     missing: list[NotCarried] = []
     algorithm = agent.algorithm if agent else zoo.algo if zoo else ""
@@ -106,19 +117,23 @@ def draft_run(
         known = ", ".join(by_zoo_name())
         what = agent.path if agent else "draft"
         raise ConfigError(f"{what}: an agent of {algorithm!r} starts no run here; there are {known}.")
-    env = _env(stats, zoo, env_id, agent, missing)
+    env = _env(stats, zoo, env_class or env_id, agent, missing)
+    if env_class is not None:
+        env = {"class_path": env_class, **{key: value for key, value in env.items() if key != "id"}}
     model = _model(agent, zoo, cls, missing)
     config: dict[str, Any] = {
         "mode": mode if agent else "fresh",
-        "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env['id'])}",
+        "name": f"{algorithm}-{re.sub(r'[^A-Za-z0-9.-]+', '-', env_class or env['id'])}",
     }
     if agent and type(agent.settings.get("seed")) is int:
         config["seed_everything"] = agent.settings["seed"]
-    total = (zoo.n_timesteps if zoo else None) or (agent.settings.get("_total_timesteps") if agent else None)
+    of_zoo, told = zoo.n_timesteps if zoo else None, agent.settings.get("_total_timesteps") if agent else None
+    total = (told or of_zoo) if mode == "resume" else (of_zoo or told)  # the Zoo's -n stands in the zip alone
     if type(total) is int and total > 0:
         config["total_timesteps"] = total
     if agent and mode == "resume":
         config["resume"] = _beside({"checkpoint": str(agent.path)}, stats_path)
+        config |= _evaluations(agent) | _saves(agent)
     elif agent:
         config["warmstart"] = _warmstart(agent, env.get("normalize", {}), stats_path)
     config["env"] = env
@@ -143,6 +158,24 @@ def _warmstart(agent: Agent, normalize: dict[str, Any], stats_path: str | Path |
     if stats_path is not None:
         load += [f"{kind}_moments" for kind in ("obs", "reward") if normalize.get(kind)]
     return _beside({"checkpoint": str(agent.path), "load": load, "on_mismatch": "error"}, stats_path)
+
+
+def _evaluations(agent: Agent) -> dict[str, Any]:
+    """The `eval` block that goes on with the evaluations beside an agent's zip."""
+    timesteps = agent.settings.get("num_timesteps")
+    kept = history_beside(agent.path, timesteps, 1).evaluations if type(timesteps) is int else {}
+    if not len(kept.get("timesteps", ())):
+        return {}
+    every = int(np.diff(kept["timesteps"], prepend=0).min())
+    return {"eval": {"every": every, "episodes": int(kept["results"].shape[1])}} if every > 0 else {}
+
+
+def _saves(agent: Agent) -> dict[str, Any]:
+    """The `checkpoint` block that saves as often as CheckpointCallback did beside an agent's zip."""
+    names = (numbered(path.stem) for path in agent.path.parent.glob("*_steps.zip"))
+    steps = sorted({name[1] for name in names if name is not None})
+    every = int(np.diff(steps, prepend=0).min()) if steps else 0
+    return {"checkpoint": {"every_timesteps": every}} if every > 0 else {}
 
 
 def _beside(block: dict[str, Any], stats_path: str | Path | None) -> dict[str, Any]:
@@ -183,12 +216,23 @@ def _env(
         env.setdefault("wrappers", []).append(entry)
     if zoo and zoo.frame_stack:
         env["frame_stack"] = zoo.frame_stack
+    elif zoo is None and agent and GAME.fullmatch(name):
+        env |= _atari(agent)
     normalize = _normalize(stats, zoo, missing)
     if normalize:
         env["normalize"] = normalize
     elif agent and agent.used_vecnormalize:
         missing.append(NotCarried("env.normalize", "the agent was trained with VecNormalize; its pickle is needed"))
     return env
+
+
+def _atari(agent: Agent) -> dict[str, Any]:
+    """What makes the pictures of an Atari game those that an agent has seen, where they are those of `AtariWrapper`."""
+    shape = (agent.observation_space.shape if agent.observation_space else None) or ()
+    if len(shape) != 3 or sorted(shape)[1:] != [84, 84]:
+        return {}
+    stack = min(shape)
+    return {"atari": True} if stack == 4 else {"atari": True, "frame_stack": stack}
 
 
 def _normalize(
@@ -213,6 +257,7 @@ def _normalize(
         "clip_reward": stats.clip_reward,
         "gamma": stats.gamma,
         "epsilon": stats.epsilon,
+        **({"keys": sorted(stats.obs)} if isinstance(stats.obs, dict) else {}),
     }
 
 
@@ -230,12 +275,14 @@ def _model(
             try:
                 values[key] = setting(known[key], value, key)
             except ConfigError as error:
-                missing.append(NotCarried(key, str(error)))
-        elif key not in known and not _BOOKKEEPING.fullmatch(key) and key not in KEYS and value is not None:
+                missing.append(NotCarried(key, str(error).removeprefix(f"{key}: ")))
+        elif key not in {*known, *KEYS} and not _BOOKKEEPING.fullmatch(key) and value not in (None, _UNUSED.get(key)):
             text = f"{algorithm.__name__} here has no such setting (its value was {str(value)[:60]!r})"
             missing.append(NotCarried(key, text))
     if agent and has_replay(algorithm):
         _add_replay(agent, values, missing)
+    n_envs = (zoo.n_envs if zoo else None) or (agent.settings.get("n_envs") if agent else None)
+    values |= _as_there(algorithm, values, n_envs)
     kwargs = _policy_kwargs(agent, zoo, model.get("policy"), missing)
     if "use_rms_prop" in known and agent:
         values |= _rms_prop(kwargs)
@@ -246,6 +293,16 @@ def _model(
     if kwargs:
         model["policy_kwargs"] = kwargs
     return model
+
+
+def _as_there(algorithm: type[Any], values: dict[str, Any], n_envs: Any) -> dict[str, Any]:
+    """`OURS_ALONE`, as far as an algorithm has them and they make a difference."""
+    found = inspect.signature(algorithm).parameters.keys() & set(OURS_ALONE)
+    if values.get("target_update_interval", 1) == 1:
+        found -= {"target_update_per_call"}
+    if n_envs in (None, 1):
+        found -= {"share_exploration"}
+    return dict.fromkeys(sorted(found), True)
 
 
 def _add_replay(agent: Agent, values: dict[str, Any], missing: list[NotCarried]) -> None:

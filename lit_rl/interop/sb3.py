@@ -185,7 +185,9 @@ def _known(key: str, kind: str, entry: Mapping[str, Any]) -> Any:
     pickled = str(entry.get(":serialized:"))
     if key not in _SCHEDULES:
         return plain_value(kind, pickled)
-    return schedule_function(pickled) if kind == "function" else _schedule(kind, entry)
+    known = None if kind == "function" else _schedule(kind, entry)
+    wrapped = kind in ("function", "stable_baselines3.common.utils.FloatSchedule")
+    return schedule_function(pickled) if known is None and wrapped else known
 
 
 def _schedule(kind: str, entry: Mapping[str, Any]) -> Value | None:

@@ -46,17 +46,30 @@ def _linear(initial_value: float) -> tuple[Callable[[float], float], ...]:
     return func, other
 
 
-_PRODUCTS = {b"|\x00\x88\x00\x14\x00S\x00", b"\x88\x00|\x00\x14\x00S\x00"}  # of Python 3.6 to 3.10
+_PRODUCTS = {
+    b"|\x00\x88\x00\x14\x00S\x00",  # of Python 3.6 to 3.10
+    b"\x88\x00|\x00\x14\x00S\x00",
+    b"\x95\x01\x97\x00|\x00\x89\x01z\x05\x00\x00S\x00",  # of 3.11 and 3.12
+    b"\x95\x01\x97\x00\x89\x01|\x00z\x05\x00\x00S\x00",
+    b">\x01\x95\x00U\x00T\x01-\x05\x00\x00$\x00",  # of 3.13
+    b">\x01\x95\x00T\x01U\x00-\x05\x00\x00$\x00",
+}
 _PRODUCTS |= {func.__code__.co_code for func in _linear(1.0)}
 
 
 def schedule_function(text: str) -> Value | None:
-    """The schedule that a function is, from its pickle by cloudpickle in base64; `None` where it is not known."""
+    """The schedule that a function is, from its pickle by cloudpickle in base64; `None` where it is not known.
+
+    It may stand within what stable-baselines3 makes of every clip range: up to 2.6 a function around it, and a
+    FloatSchedule since.
+    """
     tokens = _tokens(text)
+    if _name(tokens) == "get_schedule_fn.<locals>.<lambda>" and _SB3_UTILS in tokens:
+        tokens = _after(tokens, "__closure__")
     words = [value for value in tokens if isinstance(value, str)]
     closure = [*takewhile(lambda value: value != "_cloudpickle_submodules", _after(tokens, "__closure__"))]
     numbers = [float(value) for value in closure if type(value) in (int, float)]
-    name = next((value for value in _after(tokens, "__qualname__") if isinstance(value, str)), None)
+    name = _name(tokens)
     ours = _SB3_UTILS in words
     if name == "constant_fn.<locals>.func" and ours and "val" in words and len(numbers) == 1:
         return numbers[0]
@@ -70,17 +83,25 @@ def schedule_function(text: str) -> Value | None:
     return None
 
 
+def _name(tokens: list[Any]) -> str | None:
+    return next((value for value in _after(tokens, "__qualname__") if isinstance(value, str)), None)
+
+
 def _tokens(text: str) -> list[Any]:
-    """The values in a pickle, in their order; empty where it is none."""
+    """The values in a pickle, in their order, each as often as it is used; empty where it is none."""
     if len(text) > _LIMIT:
         return []
     try:
-        found = []
+        found, memo, last = [], dict[Any, Any](), None
         for count, (opcode, value, _) in enumerate(pickletools.genops(base64.b64decode(text, validate=True))):
             if count > _OPCODES:
                 return []
-            if not opcode.name.endswith(("PUT", "GET", "FRAME", "PROTO", "MEMOIZE")) and value is not None:
-                found.append(value)
+            if opcode.name == "MEMOIZE" or opcode.name.endswith("BINPUT"):
+                memo[len(memo) if value is None else value] = last
+                continue
+            last = memo.get(value) if opcode.name.endswith("BINGET") else value
+            if opcode.name not in ("PUT", "GET", "FRAME", "PROTO"):
+                found += [] if last is None else [last]
         return found
     except (ValueError, IndexError, KeyError, TypeError, binascii.Error, UnicodeDecodeError):
         return []

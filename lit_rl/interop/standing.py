@@ -45,6 +45,7 @@ class Standing:
         target: the timesteps that `learn` was told, counted from the run's start; `None` where it does not say.
         updates: what SB3 logs as `train/n_updates`.
         steps: of all environments together.
+        counted: those of them that DQN has counted for its target; CheckpointCallback comes before the newest is.
         episodes: that have ended, as far as SB3 counts them (off-policy).
         window: the last of them, oldest first, which `rollout/ep_rew_mean` is the mean of.
     """
@@ -53,6 +54,7 @@ class Standing:
     target: int | None
     updates: int
     steps: int
+    counted: int
     episodes: int
     window: list[Episode]
 
@@ -67,14 +69,17 @@ def standing_of(agent: Agent) -> Standing:
     timesteps = _count(said.get("num_timesteps"))
     if timesteps is None:
         raise DataError(f"{agent.path}: num_timesteps is missing: it does not say how long it was trained.")
-    steps, calls = timesteps // (_count(said.get("n_envs")) or 1), _count(said.get("_n_calls"))
-    if calls is not None and steps - calls not in (0, 1):  # CheckpointCallback comes before the newest is counted
-        steps = calls
+    steps = timesteps // (_count(said.get("n_envs")) or 1)
+    calls = _count(said.get("_n_calls"))
+    counted = steps if calls is None else calls
+    if steps - counted not in (0, 1):
+        steps = counted
     return Standing(
         timesteps,
         _count(said.get("_total_timesteps")) or None,
         _count(said.get("_n_updates")) or 0,
         steps,
+        counted,
         _count(said.get("_episode_num")) or 0,
         _window(agent),
     )

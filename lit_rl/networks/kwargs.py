@@ -10,6 +10,9 @@ from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
 from torch import nn, optim
 from torch.optim import Optimizer
 
@@ -33,6 +36,9 @@ _ELSEWHERE = {
     "params": "they are the policy's",
 }
 """Arguments that a run gives itself."""
+_ON_POLICY = ("pi", "vf")
+_PARTS: dict[type, tuple[str, ...]] = {SACPolicy: ("pi", "qf"), TD3Policy: ("pi", "qf"), DQNPolicy: ()}
+"""What a policy's `net_arch` may have layers for; nothing where it is one list."""
 
 
 def resolve_policy_kwargs(kwargs: Mapping[str, Any] | None, policy: type[BasePolicy]) -> dict[str, Any]:
@@ -53,6 +59,7 @@ class _Constructor:
 
     def __init__(self, cls: type, otherwise: str = "") -> None:
         self.name, self._otherwise = cls.__name__, otherwise
+        self.parts = next((parts for base, parts in _PARTS.items() if issubclass(cls, base)), _ON_POLICY)
         self.parameters: dict[str, inspect.Parameter] = {}
         self.hints: dict[str, Any] = {}
         self.open = False
@@ -99,7 +106,7 @@ def _resolve(given: Mapping[str, Any], key: str, constructor: _Constructor | Non
         found[name] = _class(value, name, f"{key}.{name}", default)
     for name, value in found.items():
         if name == "net_arch":
-            _check_net_arch(value, f"{key}.{name}")
+            _check_net_arch(value, f"{key}.{name}", _ON_POLICY if constructor is None else constructor.parts)
         elif constructor is not None and name in constructor.hints and _is_checked(constructor.hints[name]):
             check_value(value, constructor.hints[name], f"{key}.{name}", Limit(infinite=True))
         found[name] = _inside(value, f"{key}.{name}", _constructor_of(name, found, constructor))
@@ -164,15 +171,21 @@ def _is_checked(hint: Any) -> bool:
     return (typing.get_origin(hint) or hint) in (bool, int, float, str, dict, list, type(None))
 
 
-def _check_net_arch(value: Any, key: str) -> None:
-    """Widths of layers: a list, or one for the policy and one for the value."""
+def _check_net_arch(value: Any, key: str, parts: tuple[str, ...]) -> None:
+    """Widths of layers: a list, or one for each part of the policy."""
     if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], Mapping):
         value = value[0]  # as stable-baselines3 still takes it
+    if isinstance(value, Mapping):
+        if not parts:
+            raise ConfigError(f"{key}: is one list of widths, such as [64, 64].")
+        for name in value:
+            if name not in parts:
+                known = " and ".join(parts)
+                raise ConfigError(f"{key}: unknown key '{name}'; it takes {known}.{did_you_mean(str(name), parts)}")
+        missing = next((name for name in parts if name not in value), None)
+        if "qf" in parts and missing is not None:
+            raise ConfigError(f"{key}.{missing} is missing; it takes {' and '.join(parts)}.")
     for name, widths in value.items() if isinstance(value, Mapping) else [("", value)]:
-        if name not in ("", "pi", "vf"):
-            raise ConfigError(
-                f"{key}: unknown key '{name}'; it takes pi and vf.{did_you_mean(str(name), ['pi', 'vf'])}"
-            )
         where = f"{key}.{name}" if name else key
         check_value(widths, list[int] if name else list[int] | None, where)
         for i, width in enumerate(widths or ()):

@@ -9,7 +9,7 @@ from typing import Any
 from lit_rl.envs.spaces import plain_action_space, plain_space
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.interop.history import History, history_beside
-from lit_rl.interop.run_yaml import draft_model, draft_normalize, read_zoo_beside
+from lit_rl.interop.run_yaml import OURS_ALONE, draft_model, draft_normalize, read_zoo_beside
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import sb3_class, zoo_kinds
 from lit_rl.interop.spaces import space_in
@@ -93,7 +93,7 @@ def adopt(module: RLModule, source: Source, config: ResumeConfig) -> Adopted:
     parent = {"path": str(agent.path), "sha256": digest_of(agent.path), "sb3_version": agent.sb3_version}
     adopted.parents.append({**parent, "timesteps": standing.timesteps})
     _count(module, standing)
-    module.begin_at(standing.steps)
+    module.begin_at(standing.steps, standing.counted)
     if REPLAY in union(type(module), "TAKES"):
         _take_replay(module, source, config, adopted)
     adopted.notes += history.said
@@ -133,7 +133,8 @@ def _take_tensors(module: RLModule, agent: Agent, config: ResumeConfig, adopted:
     taken = Takeover(module, theirs, WarmstartConfig(load=parts), what, way_out="")
     taken.check(MOMENTS)
     said = taken.load().lines
-    adopted.notes[:0] = [line for line in said if "none on either side" not in line]
+    silent = ("none on either side", "not in warmstart.load")
+    adopted.notes[:0] = [line for line in said if not any(words in line for words in silent)]
     return stats
 
 
@@ -180,6 +181,7 @@ def _changes(module: RLModule, theirs: Mapping[str, Any], stats: VecNormalizeSta
         for key, kind in zoo_kinds(type(module)).items()
         if key in theirs and key in ours and not _same(kind, theirs[key], ours[key], module, key)
     ]
+    found += [Change(key, theirs[key], ours[key]) for key in OURS_ALONE if key in theirs and theirs[key] != ours[key]]
     made: Any = module
     given, own = (resolve_policy_kwargs(each.get("policy_kwargs"), made.policy_class) for each in (theirs, ours))
     for key in sorted((given.keys() | own.keys()) - {"net_arch"}):  # which the tensors tell

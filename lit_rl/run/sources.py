@@ -10,7 +10,7 @@ from lit_rl.checkpoint.manifest import LIGHTNING_FILE, MANIFEST
 from lit_rl.checkpoint.reader import Opened, load_bare, verify
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import DataError
-from lit_rl.interop.places import newest_agent
+from lit_rl.interop.places import newest_agent, no_zip_in
 from lit_rl.interop.sb3 import Agent, read_agent
 from lit_rl.run.directory import CHECKPOINTS, LINEAGE
 from lit_rl.run.wanted import newest_run, refuse_missing
@@ -87,8 +87,8 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
     if zipped is not None:
         return Source(zipped, {}, None, read_agent(zipped), [f"{said} Passed over." for said in damaged])
     raise DataError(
-        f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}), and no "
-        "stable-baselines3 zip lies in it."
+        f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}), and "
+        f"{no_zip_in(path)}."
     )
 
 

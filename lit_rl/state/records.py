@@ -61,6 +61,11 @@ class EpisodeWindow:
             self._metrics = None
 
     @property
+    def episodes(self) -> list[Episode]:
+        """Those in the window, oldest first."""
+        return [*self._episodes]
+
+    @property
     def count(self) -> int:
         """Episodes in the window."""
         return len(self._episodes)

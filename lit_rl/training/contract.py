@@ -152,10 +152,14 @@ class Algorithm(LightningModule):
         """
         raise NotImplementedError
 
-    def begin_at(self, steps: int) -> None:
+    def begin_at(self, steps: int, counted: int) -> None:
         """Go on where a run of another program stands, whose environments have each taken so many steps.
 
         Counters say so already; parts of `TAKES` come after it.
+
+        Args:
+            steps: that they have taken.
+            counted: those after which everything was done that comes after a step: all of them, or all but the newest.
         """
 
     def check_ranks(self) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
-from stable_baselines3 import SAC, TD3
+from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common import noise as sb3_noise
+from stable_baselines3.common.utils import FloatSchedule
 
 from lit_rl.interop.sb3 import read_agent
 from lit_rl.interop.serialized import action_noise, plain_value, schedule_function
@@ -67,6 +68,20 @@ def test_a_function_of_stable_baselines3_before_2_6() -> None:
     assert schedule_function(CONSTANT.with_name("linear_schedule.b64").read_text().strip()) == "lin_0.2"
     read = schedule_function(CONSTANT.with_name("get_linear_fn.b64").read_text().strip())
     assert read == {"start": 1.0, "end": 0.04, "shape": "linear", "fraction": 0.16}
+
+
+def test_what_stable_baselines3_makes_of_a_clip_range() -> None:
+    """Up to 2.6 a function around it (the data are of 2.3.2), also where it is a number; since 2.7 an object."""
+    assert schedule_function(CONSTANT.with_name("clip_range_constant.b64").read_text().strip()) == 0.2
+    assert schedule_function(CONSTANT.with_name("clip_range_linear.b64").read_text().strip()) == "lin_0.3"
+    assert schedule_function(packed(FloatSchedule(linear_schedule(3e-4)))) == "lin_0.0003"
+    assert schedule_function(packed(FloatSchedule(other(3e-4)))) is None
+
+
+def test_a_clip_range_that_is_a_function_is_a_setting(tmp_path: Path) -> None:
+    PPO("MlpPolicy", "CartPole-v1", clip_range=linear_schedule(0.3), clip_range_vf=0.4).save(tmp_path / "agent.zip")
+    settings = read_agent(tmp_path / "agent.zip").settings
+    assert (settings["clip_range"], settings["clip_range_vf"]) == ("lin_0.3", 0.4)
 
 
 @pytest.mark.parametrize("text", ["", "no base64!", base64.b64encode(b"\x80\x04.").decode(), "A" * (1 << 17)])

@@ -200,6 +200,11 @@ def test_commands_take_the_directory(cli: Cli, left: Any) -> None:
     assert f"timesteps: {WHOLE} of {WHOLE}\noptimizer: actor.optimizer, critic.optimizer, ent_coef_optimizer\n" in shown
     assert f"replay: {run.folder / f'rl_model_replay_buffer_{WHOLE}_steps.pkl'}" in shown
     assert load(run.folder).predict(np.zeros(3, np.float32))[0].shape == (1,)
+    message = cli.error("adopt", run.folder.parent)
+    assert message == (
+        f"{run.folder.parent}: no stable-baselines3 zip lies in it, but below it, in {run.folder}; name the directory "
+        "that has one, or a zip."
+    )
     empty = cli.cwd / "empty"
     empty.mkdir()
     assert "no stable-baselines3 zip lies in it" in cli.error("import-sb3", empty, "--out", "x.yaml")

@@ -6,15 +6,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from lit_rl.cli.drafts import say_what_is_left_out
+from lit_rl.cli.drafts import draft_of, say_what_is_left_out
 from lit_rl.cli.given import read_arguments
 from lit_rl.cli.lightning import run_lightning
 from lit_rl.cli.together import last_given, root_given
 from lit_rl.errors import EXIT_OK, EXIT_STOPPED, ConfigError
 from lit_rl.interop.places import agent_file
-from lit_rl.interop.run_yaml import RunDraft, draft_run, read_zoo_beside
-from lit_rl.interop.sb3 import Agent, read_agent
-from lit_rl.interop.warmstart import moments_for
+from lit_rl.interop.sb3 import read_agent
 from lit_rl.run.directory import CONFIG, VERSION, versions_of
 
 SUMMARY = "make a run of a stable-baselines3 agent, to go on with its training"
@@ -31,7 +29,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("agent", help="the agent's .zip, or the directory that SB3's callbacks or the RL Zoo left")
     parser.add_argument("--out", type=Path, default=None, help="ROOT/NAME of the run (default: lightning_logs/NAME)")
     parser.add_argument("--config", default=None, help="the run.yaml, where the agent's own files are not to make it")
-    parser.add_argument("--env", default=None, help="the environment, where its name has changed or is not known")
+    parser.add_argument(
+        "--env",
+        default=None,
+        help="the environment, where its name has changed or is not known: an id, module:Id or a class",
+    )
     parser.add_argument("--vecnormalize", default=None, help="its VecNormalize pickle, where it is not found by name")
     parser.add_argument("--replay", default=None, help="its replay pickle, where it is not found by name")
     arguments = parser.parse_args(argv)
@@ -42,7 +44,9 @@ def main(argv: list[str]) -> int:
     for key in ("vecnormalize", "replay"):
         if getattr(arguments, key) is not None:
             options += [f"--resume.{key}", getattr(arguments, key)]
-    draft = None if arguments.config is not None else _draft(agent, arguments)
+    draft = None
+    if arguments.config is None:
+        draft = draft_of(agent, arguments.env, arguments.vecnormalize, "resume")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CONFIG) if arguments.config is None else Path(arguments.config)
         if draft is not None:
@@ -61,8 +65,3 @@ def main(argv: list[str]) -> int:
     further = " --resume.additional_timesteps N" if code == EXIT_OK else ""
     print(f"go on: lit-rl fit --config {run / CONFIG}{further}")
     return EXIT_OK
-
-
-def _draft(agent: Agent, arguments: argparse.Namespace) -> RunDraft:
-    stats, path = moments_for(agent, arguments.vecnormalize, "--vecnormalize")
-    return draft_run(agent, stats, path, read_zoo_beside(agent), arguments.env, "resume")

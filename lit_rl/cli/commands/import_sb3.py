@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from lit_rl.cli.drafts import write_draft
+from lit_rl.cli.drafts import draft_of, write_draft
 from lit_rl.errors import EXIT_OK
 from lit_rl.interop.places import agent_file
-from lit_rl.interop.run_yaml import draft_run, read_zoo_beside
 from lit_rl.interop.sb3 import read_agent
-from lit_rl.interop.warmstart import moments_for
 
 SUMMARY = "write a run.yaml that begins from a stable-baselines3 agent"
 ORDER = 70
@@ -28,11 +26,11 @@ def main(argv: list[str]) -> int:
         help="warmstart begins a new run with its weights (default), resume goes on with its training",
     )
     parser.add_argument("--vecnormalize", default=None, help="its VecNormalize pickle, where it is not found by name")
-    parser.add_argument("--env", default=None, help="the environment, where its name has changed since")
+    parser.add_argument(
+        "--env", default=None, help="the environment, where its name has changed since: an id, module:Id or a class"
+    )
     parser.add_argument("--out", required=True, help="the run.yaml to write")
     arguments = parser.parse_args(argv)
     agent = read_agent(agent_file(arguments.agent))
-    stats, path = moments_for(agent, arguments.vecnormalize, "--vecnormalize")
-    draft = draft_run(agent, stats, path, read_zoo_beside(agent), arguments.env, arguments.mode)
-    write_draft(draft, arguments.out)
+    write_draft(draft_of(agent, arguments.env, arguments.vecnormalize, arguments.mode), arguments.out)
     return EXIT_OK
