@@ -203,8 +203,9 @@ class OffPolicy(TwoWays):
         count_from(self.replay, steps)
         if self.priorities is not None:
             self.priorities.begin_at(steps)
-        self.resets.skip(self.counters.timesteps)
-        self.counters.refilled_at = self.counters.timesteps + max(self.learning_starts, self.batch_size)
+        if done := self.counters.timesteps:
+            self.resets.skip(done)
+            self.counters.refilled_at = done + max(self.learning_starts, self.batch_size)
 
     def _bytes_needed(self) -> int:
         """Memory of a full replay."""
@@ -309,7 +310,8 @@ class OffPolicy(TwoWays):
             self.begin_anew()
         self.training_mode(True)
         metrics |= self._mean_of_ranks(self.learn(steps))
-        metrics |= {"train/learning_rate": self._rate(), "train/n_updates": self.counters.updates}
+        rate = self.learning_rate(self.progress_remaining)
+        metrics |= {"train/learning_rate": rate, "train/n_updates": self.counters.updates}
         if self.counters.bad_updates:
             metrics["train/bad_updates"] = self.counters.bad_updates
         if self.resets:
@@ -338,9 +340,6 @@ class OffPolicy(TwoWays):
     def rollout_metrics(self) -> dict[str, float]:
         """What is logged of playing."""
         return {"time/episodes": self.counters.episodes}
-
-    def _rate(self) -> float:
-        return self.learning_rate(self.progress_remaining)
 
     def sample(self) -> Transitions:
         """The batch of the gradient step that `counters.updates` counts."""

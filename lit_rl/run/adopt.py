@@ -154,6 +154,8 @@ def _take_replay(module: RLModule, source: Source, config: ResumeConfig, adopted
         adopted.parents += found.parents
         return
     until = module.counters.refilled_at
+    if not until:
+        return  # nothing had been played
     adopted.notes.append(
         f"WARNING: replay: there is no replay pickle beside {source.path}: it fills anew while the policy acts, and "
         f"learning goes on from timestep {until:,} (resume.replay names a pickle)"

@@ -55,7 +55,8 @@ class Hold:
             if directory is not None and not _lies_in(source, directory):  # a newer run has begun in the meantime
                 self.release()
                 source = None
-        own = None if source.agent is None or config.fork else _begun_from(source.path, root, name)
+        wanted = Path(config.checkpoint)
+        own = None if source.agent is None or config.fork else _begun_from(source.path, wanted, root, name)
         if own is None:
             return source
         found = self.find(replace(config, checkpoint=str(own)), root, name)
@@ -63,12 +64,16 @@ class Hold:
         return found
 
 
-def _begun_from(zip_path: Path, root: Path, name: str) -> Path | None:
-    """The newest run of a name that has gone on from a zip, and has a checkpoint of its own."""
-    digest = digest_of(zip_path)
+def _begun_from(zip_path: Path, wanted: Path, root: Path, name: str) -> Path | None:
+    """The newest run of a name that has gone on from a zip, or from one in the directory that is named, and has a
+    checkpoint of its own."""
+    digest, folder = digest_of(zip_path), wanted.resolve() if wanted.is_dir() else None
     for run in versions_of(root, name):
         with contextlib.suppress(DataError):
-            if has_checkpoint(run) and Lineage.read(run).adopted == digest:
+            lineage = Lineage.read(run)
+            if lineage.adopted is None or not has_checkpoint(run):
+                continue
+            if lineage.adopted == digest or Path(str(lineage.parents[0].get("path"))).parent == folder:
                 return run
     return None
 

@@ -158,7 +158,12 @@ def test_a_directory_means_its_newest_checkpoint_with_its_own_moments(cli: Cli, 
     done = cli("fit", "--config", config, "--resume.checkpoint", run.folder, *more)
     assert f"parent: {run.folder / f'rl_model_{WHOLE}_steps.zip'}" in done.out
     assert f"moments from {run.folder / f'rl_model_vecnormalize_{WHOLE}_steps.pkl'}" in done.out
+    own = ("fit", "--config", config, "--resume.checkpoint", run.folder, *more)
+    said = json.loads(zipfile.ZipFile(run.zip).read("data")) | {"num_timesteps": 2 * WHOLE}
+    later = altered(run.zip, data=json.dumps(said).encode())  # the run is still the one that began from this directory
+    assert "nothing to do" in cli(*own).out
     newest = run.folder / f"rl_model_{WHOLE}_steps.zip"
+    later.unlink()
     newest.write_bytes(newest.read_bytes()[:-200])  # a kill while SB3 was saving
     words = ("fit", "--config", config, "--resume.checkpoint", run.folder, *more)
     done = cli(*words, "--name", "older")
