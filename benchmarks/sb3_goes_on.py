@@ -2,7 +2,8 @@
 
 For each algorithm and seed, stable-baselines3 trains to its target with a CheckpointCallback at half of it. The zip
 at half goes on here, once as it is and once without its optimizer's state. Printed are the learning rates at the same
-timesteps and the return before and after the join; returns are drawn.
+timesteps, the return before and after the join, and how far the weights move in the first updates after it; returns are
+drawn. `--first` measures the last alone, in a few minutes; `--draw FILE` draws what `--keep FILE` has written.
 
 python benchmarks/sb3_goes_on.py --out docs/images/sb3_goes_on.png
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,9 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
+from lit_rl.checkpoint.reader import load_bare
+from lit_rl.interop.sb3 import read_agent
+
 matplotlib.use("Agg")
 KEYS = ("there", "here", "here, fresh optimizer")
 COLOURS = {"there": "#888888", "here": "#1f6fb4", "here, fresh optimizer": "#d1622b"}
@@ -47,12 +52,14 @@ class Work:
     target: int
     settings: dict[str, Any]
     normalize: float | None = None
+    updates: int = 1
+    """As SB3 counts them, in the first iteration of a run here of which each is one cycle, or 64 of them."""
 
 
 WORKS = {
     "PPO": Work(PPO, "CartPole-v1", 8, 81_920, {
         "n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20,
-        "learning_rate": LinearSchedule(1e-3, 0.0, 1.0), "clip_range": LinearSchedule(0.2, 0.0, 1.0)}),
+        "learning_rate": LinearSchedule(1e-3, 0.0, 1.0), "clip_range": LinearSchedule(0.2, 0.0, 1.0)}, updates=20),
     "A2C": Work(A2C, "Pendulum-v1", 8, 400_000, {
         "n_steps": 8, "gae_lambda": 0.9, "vf_coef": 0.4, "gamma": 0.9, "use_sde": True, "ent_coef": 0.0,
         "learning_rate": LinearSchedule(7e-4, 0.0, 1.0),
@@ -60,55 +67,85 @@ WORKS = {
     "DQN": Work(DQN, "CartPole-v1", 1, 50_176, {
         "learning_rate": 2.3e-3, "batch_size": 64, "buffer_size": 100_000, "learning_starts": 1000,
         "target_update_interval": 10, "train_freq": 256, "gradient_steps": 128, "exploration_fraction": 0.16,
-        "exploration_final_eps": 0.04, "policy_kwargs": {"net_arch": [256, 256]}}),
-    "SAC": Work(SAC, "Pendulum-v1", 1, 10_000, {"learning_rate": LinearSchedule(1e-3, 0.0, 1.0)}),
+        "exploration_final_eps": 0.04, "policy_kwargs": {"net_arch": [256, 256]}}, updates=128),
+    "SAC": Work(SAC, "Pendulum-v1", 1, 10_000, {"learning_rate": LinearSchedule(1e-3, 0.0, 1.0)}, updates=64),
     "TD3": Work(TD3, "Pendulum-v1", 1, 10_000, {
         "learning_rate": LinearSchedule(1e-3, 0.0, 1.0), "gamma": 0.98, "buffer_size": 200_000, "learning_starts": 1000,
-        "action_noise": NormalActionNoise(np.zeros(1), np.full(1, 0.1))}),
+        "action_noise": NormalActionNoise(np.zeros(1), np.full(1, 0.1))}, updates=64),
 }  # fmt: skip
 
 
-class Rates(BaseCallback):
-    """The learning rate of each update, by timestep."""
+class Watch(BaseCallback):
+    """The learning rate of each update, by timestep, and how far the weights move in the first ones after half.
 
-    def __init__(self) -> None:
+    Args:
+        work: what is trained.
+        first: end there.
+    """
+
+    def __init__(self, work: Work, first: bool) -> None:
         super().__init__()
-        self.seen: dict[int, float] = {}
+        self.rates: dict[int, float] = {}
+        self.moved: float | None = None
+        self._work, self._first = work, first
+        self._before: tuple[int, dict[str, Any]] | None = None
 
     def _on_step(self) -> bool:
-        return True
+        if self._before is None and self.num_timesteps >= self._work.target // 2:
+            weights = {name: tensor.clone() for name, tensor in self.model.policy.state_dict().items()}
+            self._before = self.model._n_updates, weights
+        return not (self._first and self.moved is not None)
 
     def _on_rollout_start(self) -> None:
         logged = self.logger.name_to_value
         if "train/learning_rate" in logged:
-            self.seen[self.num_timesteps] = logged["train/learning_rate"]
+            self.rates[self.num_timesteps] = logged["train/learning_rate"]
+        if self._before is not None and self.moved is None:
+            done, weights = self._before
+            if self.model._n_updates - done >= self._work.updates:
+                self.moved = distance(weights, self.model.policy.state_dict())
 
 
-def train_there(work: Work, seed: int, folder: Path) -> dict[int, float]:
-    """Train to the target, with a checkpoint at half of it; returns the learning rates."""
+def distance(before: dict[str, Any], after: dict[str, Any]) -> float:
+    """Of two policies, over what an optimizer moves."""
+    own = [name for name in before if "target" not in name]
+    return math.sqrt(sum(float((after[name] - before[name]).square().sum()) for name in own))
+
+
+def train_there(work: Work, seed: int, folder: Path, first: bool) -> Watch:
+    """Train to the target, with a checkpoint at half of it."""
     venv: Any = make_vec_env(work.env, n_envs=work.n_envs, seed=seed, monitor_dir=str(folder))
     if work.normalize is not None:
         venv = VecNormalize(venv, gamma=work.normalize)
     model = work.algorithm("MlpPolicy", venv, seed=seed, device="cpu", **work.settings)
     saves = CheckpointCallback(work.target // 2 // work.n_envs, str(folder), save_replay_buffer=True,
                                save_vecnormalize=True)  # fmt: skip
-    rates = Rates()
-    model.learn(work.target, callback=[saves, rates])
+    watch = Watch(work, first)
+    model.learn(work.target, callback=[saves, watch])
     venv.close()
-    return rates.seen
+    return watch
 
 
-def go_on_here(work: Work, agent: Path, root: Path, name: str) -> Path:
-    """The zip goes on to its target; returns the run directory."""
+def go_on_here(work: Work, agent: Path, root: Path, name: str, first: bool) -> tuple[Path, float]:
+    """The zip goes on for an iteration, and then to its target; returns the run directory, and how far the weights
+    moved at first."""
     lit_rl = [sys.executable, "-m", "lit_rl"]
     draft = root / f"{name}.yaml"
     said = [*lit_rl, "import-sb3", str(agent), "--env", work.env, "--mode", "resume", "--out", str(draft)]
     subprocess.run(said, check=True, stdout=subprocess.DEVNULL)
     config = yaml.safe_load(draft.read_text()) | {"trainer": {"enable_progress_bar": False}}
+    if work.updates != 64 and work.algorithm is not PPO:
+        config["model"]["init_args"]["cycles_per_iteration"] = 1
     draft.write_text(yaml.safe_dump(config))
-    place = ["--name", name, "--trainer.default_root_dir", str(root)]
-    subprocess.run([*lit_rl, "fit", "--config", str(draft), *place], check=True, stdout=subprocess.DEVNULL)
-    return root / name / "version_0"
+    fit = [*lit_rl, "fit", "--config", str(draft), "--name", name, "--trainer.default_root_dir", str(root)]
+    subprocess.run([*fit, "--pause_at", str(work.target // 2 + 1)], stdout=subprocess.DEVNULL)
+    run = root / name / "version_0"
+    state = load_bare(run / "checkpoints" / "last" / "lightning.ckpt")["state_dict"]
+    mine = {key.removeprefix("policy."): tensor for key, tensor in state.items() if key.startswith("policy.")}
+    moved = distance(read_agent(agent).policy, mine)
+    if not first:
+        subprocess.run(fit, check=True, stdout=subprocess.DEVNULL)
+    return run, moved
 
 
 def without_optimizer(agent: Path) -> Path:
@@ -140,29 +177,35 @@ def smooth(values: np.ndarray, width: int = 20) -> np.ndarray:
     return np.array([values[max(0, i - width + 1) : i + 1].mean() for i in range(len(values))])
 
 
-def measure(name: str, seed: int, root: Path) -> dict[str, Any]:
+def measure(name: str, seed: int, root: Path, first: bool) -> dict[str, Any]:
     """One algorithm and seed."""
     work = WORKS[name]
     folder = root / f"{name}_{seed}"
     folder.mkdir()
-    rates = train_there(work, seed, folder)
+    watch = train_there(work, seed, folder, first)
     half = work.target // 2
     agent = folder / f"rl_model_{half}_steps.zip"
-    monitors = sorted(folder.glob("*.monitor.csv"))
-    found: dict[str, Any] = {"half": half, "curves": {"there": [list(map(float, part)) for part in episodes(monitors)]}}
+    found: dict[str, Any] = {"half": half, "moved": {"there": watch.moved}}
+    curves = {"there": episodes(sorted(folder.glob("*.monitor.csv")))}
     for key, path in (("here", agent), ("here, fresh optimizer", without_optimizer(agent))):
-        run = go_on_here(work, path, folder, key.replace(", ", "_").replace(" ", "_"))
-        if key == "here":
-            with open(run / "metrics.csv", newline="") as file:
-                own = {int(row["step"]): row.get("train/learning_rate") for row in csv.DictReader(file)}
-            both = {step: abs(float(rate) - rates[step]) for step, rate in own.items() if rate and step in rates}
-            found["rates"] = {"compared": len(both), "largest difference": max(both.values())}
-            ends, returns = episodes([run / "monitor.csv"])
-        else:
-            ends, returns = episodes([run / "monitor.csv"])
-            ends = ends + half  # nothing lies beside its zip
-        found["curves"][key] = [[float(e) for e in ends], [float(r) for r in returns]]
-    return found
+        run, found["moved"][key] = go_on_here(work, path, folder, key.replace(", ", "_").replace(" ", "_"), first)
+        if first:
+            continue
+        curves[key] = episodes([run / "monitor.csv"])
+        if key != "here":  # nothing lies beside its zip
+            ends, returns = curves["there"]
+            own = curves[key]
+            curves[key] = np.append(ends[ends <= half], own[0] + half), np.append(returns[ends <= half], own[1])
+            continue
+        with open(run / "metrics.csv", newline="") as file:
+            rates = {int(row["step"]): row.get("train/learning_rate") for row in csv.DictReader(file)}
+        both = {step: abs(float(r) - watch.rates[step]) for step, r in rates.items() if r and step in watch.rates}
+        found["rates"] = {"compared": len(both), "largest difference": max(both.values())}
+    return (
+        found
+        if first
+        else found | {"curves": {key: [list(map(float, part)) for part in c] for key, c in curves.items()}}
+    )
 
 
 def around(curve: list[list[float]], half: int, count: int = 20) -> tuple[float, float]:
@@ -177,7 +220,7 @@ def draw(found: dict[str, list[dict[str, Any]]], out: Path) -> None:
         for i, of_seed in enumerate(seeds):
             for key in KEYS:
                 ends, returns = (np.array(part) for part in of_seed["curves"][key])
-                after = ends > of_seed["half"] if key != "there" else np.full(len(ends), True)
+                after = (ends > of_seed["half"]) | (key == "there")
                 line = smooth(returns)[after]
                 axis.plot(ends[after], line, color=COLOURS[key], lw=1.1, alpha=0.85, label=key if i == 0 else None)
         axis.axvline(seeds[0]["half"], color="black", lw=0.8, ls=":")
@@ -186,7 +229,7 @@ def draw(found: dict[str, list[dict[str, Any]]], out: Path) -> None:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:.0f}k")
     np.atleast_1d(axes)[0].set_ylabel("return (mean of 20 episodes)")
     np.atleast_1d(axes)[0].legend(fontsize=8, frameon=False)
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=90)
 
 
 def main() -> None:
@@ -194,25 +237,43 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(WORKS), choices=list(WORKS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("sb3_goes_on.png"))
+    parser.add_argument("--first", action="store_true", help="the first updates after the join, and nothing else")
     parser.add_argument("--keep", type=Path, default=None, help="write what was measured here, as JSON")
+    parser.add_argument("--draw", type=Path, default=None, help="draw what was kept, and measure nothing")
     arguments = parser.parse_args()
+    if arguments.draw is not None:
+        draw(json.loads(arguments.draw.read_text()), arguments.out)
+        return
     torch.set_num_threads(1)
     found: dict[str, list[dict[str, Any]]] = {}
-    print("| | learning rates compared | largest difference | before the join | there | here | fresh optimizer |")
-    print("|---|---|---|---|---|---|---|")
+    columns = ["", "weights move: there", "here", "fresh optimizer"]
+    if not arguments.first:
+        columns += [
+            "learning rates compared",
+            "largest difference",
+            "return before",
+            "there",
+            "here",
+            "fresh optimizer",
+        ]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for name in arguments.only:
-        with tempfile.TemporaryDirectory() as root:
-            found[name] = [measure(name, seed, Path(root)) for seed in range(arguments.seeds)]
-        for seed, each in enumerate(found[name]):
-            before, there = around(each["curves"]["there"], each["half"])
-            here = [around(each["curves"][key], each["half"])[1] for key in KEYS[1:]]
-            rates = each["rates"]
-            cells = [str(rates["compared"]), f"{rates['largest difference']:.1g}", f"{before:.1f}", f"{there:.1f}"]
-            cells += [f"{value:.1f}" for value in here]
+        found[name] = []
+        for seed in range(arguments.seeds):
+            with tempfile.TemporaryDirectory() as root:
+                each = measure(name, seed, Path(root), arguments.first)
+            found[name].append(each)
+            cells = [f"{each['moved'][key]:.3g}" for key in KEYS]
+            if not arguments.first:
+                before, there = around(each["curves"]["there"], each["half"])
+                rates = each["rates"]
+                cells += [str(rates["compared"]), f"{rates['largest difference']:.1g}", f"{before:.1f}", f"{there:.1f}"]
+                cells += [f"{around(each['curves'][key], each['half'])[1]:.1f}" for key in KEYS[1:]]
             print(f"| {name}, seed {seed} | {' | '.join(cells)} |", flush=True)
     if arguments.keep is not None:
         arguments.keep.write_text(json.dumps(found))
-    draw(found, arguments.out)
+    if not arguments.first:
+        draw(found, arguments.out)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor
 from lit_rl.errors import DataError
 from lit_rl.interop.places import DATA_LIMIT
 from lit_rl.interop.serialized import action_noise, plain_value, schedule_function
+from lit_rl.interop.settings import with_episodes
 from lit_rl.interop.text import CLASS_KEYS, SpaceText, Value, class_name, is_known_class, schedule, space
 from lit_rl.untrusted.archive import Archive
 from lit_rl.untrusted.tensors import NumpyValues, load_tensors
@@ -177,7 +178,7 @@ def _settings(raw: Mapping[str, Any], not_read: dict[str, str]) -> dict[str, Any
             settings[key] = known
         else:
             not_read[key] = f"a serialised {kind[:80]}, which is never decoded"
-    return settings
+    return with_episodes(settings)
 
 
 def _known(key: str, kind: str, entry: Mapping[str, Any]) -> Any:

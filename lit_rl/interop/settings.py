@@ -6,7 +6,7 @@ Algorithms are imported when they are asked for: reading other people's files ne
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 Kind = Literal["schedule", "number", "whole", "flag", "coefficient", "frequency", "word"]
@@ -55,3 +55,14 @@ def _kinds(algorithm: type[Any], names: Collection[str]) -> dict[str, Kind]:
     own = inspect.signature(algorithm).parameters
     read = {name: _KINDS.get(str(own[name].annotation).removesuffix(" | None")) for name in own if name in names}
     return {name: kind for name, kind in read.items() if kind is not None}
+
+
+def with_episodes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of stable-baselines3 before 1.0 as those of today: `n_episodes_rollout` where `train_freq` is -1."""
+    found = dict(settings)
+    episodes = found.get("n_episodes_rollout")
+    if type(episodes) is int and "train_freq" in found:
+        del found["n_episodes_rollout"]
+        if episodes > 0 and found["train_freq"] == -1:
+            found["train_freq"] = [episodes, "episode"]
+    return found

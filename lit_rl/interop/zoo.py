@@ -18,7 +18,7 @@ import yaml
 
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
-from lit_rl.interop.settings import Kind, by_zoo_name, zoo_kinds
+from lit_rl.interop.settings import Kind, by_zoo_name, with_episodes, zoo_kinds
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
 from lit_rl.interop.wrappers import ELSEWHERE, stacked
 from lit_rl.untrusted.archive import check_path
@@ -148,7 +148,7 @@ def _settings(block: dict[str, Any], env_id: str | None, algo: str, where: str) 
     zoo = ZooSettings(env_id, algo)
     known = zoo_kinds(by_zoo_name()[algo])
     own = KEYS if has_replay(by_zoo_name()[algo]) else frozenset[str]()
-    for key, value in block.items():
+    for key, value in with_episodes(block).items():
         if key in own:
             continue
         try:

@@ -193,3 +193,17 @@ def test_mistakes(file: Path, tmp_path: Path) -> None:
         read_zoo(file, "Merged-v0", "qrdqn")
     with pytest.raises(ConfigError, match="not there"):
         read_zoo(tmp_path / "missing.yml", "Merged-v0")
+
+
+def test_episodes_of_old_blocks(tmp_path: Path) -> None:
+    """Before 1.0, `train_freq: -1` with `n_episodes_rollout: 1` was what `(1, "episode")` is today."""
+    path = tmp_path / "sac.yml"
+    for text, read, left_out in (
+        ("train_freq: -1\n  n_episodes_rollout: 2", [2, "episode"], []),
+        ("train_freq: 8\n  n_episodes_rollout: -1", 8, []),
+        ("train_freq: -1", None, ["train_freq"]),
+    ):
+        path.write_text(f"Pendulum-v1:\n  {text}\n")
+        zoo = read_zoo(path, "Pendulum-v1", "sac")
+        assert zoo.carried.get("train_freq") == read
+        assert [item.key for item in zoo.not_carried] == left_out
