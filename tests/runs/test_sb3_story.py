@@ -98,7 +98,8 @@ def test_from_a_killed_script_to_one_that_trains_on(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(EDITED)
     done = lit_rl("fit", "--config", "run.yaml", "--pause_at", "10000", cwd=tmp_path, expect=75)
     line = next(line for line in done.stdout.splitlines() if line.startswith("timestep:"))
-    assert int(line.split()[1].replace(",", "")) in range(6144, 12288)
+    begun = int(line.split()[1].replace(",", ""))
+    assert begun in range(6144, 12288)
     assert "finished" in lit_rl("fit", "--config", "run.yaml", cwd=tmp_path).stdout
     run = tmp_path / "lightning_logs" / "pendulum" / "version_0"
     rows = metrics(run)
@@ -106,7 +107,8 @@ def test_from_a_killed_script_to_one_that_trains_on(tmp_path: Path) -> None:
         step = int(row["step"])
         assert float(row["train/learning_rate"]) == pytest.approx(1e-3 * (1 - step / 12288), abs=1e-15)
     with np.load(run / "evaluations.npz") as evaluations:
-        assert list(evaluations["timesteps"]) == list(range(2048, 12289, 2048))
+        made = {int(timesteps) for timesteps in evaluations["timesteps"]}
+    assert set(range(2048, 12289, 2048)) - made <= {begun}  # the kill may come between that zip and its evaluation
     assert int(rows[-1]["step"]) == 12288
     assert Path(lineage(run)["parents"][0]["path"]).parent == logs
 
