@@ -84,7 +84,7 @@ def _left_by_sb3(place: Path) -> Path:
         return place
     found, damaged = newest_agent(place)
     for said in damaged:
-        print(f"WARNING: {said} Passed over.", flush=True)
+        print(f"WARNING: {said}", flush=True)
     return found or place
 
 

@@ -68,13 +68,13 @@ def history_beside(zip_path: Path, timesteps: int, n_envs: int) -> History:
     if history.episodes:
         of = f" of {len(files)} of {n_envs} environments" if len(files) != n_envs else ""
         history.said.append(f"monitor.csv: {len(history.episodes):,} episodes{of} from {folder}")
-    path = folder / "evaluations.npz"
-    if path.is_file():
-        try:
-            history.evaluations = _evaluations(path, timesteps)
-            history.said.append(f"evaluations.npz: {len(history.evaluations['timesteps'])} evaluations from {path}")
-        except DataError as error:
-            history.said.append(f"WARNING: {error} It is not gone on with.")
+    try:
+        history.evaluations = evaluations_beside(zip_path, timesteps)
+    except DataError as error:
+        history.said.append(f"WARNING: {error} It is not gone on with.")
+    if history.evaluations:
+        count = len(history.evaluations["timesteps"])
+        history.said.append(f"evaluations.npz: {count} evaluations from {folder / 'evaluations.npz'}")
     return history
 
 
@@ -99,7 +99,15 @@ def _monitor(path: Path, steps: int) -> list[Ended]:
     return found
 
 
-def _evaluations(path: Path, timesteps: int) -> dict[str, np.ndarray]:
+def evaluations_beside(zip_path: Path, timesteps: int) -> dict[str, np.ndarray]:
+    """The arrays of `evaluations.npz` beside an agent's zip, up to a timestep; empty where there is no such file.
+
+    Raises:
+        DataError: it is damaged, or something else.
+    """
+    path = zip_path.parent / "evaluations.npz"
+    if not path.is_file():
+        return {}
     found: dict[str, np.ndarray] = {}
     with Archive.open(path) as archive:
         for name in _EVALUATIONS:

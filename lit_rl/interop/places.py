@@ -36,19 +36,20 @@ def newest_agent(directory: Path, strict: bool = False) -> tuple[Path | None, li
         DataError: there are zips, and none can be read; or, with `strict`, one cannot.
     """
     found: list[tuple[bool, int, str, Path]] = []
-    damaged: list[str] = []
+    damaged, first = list[str](), None
     for path in sorted(directory.glob("*.zip")):
         try:
             timesteps = _timesteps(path)
         except DataError as error:
             if strict:
                 raise
-            damaged.append(str(error))
+            damaged.append(f"{error} Passed over.")
+            first = first or error
             continue
         if timesteps is not None:
             found.append((path.name != BEST, timesteps, path.name, path))
-    if not found and damaged:
-        raise DataError(damaged[0])
+    if not found and first is not None:
+        raise first
     return (max(found)[3] if found else None), damaged
 
 
@@ -65,7 +66,7 @@ def agent_file(path: str | Path) -> Path:
     if found is None:
         raise ConfigError(f"{path}: {no_zip_in(Path(path))}; name the directory that has one, or a zip.")
     for said in damaged:
-        print(f"WARNING: {said} Passed over.")
+        print(f"WARNING: {said}")
     print(f"agent: {found}")
     return found
 

@@ -5,6 +5,7 @@ The result is a plain dictionary and the list of what it leaves out; nothing is 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ import numpy as np
 import yaml
 
 from lit_rl.envs.retired import RENAMED
-from lit_rl.errors import ConfigError
-from lit_rl.interop.history import history_beside
+from lit_rl.errors import ConfigError, DataError
+from lit_rl.interop.history import evaluations_beside
 from lit_rl.interop.places import numbered
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
@@ -163,7 +164,10 @@ def _warmstart(agent: Agent, normalize: dict[str, Any], stats_path: str | Path |
 def _evaluations(agent: Agent) -> dict[str, Any]:
     """The `eval` block that goes on with the evaluations beside an agent's zip."""
     timesteps = agent.settings.get("num_timesteps")
-    kept = history_beside(agent.path, timesteps, 1).evaluations if type(timesteps) is int else {}
+    kept: dict[str, Any] = {}
+    if type(timesteps) is int:
+        with contextlib.suppress(DataError):  # which is said where the run begins
+            kept = evaluations_beside(agent.path, timesteps)
     if not len(kept.get("timesteps", ())):
         return {}
     every = int(np.diff(kept["timesteps"], prepend=0).min())

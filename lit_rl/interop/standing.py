@@ -152,8 +152,6 @@ def optimizer_states(agent: Agent, own: Sequence[str]) -> list[OptimizerState | 
     for member, prefix in OPTIMIZERS[agent.algorithm]:
         state = agent.policy_optimizer if member == "policy.optimizer.pth" else agent.tensors.get(member)
         found.append(None if state is None else _read(agent, member, prefix, state, names))
-    while found and found[-1] is None and OPTIMIZERS[agent.algorithm][len(found) - 1][1] == TEMPERATURE:
-        found.pop()  # of a coefficient that is not learned
     return found
 
 

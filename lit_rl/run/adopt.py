@@ -13,7 +13,7 @@ from lit_rl.interop.run_yaml import OURS_ALONE, draft_model, draft_normalize, re
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import sb3_class, zoo_kinds
 from lit_rl.interop.spaces import space_in
-from lit_rl.interop.standing import OptimizerState, Standing, optimizer_states, standing_of, take_over
+from lit_rl.interop.standing import OptimizerState, Standing, optimizer_states, take_over
 from lit_rl.interop.vecnormalize import VecNormalizeStats
 from lit_rl.interop.warmstart import moments_for, said_of_moments
 from lit_rl.networks.actor_q import automatic_entropy
@@ -68,7 +68,7 @@ def check_kind(module: RLModule, agent: Agent) -> None:
         )
 
 
-def adopt(module: RLModule, source: Source, config: ResumeConfig) -> Adopted:
+def adopt(module: RLModule, source: Source, standing: Standing, config: ResumeConfig) -> Adopted:
     """Give a module with its environments and networks built the state that an agent's files hold.
 
     Raises:
@@ -77,7 +77,6 @@ def adopt(module: RLModule, source: Source, config: ResumeConfig) -> Adopted:
     """
     agent = source.agent
     assert agent is not None
-    standing = standing_of(agent)
     _check_spaces(module, agent)
     names = [name for name, _ in module.policy.named_parameters()]
     n_envs = agent.settings.get("n_envs")

@@ -169,7 +169,7 @@ def _plan_adoption(module: RLModule, source: Source, config: ResumeConfig) -> Pl
     plan.notes = [f"WARNING: {said}" for said in source.complaints]
     module.build_envs()
     module.build_networks()
-    plan.adopted = adopt(module, source, config)
+    plan.adopted = adopt(module, source, standing, config)
     plan.parents, plan.changed = plan.adopted.parents, plan.adopted.changed
     plan.notes += plan.adopted.notes
     _check_drift(module, plan, config)

@@ -85,7 +85,7 @@ def find(wanted: str, root: Path, name: str, strict: bool, key: str) -> Source:
         return _from_run(path.parent, "last", strict)
     zipped, damaged = newest_agent(path, strict)
     if zipped is not None:
-        return Source(zipped, {}, None, read_agent(zipped), [f"{said} Passed over." for said in damaged])
+        return Source(zipped, {}, None, read_agent(zipped), damaged)
     raise DataError(
         f"{key}: {wanted} is neither a checkpoint (no {MANIFEST}) nor a run directory (no {LINEAGE}), and "
         f"{no_zip_in(path)}."

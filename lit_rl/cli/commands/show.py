@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.sb3 import describe as describe_tensors
 from lit_rl.interop.vecnormalize import find_vecnormalize
 from lit_rl.run.directory import CHECKPOINTS
-from lit_rl.run.lineage import Lineage
+from lit_rl.run.lineage import Lineage, digest_of
 from lit_rl.run.sources import Source, find
 from lit_rl.run.wanted import DEFAULT_ROOT
 from lit_rl.state.parts import by_part
@@ -114,7 +113,7 @@ def describe_agent(agent: Agent) -> dict[str, Any]:
         "tensors": {
             line.name: {"shape": list(line.shape), "dtype": line.dtype} for line in describe_tensors(agent.policy)
         },
-        "sha256": hashlib.sha256(agent.path.read_bytes()).hexdigest(),
+        "sha256": digest_of(agent.path),
         "not_read": agent.not_read,
         "goes_on_with": _goes_on_with(agent),
     }
