@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lit_rl.data.task import Task
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -19,6 +21,8 @@ class Episode:
         success: what the environment says at its end in ``info["is_success"]``, or ``info["success"]``, if it does.
         level: index of the curriculum's level it was played on, from its reset to its end; 0 without a curriculum.
         cut: whether an evaluation cut it off because it went on for too long.
+        task: all that the curriculum gave it, where that is more than a level.
+        score: how much there was to learn from it, where the curriculum asks the algorithm for that.
     """
 
     env_index: int
@@ -27,3 +31,5 @@ class Episode:
     success: bool | None = None
     level: int = 0
     cut: bool = False
+    task: Task | None = None
+    score: float | None = None

@@ -1,0 +1,1 @@
+"""Ways to choose the level of every episode: one file each."""
