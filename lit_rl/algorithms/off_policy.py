@@ -131,6 +131,8 @@ class OffPolicy(TwoWays):
         for name, clashes in (("prioritized_replay: true", self.prioritized_replay), ("n_steps above 1", n_steps > 1)):
             if self.her is not None and clashes:
                 raise ConfigError(f"model.her takes single steps, each equally likely; remove it or model.{name}.")
+        if self.her is not None and self.curriculum is not None and self.curriculum.draws:
+            raise ConfigError("model.her works out rewards by level, and the curriculum draws values; remove one of both.")
         if buffer_size < n_envs:
             raise ConfigError(f"model.buffer_size is {buffer_size}, fewer than the environments, env.n_envs: {n_envs}.")
 
@@ -284,19 +286,20 @@ class OffPolicy(TwoWays):
         replay.observe(play.obs)
         drawn = [draws[replay.end] for draws in self.exploring]
         stored, taken = self.choose(drawn, play.timesteps < self.learning_starts)
+        levels = play.levels.copy()
         result = play.step(taken)
         self.normalizer.update_rewards(result.reward, result.terminated | result.truncated)
-        level = 0 if self.curriculum is None else self.curriculum.level
-        replay.add(stored, result.reward, result.terminated, result.truncated, result.obs, result.finals, level)
+        replay.add(stored, result.reward, result.terminated, result.truncated, result.obs, result.finals, levels)
         ended = [row for row, _ in result.finals]
         self.after_step(ended)
         return len(ended)
 
     def _look_at_level(self) -> None:
         """At a promotion, let what was collected on earlier levels go, if that is wanted."""
-        if self.curriculum is None or self.on_promotion == "keep" or not len(self.replay) or not self.replay.end:
-            return  # what a warm start has taken over stays until this run's first promotion
-        if self.replay.newest_level < self.curriculum.level:
+        if self.curriculum is None or self.on_promotion == "keep":
+            return
+        now = [change for change in self.curriculum.history if change.timesteps == self.counters.timesteps]
+        if any(change.new > change.old for change in now):
             self.replay.forget()
 
     def update(self, experience: None) -> dict[str, float]:

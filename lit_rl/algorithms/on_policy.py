@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from lit_rl.algorithms.gradients import TwoWays
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
+from lit_rl.data.scores import AdvantageScores
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, as_tensor, to_env
@@ -35,6 +36,7 @@ from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.tree import tree_map, write_at
+from lit_rl.state.parts import Part
 from lit_rl.training.config import EvalConfig, Fast
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
@@ -63,6 +65,7 @@ class OnPolicy(TwoWays):
         "sde_sample_freq": at_least(1, besides=(-1, 0)),
         "reduction_pieces": at_least(1),
     }
+    PARTS: ClassVar[Mapping[str, Part]] = {"scores": Part("advantages of episodes in flight, where a curriculum asks")}
     TENSORS: ClassVar[Table] = within("policy.", ACTOR_CRITIC)
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "storage": "filled anew by every rollout",
@@ -107,6 +110,8 @@ class OnPolicy(TwoWays):
         self.use_sde, self.sde_sample_freq = use_sde, sde_sample_freq
         self.deterministic_reduction, self.reduction_pieces = deterministic_reduction, reduction_pieces
         self.fast = fast
+        asked = self.curriculum is not None and self.curriculum.wants_scores
+        self.scores = AdvantageScores(self.env_config.n_envs) if asked else None
         if not use_sde and sde_sample_freq != -1:
             raise ConfigError("model.sde_sample_freq needs model.use_sde: true.")
         if self.policy_kwargs.get("squash_output") and not use_sde:
@@ -303,6 +308,12 @@ class OnPolicy(TwoWays):
             values.append(value)
             log_probs.append(net.distribution.log_prob_entropy(head, net.log_std, latent, action[piece])[0])
         return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()
+
+    def episode_scores(self, experience: Rollout) -> list[float]:
+        """The mean absolute advantage of each."""
+        assert self.scores is not None
+        ended = [(at, episode.env_index) for at, episode in zip(self.play.ended_at, self.play.ended, strict=True)]
+        return self.scores.take(experience.all_advantage.view(self.n_steps, -1).cpu().numpy(), ended)
 
     # -- update --------------------------------------------------------------------------------------------------
 

@@ -152,9 +152,9 @@ class Checkpointer(Callback):
         due = self._config.passed(before, self._before)
         if self._config.every_minutes is not None:
             due = module.ranks.broadcast(due)  # clocks differ from rank to rank
-        change = module.iteration.level_change
+        promoted = any(change.new > change.old for change in module.iteration.level_changes)
         holds = {
-            "promotion": self._config.before_promotion and change is not None and change.new > change.old,
+            "promotion": self._config.before_promotion and promoted,
             "best": self._config.save_best and module.iteration.is_best,
             "finish": module.loop.finished,
             "stop": trainer.should_stop,

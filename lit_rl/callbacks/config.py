@@ -52,6 +52,10 @@ class CheckpointConfig:
         """
         if self.before_promotion and module.curriculum is None:
             raise ConfigError("checkpoint.before_promotion is true, and this run has no curriculum; remove it.")
+        if self.before_promotion and not any(isinstance(d, Listed) for d in module.curriculum.dimensions.values()):
+            raise ConfigError(
+                "checkpoint.before_promotion is true, and this curriculum promotes nothing as a whole; remove it."
+            )
 
     def passed(self, before: Moment, now: Moment) -> bool:
         """Whether a multiple of an interval lies between two moments of the run."""

@@ -153,9 +153,7 @@ def _events(module: RLModule) -> list[str]:
         if "eval/success_rate" in metrics:
             line += f", success {metrics['eval/success_rate']:.0%}"
         lines.append(line + (", the best so far" if iteration.is_best else ""))
-    if iteration.level_change is not None:
-        lines.append(str(iteration.level_change))
-    return lines
+    return lines + [str(change) for change in iteration.level_changes]
 
 
 def _summary(module: RLModule) -> list[str]:
@@ -165,7 +163,7 @@ def _summary(module: RLModule) -> list[str]:
     if "rollout/ep_rew_mean" in metrics:
         parts.append(f"return {metrics['rollout/ep_rew_mean']:.4g}")
     if module.curriculum is not None:
-        parts.append(f"level {module.curriculum.level}")
+        parts.append(module.curriculum.in_short())
     if "rollout/success_rate" in metrics:
         parts.append(f"success {metrics['rollout/success_rate']:.0%}")
     return parts

@@ -78,7 +78,7 @@ def _made(given: Sequence[Given], block: str) -> Any:
 
 def _check_environment(given: Sequence[Given], config: EnvConfig) -> None:
     """Refuse an id that is not there, unless a class that is named somewhere may register it when it is imported."""
-    native, levels = last_given(given, "env", "backend") == "native", last_given(given, "curriculum", "levels")
+    native, levels = last_given(given, "env", "backend") == "native", last_given(given, "curriculum")
     if native or levels or last_given(given, "env", "class_path") is not None:
         return
     if config.id is None or not any(_IMPORT_PATH.fullmatch(text) for each in given for text in _texts(each.tree)):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import get_args, get_type_hints
 
 from lit_rl.curriculum.levels import Level, Mix
+from lit_rl.curriculum.values import is_made
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.ops.limits import check_names, check_record
 
@@ -13,15 +14,19 @@ SPREADS = get_args(get_type_hints(Mix)["spread"])
 
 
 def check_levels(levels: Sequence[Level], key: str = "curriculum.levels") -> None:
-    """Raise ConfigError at the first mistake outside the rules; `key` is what messages call the list."""
-    if not levels:
-        raise ConfigError(f"{key}: empty; give at least one level, or leave the curriculum out.")
+    """Raise ConfigError at the first mistake in what levels set; `key` is what messages call the list."""
     _check_names(levels, key)
     for i, level in enumerate(levels):
         at = f"{key}[{i}]"
         check_record(level, at)
         check_names(level.env_kwargs, f"{at}.env_kwargs")
         check_names(level.attributes, f"{at}.attributes")
+
+
+def check_rules(levels: Sequence[Level], key: str = "curriculum.levels") -> None:
+    """Raise ConfigError where a list of levels that are played one after the other lacks a rule, or has one too many."""
+    for i, level in enumerate(levels):
+        at = f"{key}[{i}]"
         is_first, is_last = i == 0, i == len(levels) - 1
         if is_last and level.promote is not None:
             raise ConfigError(f"{at}.promote: the last level has no next one; remove the rule.")
@@ -30,7 +35,14 @@ def check_levels(levels: Sequence[Level], key: str = "curriculum.levels") -> Non
         if is_first and level.demote is not None:
             raise ConfigError(f"{at}.demote: the first level has none before it; remove the rule.")
         _check_mix(level.mix, is_first, f"{at}.mix")
-    _check_same_settings(levels, key)
+
+
+def check_no_rules(levels: Sequence[Level], chosen_by: str, key: str) -> None:
+    """Raise ConfigError where a level has rules that nothing looks at; `chosen_by` is the key that chooses levels."""
+    for i, level in enumerate(levels):
+        for name in ("promote", "demote", "mix"):
+            if getattr(level, name) not in (None, Mix()):
+                raise ConfigError(f"{key}[{i}].{name}: levels are chosen by {chosen_by}, which has no use for it; remove it.")
 
 
 def _check_names(levels: Sequence[Level], key: str) -> None:
@@ -56,7 +68,7 @@ def _check_mix(mix: Mix, is_first: bool, key: str) -> None:
         )
 
 
-def _check_same_settings(levels: Sequence[Level], key: str) -> None:
+def check_same_settings(levels: Sequence[Level], key: str) -> None:
     """Every level sets the same attributes, and all or none use `set_level`.
 
     Otherwise what a level means would depend on the levels an environment was on before, and an environment
@@ -74,3 +86,15 @@ def _check_same_settings(levels: Sequence[Level], key: str) -> None:
                 )
         if uses_set_level and level.set_level is None:
             raise ConfigError(f"{key}[{i}].set_level: level {uses_set_level[0]} has it, this one not; give it in all.")
+
+
+def check_places(levels: Sequence[Level], key: str) -> None:
+    """Raise ConfigError where a parameter that is made for each episode stands in two places under one name."""
+    for i, level in enumerate(levels):
+        places = {"env_kwargs": level.env_kwargs, "attributes": level.attributes, "": {"set_level": level.set_level}}
+        made = {name for block in places.values() for name, value in block.items() if is_made(value)}
+        for name in sorted(made):
+            if sum(name in block for block in places.values() if block != {"set_level": None}) > 1:
+                raise ConfigError(
+                    f"{key}[{i}]: '{name}' is made for each episode and stands in env_kwargs and in attributes; keep one."
+                )

@@ -91,7 +91,9 @@ def weighted(probabilities: list[float]) -> Weighted:
 
     A level of probability 0 is never chosen.
     """
-    total, sums, at = math.fsum(probabilities), [], []
+    total = math.fsum(probabilities)
+    sums: list[float] = []
+    at: list[int] = []
     for i, probability in enumerate(probabilities):
         if probability > 0.0:
             sums.append((sums[-1] if sums else 0.0) + probability / total)

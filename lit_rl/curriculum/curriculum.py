@@ -1,223 +1,261 @@
-"""Which level is current, what happened on it, and when it changes."""
+"""The curriculum of a run: which levels there are, what is played next, and what happened."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
-from lit_rl.curriculum.assignment import kept_back, level_for
-from lit_rl.curriculum.checks import check_levels
-from lit_rl.curriculum.config import CurriculumConfig
-from lit_rl.curriculum.levels import Level, read_levels
-from lit_rl.curriculum.rules.build import build_rule
-from lit_rl.curriculum.rules.rule import Rule
+from lit_rl.curriculum.adapting import adapting
+from lit_rl.curriculum.assignment import Assignment, made_values, on_level
+from lit_rl.curriculum.checks import check_no_rules
+from lit_rl.curriculum.config import CurriculumConfig, DimensionConfig
+from lit_rl.curriculum.dimension import Dimension, LevelChange
+from lit_rl.curriculum.grounds import merged, own_levels
+from lit_rl.curriculum.levels import Level
+from lit_rl.curriculum.listed import Listed
+from lit_rl.curriculum.sampled import Sampled
 from lit_rl.data.episode import Episode
-from lit_rl.errors import ConfigError, did_you_mean
+from lit_rl.errors import ConfigError
 
-KEY = "curriculum.levels"
-
-
-@dataclass(frozen=True)
-class LevelChange:
-    """A step to another level.
-
-    timesteps: of the whole run when it happened. old, new: indices of the levels, with their names.
-    reason: the numbers that decided, in words.
-    """
-
-    timesteps: int
-    old: int
-    new: int
-    old_name: str
-    new_name: str
-    reason: str
-
-    def __str__(self) -> str:
-        return (
-            f"curriculum: level {self.old} '{self.old_name}' -> {self.new} '{self.new_name}' "
-            f"at timestep {self.timesteps:,} ({self.reason})"
-        )
+KEY = "curriculum"
 
 
 class Curriculum:
     """The curriculum of one run; equal on every rank that is given the same outcomes.
 
-    One iteration is: `level_for` at the start of each episode, then `record` with what finished, and
-    `advance`, the only place where the level changes. `record_evaluation` after each evaluation. An episode
-    counts for the level it was played on, if that is current; a level begins with empty counts.
+    One iteration is: every episode that begins takes its task from the `assignment` of the boundary before; then
+    `record` with what finished, `record_evaluation` after an evaluation, and `advance`. An episode is on one level of
+    each dimension; most curricula have one dimension. The levels of all together are `levels`, by whose indices
+    episodes name them.
+
+    Args:
+        config: the block of the YAML, or a list of levels alone.
+        n_envs: environments of all ranks.
+        run_seed: the run's seed.
+
+    Raises:
+        ConfigError: at the first mistake.
     """
 
-    def __init__(self, levels: Sequence[Level | Mapping[str, Any]]) -> None:
-        self.levels = read_levels(levels, KEY)
-        check_levels(self.levels, KEY)
-        self._promote = [self._rule(i, "promote") for i in range(len(self.levels))]
-        self._demote = [self._rule(i, "demote") for i in range(len(self.levels))]
-        self.history: list[LevelChange] = []
-        self._enter(0)
+    def __init__(
+        self, config: CurriculumConfig | Sequence[Level | Mapping[str, Any]], n_envs: int = 1, run_seed: int = 0
+    ) -> None:
+        if not isinstance(config, CurriculumConfig):
+            config = CurriculumConfig.from_plain({"levels": config})
+        blocks = config.each()
+        own = {name: own_levels(block, _key(name)) for name, block in blocks.items()}
+        self.dimensions: dict[str, Dimension] = {
+            name: _dimension(name, block, own[name], n_envs, run_seed) for name, block in blocks.items()
+        }
+        self._sizes = tuple(len(levels) for levels in own.values())
+        self.levels = merged(own, config)
+        """Of all dimensions together, the last dimension's fastest."""
+        self.bounds = adapting(config, self.levels)
+        """Those of parameters that adapt; `None` without such."""
+        made = [each for level in self.levels for each in made_values(level).values()]
+        self._follows_time = any(each.follows_time for each in made)
+        self.draws = bool(made)
+        """Whether an episode has values of its own."""
+        self._assignment = Assignment()
+        for dimension in self.dimensions.values():
+            dimension.check_envs(n_envs)
 
-    def _rule(self, index: int, name: str) -> Rule | None:
-        spec = getattr(self.levels[index], name)
-        return None if spec is None else build_rule(spec, f"{KEY}[{index}].{name}")
+    # -- what is asked -------------------------------------------------------------------------------------------
 
-    def _enter(self, level: int) -> None:
-        self.level = level
-        self.timesteps_at_level = 0
-        self.episodes_at_level = 0
-        for rule in self._rules().values():
-            rule.reset()
+    @property
+    def _only(self) -> Dimension | None:
+        """The dimension of a curriculum without several."""
+        return self.dimensions.get("")
 
-    def _rules(self) -> dict[str, Rule]:
-        """The current level's rules by name, promotion first: it wins when both are due."""
-        rules = {"promote": self._promote[self.level], "demote": self._demote[self.level]}
-        return {name: rule for name, rule in rules.items() if rule is not None}
+    @property
+    def current(self) -> int | None:
+        """Index of the level that is current for the whole run; `None` where levels are chosen episode by episode."""
+        found = 0
+        for dimension, size in zip(self.dimensions.values(), self._sizes, strict=True):
+            if dimension.current is None:
+                return None
+            found = found * size + dimension.current
+        return found
+
+    @property
+    def height(self) -> int:
+        """How far the current levels are from the first ones, over all dimensions: what a score belongs to."""
+        return sum(dimension.current or 0 for dimension in self.dimensions.values())
+
+    @property
+    def top(self) -> int:
+        """The height of the last levels; 0 where none is current."""
+        sizes = zip(self.dimensions.values(), self._sizes, strict=True)
+        return sum(size - 1 for dimension, size in sizes if dimension.current is not None)
 
     @property
     def needs_evaluation(self) -> bool:
-        """Whether some built-in rule waits for evaluations, so that a run without them would never go on."""
-        specs = [spec for level in self.levels for spec in (level.promote, level.demote) if spec]
-        return any(str(spec.get("metric", "")).startswith("eval/") for spec in specs)
+        """Whether something waits for evaluations, so that a run without them would never go on."""
+        return any(dimension.needs_evaluation for dimension in self.dimensions.values())
 
-    def start_at(self, level: int) -> None:
-        """Begin at another level than 0, with empty counts and history (a warmstart)."""
-        if not 0 <= level < len(self.levels):
-            raise ConfigError(f"warmstart.level: is {level}, and levels go from 0 to {len(self.levels) - 1}.")
-        self.history = []
-        self._enter(level)
+    @property
+    def wants_scores(self) -> bool:
+        """Whether episodes must have a `score`."""
+        return any(dimension.wants_scores for dimension in self.dimensions.values())
 
-    def carry(self, state: Mapping[str, Any]) -> None:
-        """Begin at the level of another run's state, found by name, with empty counts and history."""
-        self.start_at(self._index(state))
+    @property
+    def history(self) -> list[LevelChange]:
+        """Every step to another level, in order."""
+        lists = [each for each in self.dimensions.values() if isinstance(each, Listed)]
+        return sorted((change for each in lists for change in each.history), key=lambda change: change.timesteps)
 
-    def _index(self, state: Mapping[str, Any]) -> int:
-        names = [level.name for level in self.levels]
-        if state["name"] not in names:
-            raise ConfigError(
-                f"{KEY}: the checkpoint is at level '{state['name']}', which this list lacks; keep a level "
-                f"of that name, or begin a new run with mode: warmstart.{did_you_mean(state['name'], names)}"
-            )
-        return names.index(state["name"])
-
-    def check_envs(self, n_envs: int) -> None:
-        """Refuse a mix that would keep no environment back; `n_envs` is the total over all ranks."""
-        for i, level in enumerate(self.levels):
-            if level.mix.share > 0.0 and kept_back(n_envs, level.mix.share) == 0:
-                enough = math.ceil(1.0 / level.mix.share - 1e-9)
-                raise ConfigError(
-                    f"{KEY}[{i}].mix.share: {level.mix.share} of {n_envs} environments (env.n_envs) is less than one; "
-                    f"use at least {math.ceil(1000 / n_envs) / 1000}, or {enough} environments."
-                )
-
-    def level_for(self, env_index: int, episode_index: int) -> int:
-        """Level of an episode that begins now.
-
-        env_index: global index of the environment. episode_index: which of its episodes this is, from 0. The
-        level depends on these two and the current level alone, so any rank can ask for its own environments.
-        """
-        return level_for(self.levels, self.level, env_index, episode_index)
-
-    def assign(self, episode_indices: Sequence[int]) -> list[int]:
-        """`level_for` of every environment of the run, given each one's episode count."""
-        return [self.level_for(i, episode) for i, episode in enumerate(episode_indices)]
-
-    def record(self, outcomes: Sequence[Episode], timesteps: int) -> None:
-        """Take in one iteration: its outcomes in the fixed order, and its timesteps over all environments."""
-        self.timesteps_at_level += int(timesteps)
-        for outcome in outcomes:
-            if outcome.level == self.level:
-                self.episodes_at_level += 1
-                for rule in self._rules().values():
-                    rule.record(outcome)
-
-    def record_evaluation(self, metrics: Mapping[str, float]) -> None:
-        """Take in one evaluation, such as `{"eval/mean_reward": 200.0, "eval/success_rate": 0.9}`."""
-        for rule in self._rules().values():
-            rule.record_evaluation(metrics)
-
-    def advance(self, timesteps: int) -> LevelChange | None:
-        """The check at the end of an iteration: change the level if a rule is due, by one at most.
+    def assignment(self, timesteps: int) -> Assignment:
+        """What the episodes that begin now are played on; the same object where nothing has changed.
 
         `timesteps`: of the whole run so far.
         """
-        # Every rule is asked, since asking is what counts a check.
-        due = {name: rule.due(self.timesteps_at_level) for name, rule in self._rules().items()}
-        name = next((name for name, is_due in due.items() if is_due), None)
-        if name is None:
-            return None
-        new = self.level + (1 if name == "promote" else -1)
-        change = LevelChange(
-            timesteps=int(timesteps),
-            old=self.level,
-            new=new,
-            old_name=self.levels[self.level].name,
-            new_name=self.levels[new].name,
-            reason=self._reason(name),
+        now = Assignment(
+            tuple(dimension.choice() for dimension in self.dimensions.values()),
+            self._sizes,
+            timesteps if self._follows_time else 0,
+            None if self.bounds is None else self.bounds.bounds(),
         )
-        self.history.append(change)
-        self._enter(new)
-        return change
+        if now != self._assignment:
+            self._assignment = now
+        return self._assignment
 
-    def _reason(self, name: str) -> str:
-        numbers = [f"{key} {value:.4g}" for key, value in self._rules()[name].progress().items()]
-        counts = f"{self.episodes_at_level:,} episodes and {self.timesteps_at_level:,} timesteps at the level"
-        return ", ".join([*numbers, counts])
+    def evaluated(self, level: int, timesteps: int) -> Assignment:
+        """What the episodes of an evaluation on one level are played on: ramps and bounds as they are now."""
+        bounds = None if self.bounds is None else replace(self.bounds.bounds(), boundary=0.0)
+        return on_level(level, timesteps, bounds)
+
+    # -- an iteration --------------------------------------------------------------------------------------------
+
+    def record(self, outcomes: Sequence[Episode], timesteps: int) -> None:
+        """Take in one iteration: its outcomes in the fixed order, and its timesteps over all environments."""
+        for name, each in self._split(outcomes).items():
+            self.dimensions[name].record(each, timesteps)
+        if self.bounds is not None:
+            self.bounds.record(outcomes)
+
+    def _split(self, outcomes: Sequence[Episode]) -> dict[str, Sequence[Episode]]:
+        """The outcomes as each dimension sees them: on its own levels."""
+        if self._only is not None:
+            return {"": outcomes}
+        found: dict[str, list[Episode]] = {name: [] for name in self.dimensions}
+        for outcome in outcomes:
+            level = outcome.level
+            for name, size in zip(reversed(self.dimensions), reversed(self._sizes), strict=True):
+                level, at = divmod(level, size)
+                found[name].append(replace(outcome, level=at))
+        return dict(found)
+
+    def record_evaluation(self, metrics: Mapping[str, float]) -> None:
+        """Take in one evaluation, such as `{"eval/mean_reward": 200.0, "eval/success_rate": 0.9}`."""
+        for dimension in self.dimensions.values():
+            dimension.record_evaluation(metrics)
+
+    def advance(self, timesteps: int) -> list[LevelChange]:
+        """The check at the end of an iteration: levels change where a rule is due, by one at most in each dimension.
+
+        `timesteps`: of the whole run so far.
+        """
+        changes = [dimension.advance(timesteps) for dimension in self.dimensions.values()]
+        return [change for change in changes if change is not None]
+
+    # -- what is said --------------------------------------------------------------------------------------------
 
     def metrics(self) -> dict[str, float]:
-        """Numbers to log: level, counts at the level, progress of its rules (demotion as `demote_...`)."""
-        metrics = {
-            "curriculum/level": float(self.level),
-            "curriculum/timesteps": float(self.timesteps_at_level),
-            "curriculum/episodes": float(self.episodes_at_level),
-        }
-        for name, rule in self._rules().items():
-            prefix = "" if name == "promote" else "demote_"
-            metrics |= {f"curriculum/{prefix}{key}": value for key, value in rule.progress().items()}
-        return metrics
+        """Numbers to log: those of each dimension, and of bounds that adapt."""
+        found = {}
+        for name, dimension in self.dimensions.items():
+            prefix = f"{KEY}/{name}/" if name else f"{KEY}/"
+            found |= {f"{prefix}{key}": value for key, value in dimension.metrics().items()}
+        if self.bounds is not None:
+            found |= {f"{KEY}/{key}": value for key, value in self.bounds.metrics().items()}
+        return found
+
+    def in_short(self) -> str:
+        """Where it stands in a word or two, for a line that has no room."""
+        levels = [str(each.current) for each in self.dimensions.values() if each.current is not None]
+        return f"level {'/'.join(levels)}" if levels else f"{len(self.levels)} levels"
 
     def describe(self) -> str:
-        """The current level in a few words, such as `2 of 0 to 5, 'far'`."""
-        return f"{self.level} of 0 to {len(self.levels) - 1}, '{self.levels[self.level].name}'"
+        """Where it stands in a few words, such as `2 of 0 to 5, 'far'`."""
+        said = [f"{name}: {each.describe()}" if name else each.describe() for name, each in self.dimensions.items()]
+        return "; ".join(said)
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def start_at(self, level: int) -> None:
+        """Begin at another level than 0, with empty counts and history (a warmstart).
+
+        Raises:
+            ConfigError: there is no such level.
+        """
+        if self._only is None and level:
+            raise ConfigError(
+                f"warmstart.level: is {level}, and there are several dimensions ({', '.join(self.dimensions)}); use 0 or "
+                "carry."
+            )
+        for dimension in self.dimensions.values():
+            dimension.start_at(level)
+
+    def carry(self, state: Mapping[str, Any]) -> None:
+        """Begin where another run's state stands: on its level, found by name, or with what it knows of its levels.
+
+        Raises:
+            ConfigError: it is of another curriculum.
+        """
+        for name, dimension in self.dimensions.items():
+            own = state if not name else state.get("dimensions", {}).get(name)
+            if own is None:
+                raise ConfigError(f"warmstart.level: carry needs a run with the dimension '{name}'; give 0.")
+            dimension.carry(own)
+        if self.bounds is not None and state.get("bounds"):
+            self.bounds.load_state_dict(state["bounds"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Level, counts, history and the rules of the current level; other rules are empty until entered."""
-        return {
-            "level": self.level,
-            "name": self.levels[self.level].name,
-            "timesteps_at_level": self.timesteps_at_level,
-            "episodes_at_level": self.episodes_at_level,
-            "history": [asdict(change) for change in self.history],
-            "rules": {
-                name: {"spec": self._spec(name), "state": rule.state_dict()} for name, rule in self._rules().items()
-            },
-        }
+        """Everything that the next assignment depends on, as plain values."""
+        only = self._only
+        if only is not None:
+            state = only.state_dict()
+        else:
+            state = {"dimensions": {name: each.state_dict() for name, each in self.dimensions.items()}}
+        return state if self.bounds is None else {**state, "bounds": self.bounds.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The reverse of `state_dict`.
+        """The reverse of `state_dict`. With other levels or another strategy, what still means something goes on.
 
-        With a changed list of levels, the level is found by its name, and a rule that was changed begins to
-        count anew. Raises ConfigError when the level is gone.
+        Raises:
+            ConfigError: the current level is gone.
         """
-        self._enter(self._index(state))
-        self.timesteps_at_level = state["timesteps_at_level"]
-        self.episodes_at_level = state["episodes_at_level"]
-        self.history = [LevelChange(**change) for change in state["history"]]
-        for name, rule in self._rules().items():
-            saved = state["rules"].get(name)
-            if saved is not None and saved["spec"] == self._spec(name):
-                rule.load_state_dict(saved["state"])
-
-    def _spec(self, name: str) -> str:
-        """The current level's rule as it was configured, in one comparable string."""
-        return json.dumps(getattr(self.levels[self.level], name), sort_keys=True, default=str)
+        for name, dimension in self.dimensions.items():
+            dimension.load_state_dict(state if not name else state.get("dimensions", {}).get(name, {}))
+        if self.bounds is not None and state.get("bounds"):
+            self.bounds.load_state_dict(state["bounds"])
 
 
-def make_curriculum(config: CurriculumConfig | Mapping[str, Any] | None, n_envs: int) -> Curriculum | None:
-    """The curriculum of a run of `n_envs` environments; `None` for one without levels."""
+def _key(name: str) -> str:
+    """What error messages call a dimension's block."""
+    return f"{KEY}.dimensions.{name}" if name else KEY
+
+
+def _dimension(name: str, block: DimensionConfig, levels: Sequence[Level], n_envs: int, run_seed: int) -> Dimension:
+    key = _key(name)
+    if block.sample is None and block.schedule == "list":
+        return Listed(levels, f"{key}.levels", name)
+    if block.sample is not None and block.schedule != "list":
+        raise ConfigError(f"{key}.sample: given together with schedule {block.schedule!r}; give one of both.")
+    which = "schedule" if block.sample is None else "sample"
+    check_no_rules(levels, f"{key}.{which}", f"{key}.levels")
+    spec = block.schedule if block.sample is None else block.sample
+    return Sampled([level.name for level in levels], spec, f"{key}.{which}", n_envs, run_seed, f"{key}.levels", name)
+
+
+def make_curriculum(
+    config: CurriculumConfig | Mapping[str, Any] | None, n_envs: int, run_seed: int = 0
+) -> Curriculum | None:
+    """The curriculum of a run of `n_envs` environments; `None` for one without.
+
+    Raises:
+        ConfigError: at the first mistake.
+    """
     config = config if isinstance(config, CurriculumConfig) else CurriculumConfig.from_plain(config or {})
-    if not config.levels:
-        return None
-    curriculum = Curriculum(config.levels)
-    curriculum.check_envs(n_envs)
-    return curriculum
+    return None if config.is_empty else Curriculum(config, n_envs, run_seed)

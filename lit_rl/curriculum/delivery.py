@@ -13,6 +13,8 @@ from lit_rl.errors import ConfigError, did_you_mean
 def deliver(env: gym.Env[Any, Any], level: Level) -> None:
     """Set `level.attributes` on the unwrapped environment and call its `set_level`; before a reset.
 
+    Values that are made for each episode have been put in (`assignment.Tasks.played`).
+
     `level.env_kwargs` are not handled here: they need the environment to be made anew.
     """
     for name, value in level.attributes.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from lit_rl.curriculum.shown import Shown
 from lit_rl.errors import ConfigError, did_you_mean
 
 # The mappings below are bare `dict`: with `dict[str, Any]` jsonargparse reads the quoted string "3" as the
@@ -31,13 +32,15 @@ class Mix:
 class Level:
     """One level: what it changes in the environment, and when to leave it.
 
+    In the place of a value may stand what makes one for each episode, such as `{uniform: [0, 1]}` (`values`).
+
     Args:
         name: unique among the levels.
         env_kwargs: keyword arguments of the environment's constructor, over those of `env`.
         attributes: attributes set on the unwrapped environment before the reset.
         set_level: the value given to the environment's own `set_level(value)` before the reset; null: no call.
-        promote: rule for moving to the next level: `{metric, threshold, ...}` for a built-in rule, or
-            `{class_path, init_args}` for one of your own.
+        promote: rule for moving to the next level: `{metric, threshold, ...}` for a built-in rule, `{all: [...]}` or
+            `{any: [...]}` of several, or `{class_path, init_args}` for one of your own.
         demote: rule for moving to the level before, in the same form.
         mix: share of the environments that stays on earlier levels while this one is current.
     """
@@ -49,6 +52,22 @@ class Level:
     promote: dict | None = None  # type: ignore[type-arg]
     demote: dict | None = None  # type: ignore[type-arg]
     mix: Mix = field(default_factory=Mix)
+
+
+@dataclass(frozen=True)
+class Played(Level):
+    """A level as episodes are played on it: with the values of all levels and, of several dimensions, of one level each.
+
+    Args:
+        shown: what of it stands in the observation; `None` for nothing.
+    """
+
+    shown: Shown | None = None
+
+
+def shown_of(levels: Sequence[Level]) -> Shown | None:
+    """What of a task stands in the observation, which is the same on all levels."""
+    return levels[0].shown if levels and isinstance(levels[0], Played) else None
 
 
 def read_levels(levels: Sequence[Level | Mapping[str, Any]], key: str = "curriculum.levels") -> list[Level]:
@@ -66,12 +85,16 @@ def _read_level(values: Mapping[str, Any], key: str) -> Level:
     return Level(**{**values, "mix": mix})
 
 
-def _known(values: Mapping[str, Any], record: type[Level] | type[Mix], key: str) -> dict[str, Any]:
-    """`values` as a dictionary, when every key is a field of `record`."""
+def _known(values: Mapping[str, Any], record: type[Any], key: str) -> dict[str, Any]:
+    """`values` as a dictionary, when every key is a field of the dataclass `record`.
+
+    Raises:
+        ConfigError: one is not; names it.
+    """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{key}: must be a mapping, is {values!r}; write it as `key: value` lines.")
-    known = [f.name for f in fields(record)]
+    names = [f.name for f in fields(record)]
     for name in values:
-        if name not in known:
-            raise ConfigError(f"{key}.{name}: unknown; known are {', '.join(known)}.{did_you_mean(name, known)}")
+        if name not in names:
+            raise ConfigError(f"{key}.{name}: unknown; known are {', '.join(names)}.{did_you_mean(name, names)}")
     return dict(values)

@@ -156,7 +156,7 @@ class Replay:
         truncated: np.ndarray,
         next_obs: Obs,
         finals: Iterable[tuple[int, Any]],
-        level: int = 0,
+        level: np.ndarray | int = 0,
     ) -> None:
         """Add one step of all environments from what they showed when `observe` was called.
 
@@ -165,7 +165,7 @@ class Replay:
             reward, terminated, truncated: [N].
             next_obs: [N, ...] what they show now, already of the next episode where one ended.
             finals: (position, last observation) of every episode that ended.
-            level: of the curriculum.
+            level: [N], of the curriculum.
         """
         row, slot = self.end, self.end % self.rows
         if row - self.rows >= self._first:
@@ -208,11 +208,6 @@ class Replay:
                             lambda part, env=env: part[slot, env].numpy().copy(), self._obs
                         )
         self._write(self._obs, slot, obs)
-
-    @property
-    def newest_level(self) -> int:
-        """The curriculum's level when the newest row was added."""
-        return int(self._level[(self.end - 1) % self.rows, 0])
 
     @staticmethod
     def _write(tree: Any, slot: int, values: Any) -> None:

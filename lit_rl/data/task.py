@@ -23,6 +23,11 @@ class Task:
     seed: int | None = None
     pinned: str | None = None
 
+    @property
+    def is_level_alone(self) -> bool:
+        """Whether there is nothing to it but the level."""
+        return not self.drawn and self.seed is None and self.pinned is None
+
     def to_plain(self) -> dict[str, Any]:
         """What is more than the level, as plain values; empty where there is nothing."""
         plain: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.data.episode import Episode
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.slot import Slot
@@ -25,6 +26,7 @@ class Arrays:
         reward: float64 [N].
         terminated, truncated: bool [N].
         episode: int64 [N], index of the episode going on.
+        level: int64 [N], index of the curriculum's level that it is played on.
     """
 
     obs: Obs
@@ -32,12 +34,14 @@ class Arrays:
     terminated: np.ndarray
     truncated: np.ndarray
     episode: np.ndarray
+    level: np.ndarray
 
     @classmethod
     def zeros(cls, space: spaces.Space[Any], n: int) -> Arrays:
         """For n environments that send observations of `space`, none of which has begun an episode."""
         flags = np.zeros((2, n), dtype=np.bool_)
-        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], np.full(n, -1))
+        episode, level = np.full(n, -1), np.zeros(n, dtype=np.int64)
+        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], episode, level)
 
 
 def _zeros(space: spaces.Space[Any], n: int) -> Obs:
@@ -67,10 +71,10 @@ class Block:
         Each but the last was made anew; the last was too, unless its error was raised.
         """
 
-    def set_level(self, level: int) -> None:
-        """The curriculum's current level."""
+    def assign(self, assignment: Assignment) -> None:
+        """What episodes that begin from here on are played on."""
         for slot in self._slots.values():
-            slot.curriculum_level = level
+            slot.tasks.assignment = assignment
 
     def begin(self) -> None:
         """Begin the next episode everywhere."""
@@ -103,7 +107,7 @@ class Block:
 
     def _has_begun(self, i: int, slot: Slot, obs: Any) -> None:
         write_at(self._arrays.obs, i, obs)
-        self._arrays.episode[i] = slot.episode
+        self._arrays.episode[i], self._arrays.level[i] = slot.episode, slot.level
         slot.take_finished()
 
     def step(self, actions: np.ndarray, allowed: int) -> tuple[list[tuple[int, Any]], list[Episode]]:
@@ -138,7 +142,7 @@ class Block:
             all_terminated[i] = terminated
             all_truncated[i] = truncated
             if final is not None:
-                arrays.episode[i] = slot.episode
+                arrays.episode[i], arrays.level[i] = slot.episode, slot.level
                 finals.append((i, final))
                 episodes += slot.take_finished()
         return finals, episodes
@@ -173,7 +177,7 @@ class Block:
                 self._note(i)
             obs, exact = slot.restore_plain(state)
             write_at(self._arrays.obs, i, obs)
-            self._arrays.episode[i] = slot.episode
+            self._arrays.episode[i], self._arrays.level[i] = slot.episode, slot.level
             if not exact:
                 lost.append(i)
                 if slot.gave_up is not None:

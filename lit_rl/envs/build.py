@@ -11,12 +11,14 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from lit_rl.curriculum.shown import Shown
 from lit_rl.envs.ale import AleStart, is_atari
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.layers import check_environment, check_layers, check_wrapper
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.retired import RENAMED, successor
 from lit_rl.envs.supported import check_spaces
+from lit_rl.envs.wrappers.visible import Visible
 from lit_rl.errors import ConfigError, did_you_mean, raised
 from lit_rl.ops.limits import called
 
@@ -39,8 +41,15 @@ _EXTRAS = {
 MISSING_ID = "env.id is missing: name an environment, such as `env: {id: CartPole-v1}`, or give env.class_path."
 
 
-def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
+def make_env(
+    config: EnvConfig, env_index: int = 0, shown: Shown | None = None
+) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
     """One environment with all its wrappers, and the monitor inside it.
+
+    Args:
+        config: the environment and its wrappers.
+        env_index: its index in the run.
+        shown: what of an episode's task stands in the observation.
 
     Raises:
         ConfigError: the environment, a wrapper or an argument does not exist, or a space is not supported.
@@ -48,7 +57,7 @@ def make_env(config: EnvConfig, env_index: int = 0) -> tuple[gym.Env[Any, Any], 
     base = _make_base(config)
     check_layers(base, config)
     monitor = EpisodeMonitor(base, env_index, AleStart() if is_atari(base) else None)
-    env: gym.Env[Any, Any] = monitor
+    env: gym.Env[Any, Any] = monitor if shown is None else Visible(monitor, shown)
     if config.atari:
         env = _atari(env, config)
     for i, wrapper in enumerate(config.wrappers):

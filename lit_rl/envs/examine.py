@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.assignment import example
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
@@ -79,7 +80,7 @@ def examine(config: EnvConfig, seed: int, levels: Sequence[Level], n_envs: int, 
         EnvironmentFailed: it raises, or sends what none may send.
     """
     stage("it is made")
-    config = config.with_kwargs(levels[0].env_kwargs) if levels else config
+    config = config.with_kwargs(example(levels).env_kwargs) if levels else config
     with put_back():
         seeded, matters, deterministic, streams = _played_twice(config, seed, stage)
     stage("an episode is brought back")

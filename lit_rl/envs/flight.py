@@ -22,6 +22,7 @@ class SlotState:
         trace: checksum of every observation and reward since then.
         tokens: start states, where the environment has such (see `envs.monitor.EpisodeStart`).
         level: name of the curriculum's level it was reset on; `None` without a curriculum.
+        task: what the curriculum gave it beside the level, as `Task.to_plain` has it.
     """
 
     first_episode: int
@@ -30,6 +31,7 @@ class SlotState:
     trace: int
     tokens: list[bytes] = field(default_factory=list)
     level: str | None = None
+    task: dict[str, Any] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values and arrays for a checkpoint."""
@@ -40,6 +42,7 @@ class SlotState:
             "trace": self.trace,
             "tokens": [np.frombuffer(token, dtype=np.uint8) for token in self.tokens],
             "level": self.level,
+            "task": self.task,
         }
 
     @classmethod
@@ -52,6 +55,7 @@ class SlotState:
             int(plain["trace"]),
             [np.asarray(token).tobytes() for token in plain["tokens"]],
             plain["level"],
+            dict(plain.get("task") or {}),
         )
 
 

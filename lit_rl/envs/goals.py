@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from lit_rl.curriculum.delivery import deliver
-from lit_rl.curriculum.levels import Level
+from lit_rl.curriculum.levels import Level, shown_of
 from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.own_streams import put_back
@@ -52,8 +52,8 @@ class GoalRewards:
     def _function(self, level: int) -> Any:
         if level not in self._made:
             with put_back():
-                own = self._levels[level].env_kwargs if self._levels else {}
-                env, _ = make_env(self._config.with_kwargs(own))
+                own = self._levels[level].env_kwargs if self._levels else {}  # nothing in it is made for each episode
+                env, _ = make_env(self._config.with_kwargs(own), shown=shown_of(self._levels))
                 if self._levels:
                     deliver(env, self._levels[level])
             self._made[level] = env

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import gymnasium as gym
+import numpy as np
 
 from lit_rl.data.episode import Episode
+from lit_rl.data.task import Task
 from lit_rl.envs.failures import InvalidOutput
 from lit_rl.envs.output import as_number, check_flags, first_observation, step_error
 
@@ -50,14 +52,21 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         """Set by every reset of the environment below; whoever reads it clears it."""
         self.over = True
         """No episode is going on below: the next reset begins one."""
-        self.level = 0
-        """The curriculum's level of the episode going on; set before the reset that begins it."""
+        self.task = Task()
+        """What the curriculum gave to the episode going on; set before the reset that begins it."""
+        self.shown: np.ndarray | None = None
+        """What of it stands in the observation, [K]; `None` for nothing."""
         self.finished: list[Episode] = []
         """Episodes that ended since the list was last emptied."""
         self.tokens: list[bytes] = []
         """Start states since the list was last emptied, one a reset."""
         self.replay_tokens: list[bytes] = []
         """Start states the coming resets have to take."""
+
+    @property
+    def starts_by_token(self) -> bool:
+        """Whether episodes begin from stored states, so that their seeds mean nothing after the first."""
+        return self._start is not None
 
     @property
     def ret(self) -> float:
@@ -95,8 +104,12 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any]):
         cut = self._length == self.longest and not (terminated or truncated)
         if terminated or truncated or cut:
             self.over, truncated = True, truncated or cut
-            self.finished.append(Episode(self._env_index, self._ret, self._length, _success(info), self.level, cut))
+            self.finished.append(self._episode(_success(info), cut))
         return obs, reward, terminated, truncated, info
+
+    def _episode(self, success: bool | None, cut: bool) -> Episode:
+        task = None if self.task.is_level_alone else self.task
+        return Episode(self._env_index, self._ret, self._length, success, self.task.level, cut, task)
 
     def _reset(self, seed: int | None, options: dict[str, Any] | None) -> Any:
         try:

@@ -11,6 +11,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.data.episode import Episode
 from lit_rl.envs.build import MISSING_ID, call, import_class
 from lit_rl.envs.config import EnvConfig
@@ -130,8 +131,12 @@ class NativeVectorEnv:
                     f"{space} of {config.name}; use backend: sync or async."
                 )
 
-    def set_level(self, level: int) -> None:
+    def assign(self, assignment: Assignment) -> None:
         raise AssertionError("a curriculum with this backend is refused by make_vector")
+
+    @property
+    def levels(self) -> np.ndarray:
+        return np.zeros(self.n_envs, dtype=np.int64)
 
     def reset(self) -> Obs:
         self._start += 1

@@ -14,10 +14,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from lit_rl.curriculum.assignment import level_for
+from lit_rl.curriculum.assignment import Tasks, parameters
 from lit_rl.curriculum.delivery import deliver
-from lit_rl.curriculum.levels import Level
+from lit_rl.curriculum.levels import Level, shown_of
 from lit_rl.data.episode import Episode
+from lit_rl.data.task import Task
 from lit_rl.envs.build import CannotMake, make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import (
@@ -30,7 +31,7 @@ from lit_rl.envs.flight import ActionLog, SlotState
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.output import as_number, check_flags, first_observation, step_error, wrong_observation
 from lit_rl.envs.own_streams import OwnStreams
-from lit_rl.errors import LitRLError
+from lit_rl.errors import ConfigError, LitRLError
 from lit_rl.ops.streams import EpisodeSeeds
 from lit_rl.ops.tree import tree_map
 
@@ -100,9 +101,9 @@ class Slot:
         self._seeds = EpisodeSeeds(run_seed, index, stream, *key)
         self.streams = OwnStreams() if config.global_streams == "own" else None
         self._levels = levels
-        self.curriculum_level = 0
-        """The curriculum's current level. An episode takes it, or an earlier one by the level's mix, as it begins."""
-        self._replayed_level: int | None = None
+        self.tasks = Tasks(levels, run_seed, index, key)
+        """What the curriculum gives to each episode as it begins."""
+        self._replayed: Task | None = None
         self.env: gym.Env[Any, Any]
         self._monitor: EpisodeMonitor
         self._made_with: dict[str, Any] | None = None
@@ -120,7 +121,7 @@ class Slot:
         self.whole: SlotState | None = None
         self.tick: Callable[[], object] = int
         """Called before each step of a replay, which may take long."""
-        self._make(0)
+        self._make(self.tasks.on(0, self._seeds[0]))
 
     @property
     def name(self) -> str:
@@ -137,8 +138,8 @@ class Slot:
         return f" in episode {self.episode}, step {len(self._actions)}"
 
     @_named
-    def _make(self, level: int) -> None:
-        """Make the environment with the keyword arguments of a level."""
+    def _make(self, task: Task) -> None:
+        """Make the environment with the keyword arguments of a task."""
         finished = []
         if self._made_with is not None:
             finished = self._monitor.finished
@@ -146,9 +147,9 @@ class Slot:
         if self.streams is not None:
             coming = self.episode if self._resetting else self.episode + 1
             self.streams.seed(self._seeds[coming if self._config.fresh_instance else 0] ^ _MAKING)
-        own = self._levels[level].env_kwargs if self._levels else {}
+        own = self.tasks.played(task).env_kwargs if self._levels else {}
         try:
-            self.env, self._monitor = make_env(self._config.with_kwargs(own), self.index)
+            self.env, self._monitor = make_env(self._config.with_kwargs(own), self.index, shown_of(self._levels))
         except CannotMake as mistake:
             if self.episode < 0 or mistake.__cause__ is None:
                 raise
@@ -159,24 +160,31 @@ class Slot:
         self._plain = (space.dtype, space.shape) if isinstance(space, spaces.Box) else (None, None)
         self._made_with, self._is_new = own, True
 
-    def _next_level(self) -> int:
-        """Level of the episode `self.episode`, if it begins now."""
-        if not self._levels:
-            return 0
-        if self._replayed_level is not None:
-            return self._replayed_level
-        return level_for(self._levels, self.curriculum_level, self.index, self.episode)
+    def _next_task(self) -> Task:
+        """Task of the episode `self.episode`, if it begins now."""
+        if self._replayed is not None:
+            return self._replayed
+        return self.tasks.of(self.episode, self._seeds[self.episode])
 
-    def _enter(self, level: int) -> None:
-        """Put the environment on a level, made anew where it has to be. A reset of it must follow."""
+    def _enter(self, task: Task) -> None:
+        """Give the environment its task; it is made anew where it has to be. A reset of it must follow."""
         if self._levels:
-            if self._levels[level].env_kwargs != self._made_with:
-                self._make(level)
-            deliver(self.env, self._levels[level])
-        self._monitor.level = level
+            played = self.tasks.played(task)
+            if played.env_kwargs != self._made_with:
+                self._make(task)
+            deliver(self.env, played)
+            shown = shown_of(self._levels)
+            if shown is not None:
+                self._monitor.shown = shown.of(task.level, parameters(played))
+            if task.seed is not None and self._monitor.starts_by_token:
+                raise ConfigError(
+                    f"curriculum.sample: levels told apart by seeds need environments that a seed sets, and "
+                    f"{self._config.name} begins as it likes; leave seeds out."
+                )
+        self._monitor.task = task
 
-    def _reset(self) -> Any:
-        seed = self._seeds[self.episode]
+    def _reset(self, task: Task) -> Any:
+        seed = self._seeds[self.episode] if task.seed is None else task.seed
         if self.streams is not None:
             self.streams.seed(seed)
         for space in self._action_spaces:
@@ -196,29 +204,29 @@ class Slot:
         with contextlib.suppress(Exception):
             self.env.close()
         self._made_with = None
-        self._make(0)
+        self._make(self.tasks.on(0, self._seeds[0]))
         return self._begin()
 
     def begin(self) -> Any:
         """Start the next episode, wherever the environment is; returns its first observation."""
         if self._config.fresh_instance and not self._is_new:
-            self._make(self._monitor.level)
+            self._make(self._monitor.task)
         return self._begin()
 
     @_named
     def _begin(self) -> Any:
         self.episode += 1
         self._resetting = True
-        level = self._next_level()
+        task = self._next_task()
         if self._monitor.over:  # this reset will be a true one
             if self._config.fresh_instance and not self._is_new:  # not at a lost life: the game goes on
-                self._make(level)
-            self._enter(level)
-        obs = self._reset()
-        if self._monitor.began and self._monitor.level != level:  # a wrapper cut the episode: only the reset shows it
-            self._make(level)
-            self._enter(level)
-            obs = self._reset()
+                self._make(task)
+            self._enter(task)
+        obs = self._reset(task)
+        if self._monitor.began and self._monitor.task != task:  # a wrapper cut the episode: only the reset shows it
+            self._make(task)
+            self._enter(task)
+            obs = self._reset(task)
         if self._monitor.began:
             self._monitor.began = False
             self._first_episode = self.episode
@@ -258,6 +266,11 @@ class Slot:
         """Whether the episode going on began with a reset of the environment below all wrappers."""
         return self._first_episode == self.episode
 
+    @property
+    def level(self) -> int:
+        """Index of the curriculum's level that the episode going on is played on."""
+        return self._monitor.task.level
+
     def take_finished(self) -> list[Episode]:
         """Episodes finished since the last call."""
         if not self._monitor.finished:
@@ -267,10 +280,10 @@ class Slot:
 
     def capture(self) -> SlotState:
         """All that is needed to come back to this very step."""
-        level = self._levels[self._monitor.level].name if self._levels else None
-        return SlotState(
-            self._first_episode, self.episode, self._actions.array(), self._trace, list(self._tokens), level
-        )
+        task = self._monitor.task
+        level = self._levels[task.level].name if self._levels else None
+        actions, tokens = self._actions.array(), list(self._tokens)
+        return SlotState(self._first_episode, self.episode, actions, self._trace, tokens, level, task.to_plain())
 
     def restore(self, state: SlotState) -> tuple[Any, bool]:
         """Come back to a captured step by playing the episode again from its seed.
@@ -288,7 +301,7 @@ class Slot:
             return exact, True
         self._monitor.replay_tokens, self._resetting = [], False
         self.episode = state.episode
-        self._make(0)
+        self._make(self.tasks.on(0, self._seeds[0]))
         obs = self._begin()
         self.take_finished()
         return obs, False
@@ -308,27 +321,30 @@ class Slot:
     def plays_whole_again(self, whole: SlotState) -> bool:
         """Whether an episode that another slot has kept whole is the same here, to its end."""
         self.keeps_whole = True
-        self._begin_again(whole, 0)
+        self._begin_again(whole, Task.from_plain(0, whole.task))
         for action in whole.actions:
             self.step(action)
         return self.whole is not None and self.whole.trace == whole.trace
 
-    def _begin_again(self, state: SlotState, level: int) -> Any:
+    def _begin_again(self, state: SlotState, task: Task) -> Any:
         """Make the environment, and begin the episode that a state's actions begin with."""
         self._resetting, self.episode = False, state.first_episode - 1
-        self._make(level)
+        self._make(task)
         self._monitor.replay_tokens = list(state.tokens)
-        self._replayed_level = level
+        self._replayed = task
         try:
             return self._begin()
         finally:
-            self._replayed_level = None
+            self._replayed = None
 
     def _replay(self, state: SlotState) -> Any | None:
         names: list[str | None] = [level.name for level in self._levels] or [None]
         if state.level not in names:  # the level is gone, or the run had no curriculum
             return None
-        obs = self._begin_again(state, names.index(state.level))
+        task = Task.from_plain(names.index(state.level), state.task)
+        if not self.tasks.fits(task):  # a value was drawn then that is none now, or the other way round
+            return None
+        obs = self._begin_again(state, task)
         for action in state.actions:
             if self.episode > state.episode:
                 return None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import Arrays, Block
 from lit_rl.envs.config import EnvConfig
@@ -61,8 +62,12 @@ class SyncVectorEnv:
         self._arrays = Arrays.zeros(self.observation_space, self.n_envs)
         self._block = Block(slots, self._arrays)
 
-    def set_level(self, level: int) -> None:
-        self._block.set_level(level)
+    def assign(self, assignment: Assignment) -> None:
+        self._block.assign(assignment)
+
+    @property
+    def levels(self) -> np.ndarray:
+        return self._arrays.level
 
     def reset(self) -> Obs:
         self._block.begin()

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.data.episode import Episode
 from lit_rl.envs.failures import Restart
 from lit_rl.envs.raw import OwnSpaces
@@ -55,8 +56,12 @@ class VectorEnv(Protocol):
     why: str
     """Why this backend was chosen, in words; empty where it was asked for."""
 
-    def set_level(self, level: int) -> None:
-        """Make `level` the curriculum's current one; each environment takes it at its next true reset."""
+    @property
+    def levels(self) -> np.ndarray:
+        """int64 [N], index of the curriculum's level that each environment's episode is played on; do not write."""
+
+    def assign(self, assignment: Assignment) -> None:
+        """What the curriculum says from now on; each environment takes its task from it at its next true reset."""
 
     def reset(self) -> Obs:
         """Begin the next episode everywhere."""

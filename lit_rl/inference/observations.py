@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lit_rl.curriculum.assignment import example
+from lit_rl.curriculum.levels import shown_of
 from lit_rl.envs.build import make_env
 from lit_rl.envs.raw import own_env
 from lit_rl.envs.wrappers.frame_stack import FrameStack
@@ -25,7 +27,8 @@ def played_observations(agent: Agent, n: int) -> Any:
     """Raw observations of episodes that the agent plays, [n, ...] in each part. Global streams are put back."""
     module = agent.module
     streams, seeds = capture_streams(), EpisodeSeeds(module.seed, 0, "export")
-    made, _ = make_env(module.env_config.with_kwargs(module.levels[0].env_kwargs if module.levels else {}))
+    own = example(module.levels, seeds[0]).env_kwargs if module.levels else {}
+    made, _ = make_env(module.env_config.with_kwargs(own), shown=shown_of(module.levels))
     env = own_env(made)
     env = FrameStack(env, agent.n_stack) if agent.n_stack > 1 else env
     shown: list[Any] = []

@@ -9,9 +9,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from lit_rl.curriculum import Level
+from lit_rl.curriculum.assignment import Tasks, parameters
 from lit_rl.curriculum.delivery import deliver
+from lit_rl.curriculum.levels import shown_of
+from lit_rl.curriculum.shown import Shown
 from lit_rl.data.episode import Episode
+from lit_rl.data.task import Task
 from lit_rl.envs.build import lacks, make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.monitor import EpisodeMonitor
@@ -42,7 +45,7 @@ class Moment:
 
 
 def level_of(module: RLModule, wanted: str | None) -> int:
-    """Index of the level that a name or an index means; the run's current one for `None`.
+    """Index of the level that a name or an index means; for `None` the run's current one, or the last if none is current.
 
     Raises:
         ConfigError: there is no such level.
@@ -52,7 +55,8 @@ def level_of(module: RLModule, wanted: str | None) -> int:
             raise ConfigError("--level: the run has no curriculum; remove it.")
         return 0
     if wanted is None:
-        return module.curriculum.level
+        current = module.curriculum.current
+        return len(module.levels) - 1 if current is None else current
     names = [level.name for level in module.levels]
     if wanted in names:
         return names.index(wanted)
@@ -82,11 +86,36 @@ class Stage:
                 f"play: the checkpoint names {module.play.foreign}; name it in a YAML: --config run.yaml."
             )
         self._module = module
-        self._level: Level | None = module.levels[level] if module.levels else None
-        own = {} if self._level is None else self._level.env_kwargs
-        self._env, self._monitor = _rendered(module.env_config.with_kwargs(own), render_mode)
-        self._monitor.longest, self._monitor.level = module.eval_config.max_episode_steps, level
+        self._level, self._render_mode = level, render_mode
+        self._tasks = Tasks(module.levels, module.seed, 0)
+        if module.curriculum is not None:
+            self._tasks.assignment = module.curriculum.evaluated(level, module.counters.timesteps)
+        self._made_with: dict[str, Any] | None = None
+        self._take(self._tasks.on(level, 0))
         self._check_spaces()
+
+    def _take(self, task: Task) -> None:
+        """Give the environment the task of its next episode; it is made anew where it has to be."""
+        module = self._module
+        if not module.levels:
+            if self._made_with is None:
+                self._make({})
+            return
+        played = self._tasks.played(task)
+        if played.env_kwargs != self._made_with:
+            self._make(played.env_kwargs)
+        deliver(self._env, played)
+        shown = shown_of(module.levels)
+        if shown is not None:
+            self._monitor.shown = shown.of(task.level, parameters(played))
+        self._monitor.task = task
+
+    def _make(self, own: dict[str, Any]) -> None:
+        if self._made_with is not None:
+            self._env.close()
+        config, shown = self._module.env_config.with_kwargs(own), shown_of(self._module.levels)
+        self._env, self._monitor = _rendered(config, self._render_mode, shown)
+        self._monitor.longest, self._made_with = self._module.eval_config.max_episode_steps, own
 
     @property
     def fps(self) -> float:
@@ -131,10 +160,9 @@ class Stage:
     def _episode(
         self, number: int, seed: int, rng: np.random.Generator | None, show: Callable[[Moment], None]
     ) -> Episode:
-        env, monitor = self._env, self._monitor
         OwnStreams.seed(seed)
-        if self._level is not None:
-            deliver(env, self._level)
+        self._take(self._tasks.on(self._level, seed))
+        env, monitor = self._env, self._monitor
         obs, _ = env.reset(seed=seed)
         show(self._moment(number))
         while not monitor.finished:
@@ -165,9 +193,11 @@ def _is_picture(frame: Any) -> bool:
     return isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
 
 
-def _rendered(config: EnvConfig, render_mode: str) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
+def _rendered(
+    config: EnvConfig, render_mode: str, shown: Shown | None
+) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
     try:
-        env, monitor = make_env(config.with_kwargs({"render_mode": render_mode}))
+        env, monitor = make_env(config.with_kwargs({"render_mode": render_mode}), shown=shown)
     except ConfigError as error:
         if "render_mode" in str(error):
             raise ConfigError(f"play: env {config.name} takes no render_mode: it cannot be shown.") from None

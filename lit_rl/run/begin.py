@@ -110,8 +110,10 @@ class Run:
         exact = self._resume.require == "exact"
         opening = Opening(self.module, plan, self.directory, self.lineage, exact, self._rescue, self.at_boundary)
         self.callbacks: list[Callback] = [opening, self._rescue, *self.at_boundary]
+        curriculum = self.module.curriculum
+        draws = curriculum is not None and curriculum.draws
         self.module.loop.journals = [
-            MonitorCsv(self.directory, self.module.env_config.name, self.ranks.is_first),
+            MonitorCsv(self.directory, self.module.env_config.name, self.ranks.is_first, draws),
             EvaluationsNpz(self.directory, self.ranks.is_first),
         ]
         self.loggers: list[Logger] = [

@@ -10,7 +10,7 @@ from lit_rl.curriculum import differences, read_levels
 
 EVALUATION = "evaluation."
 """Keys that may change freely, unless a rule of the curriculum waits for evaluations."""
-LEVELS = "curriculum.levels"
+CURRICULUM, LEVELS = "curriculum.", ".levels"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def changes(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any] |
     before, after = _flat(_filled(old, defaults or {})), _flat(new)
     keys = [*after, *(key for key in before if key not in after)]
     found = [Change(key, before.get(key), after.get(key)) for key in keys if not _same(before.get(key), after.get(key))]
-    return [each for change in found for each in (_levels(change) if change.key == LEVELS else [change])]
+    return [each for change in found for each in (_levels(change) if _is_levels(change) else [change])]
 
 
 def differences_of(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
@@ -106,10 +106,15 @@ def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     return {**given, **missing, **blocks}
 
 
+def _is_levels(change: Change) -> bool:
+    """Whether it is of a list of levels, of a curriculum or of one of its dimensions."""
+    return change.key.startswith(CURRICULUM) and change.key.endswith(LEVELS)
+
+
 def _levels(change: Change) -> list[Change]:
     """The lists of levels of two curricula, level by level."""
     old, new = read_levels(change.old or []), read_levels(change.new or [])
-    return [Change(f"{LEVELS}.{found.key}", found.old, found.new) for found in differences(old, new)]
+    return [Change(f"{change.key}.{found.key}", found.old, found.new) for found in differences(old, new)]
 
 
 def table(found: list[Change]) -> str:

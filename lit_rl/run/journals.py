@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lit_rl.checkpoint.files import append, put
+from lit_rl.data.task import Task
 from lit_rl.interop.history import Ended
 from lit_rl.training.iteration import Iteration
 
@@ -24,17 +25,19 @@ class MonitorCsv:
     """``monitor.csv``: one line an episode, of all environments, in the order (step, environment).
 
     A comment with the start time, then SB3's columns `r` (return), `l` (length), `t` (seconds of training since the
-    run began), then `level` and `is_success` (1 or 0, empty where the environment does not say). Episodes of one
-    iteration come in together; their times are spread over it evenly.
+    run began), then `level` and `is_success` (1 or 0, empty where the environment does not say). With a curriculum that
+    draws values, `drawn` says what the episode had, such as `wind=0.5;seed=12`. Episodes of one iteration come in
+    together; their times are spread over it evenly.
 
     Args:
         directory: the run directory.
         env_name: for the comment.
         writes: whether this process is the one that writes it.
+        draws: whether episodes have values of their own.
     """
 
-    def __init__(self, directory: Path, env_name: str, writes: bool = True) -> None:
-        self._file, self._writes = directory / "monitor.csv", writes
+    def __init__(self, directory: Path, env_name: str, writes: bool = True, draws: bool = False) -> None:
+        self._file, self._writes, self._draws = directory / "monitor.csv", writes, draws
         self._env_name = env_name
         self.seconds = 0.0
         """Time of training up to the last iteration."""
@@ -48,7 +51,8 @@ class MonitorCsv:
         lines = [] if self._file.exists() else self._head(end)
         for i, episode in enumerate(iteration.ended):
             seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
-            lines.append(_line(episode.ret, episode.length, seconds, episode.level, episode.success))
+            drawn = _drawn(episode.task) if self._draws else None
+            lines.append(_line(episode.ret, episode.length, seconds, episode.level, episode.success, drawn))
         append(self._file, "".join(lines).encode())
 
     def begin_with(self, episodes: Sequence[Ended]) -> None:
@@ -60,7 +64,7 @@ class MonitorCsv:
     def _head(self, seconds: float) -> list[str]:
         """Of a file in a run that has trained for so long."""
         header = {"t_start": time.time() - seconds, "env_id": self._env_name}
-        return [f"#{json.dumps(header)}\n", "r,l,t,level,is_success\n"]
+        return [f"#{json.dumps(header)}\n", f"{_COLUMNS}{_DRAWN if self._draws else ''}\n"]
 
     def position(self) -> dict[str, Any]:
         """Length in bytes, and the time of the last iteration."""
@@ -73,7 +77,8 @@ class MonitorCsv:
         if not self._file.exists():
             return missing
         kept = self._file.read_bytes()[: position["bytes"]]
-        kept.decode()  # a file that somebody has damaged is none to go on with
+        text = kept.decode()  # a file that somebody has damaged is none to go on with
+        self._draws = text.partition("\n")[2].partition("\n")[0].endswith(_DRAWN) if "\n" in text else self._draws
         whole = kept.rfind(b"\n") + 1
         if whole == 0:
             self._file.unlink()
@@ -88,9 +93,24 @@ class MonitorCsv:
         """There is no file any more."""
 
 
-def _line(ret: float, length: int, seconds: float, level: int, success: bool | None) -> str:
+_COLUMNS, _DRAWN = "r,l,t,level,is_success", ",drawn"
+
+
+def _line(
+    ret: float, length: int, seconds: float, level: int, success: bool | None, drawn: str | None = None
+) -> str:
     said = "" if success is None else int(success)
-    return f"{round(ret, 6)},{length},{seconds:.6f},{level},{said}\n"
+    more = "" if drawn is None else f",{drawn}"
+    return f"{round(ret, 6)},{length},{seconds:.6f},{level},{said}{more}\n"
+
+
+def _drawn(task: Task | None) -> str:
+    """What an episode had of its own, in a form that no reader of tables splits."""
+    if task is None:
+        return ""
+    values = [*task.drawn, *([] if task.seed is None else [("seed", task.seed)])]
+    text = ";".join(f"{name}={value}" for name, value in values)
+    return text if not set(text) & set(',"\n\r') else '"' + " ".join(text.split()).replace('"', '""') + '"'
 
 
 class EvaluationsNpz:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from lit_rl.curriculum.levels import Level
+from lit_rl.curriculum import Curriculum, Level
 from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import at_least, check_record, known_only
 
@@ -39,7 +39,8 @@ class EvalConfig:
         episodes: whole episodes of an evaluation; on each level, where there are several.
         deterministic: the most likely actions; false draws them as in training, from the evaluation's own stream.
         envs: environments that share the episodes.
-        level: of the curriculum: the `current` one, the `last` one, or `all` of them.
+        level: of the curriculum: the `current` one, the `last` one, or `all` of them. Where levels are chosen episode by
+            episode, none is current and `current` means `all`.
         stop_on_reward: the run is finished when the mean return of an evaluation reaches this; with a curriculum and
             `level: current`, on its last level only.
         max_episode_steps: an episode that goes on for longer is cut off there, said, and counted as it is; `null` waits
@@ -75,8 +76,15 @@ class EvalConfig:
         if self.level != "current" and not levels:
             raise ConfigError(f"eval.level: '{self.level}' needs a curriculum; remove it.")
 
-    def played(self, levels: Sequence[Level], current: int) -> list[int]:
-        """The levels of an evaluation made while `current` is the curriculum's."""
-        if self.level == "all":
-            return list(range(len(levels)))
-        return [len(levels) - 1 if self.level == "last" else current]
+    def played(self, curriculum: Curriculum | None) -> list[int]:
+        """The levels of an evaluation made now."""
+        if curriculum is None:
+            return [0]
+        if self.on_all(curriculum):
+            return list(range(len(curriculum.levels)))
+        return [len(curriculum.levels) - 1 if self.level == "last" else curriculum.current or 0]
+
+    def on_all(self, curriculum: Curriculum | None) -> bool:
+        """Whether an evaluation is of all levels."""
+        no_current = curriculum is not None and curriculum.current is None
+        return self.level == "all" or (self.level == "current" and no_current)

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule
 from torch import nn
 from torch.optim import Optimizer
 
-from lit_rl.curriculum import Curriculum, Level
+from lit_rl.curriculum import Curriculum, Played
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.normalize import Normalizer
 from lit_rl.networks.tensors import MOMENTS, Table
@@ -42,7 +42,7 @@ class Algorithm(LightningModule):
         "counters": Part("timesteps, iterations, episodes, updates, gradient steps, skipped ones"),
         "clock": Part("target and horizon of every schedule"),
         "episodes": Part("window of finished episodes behind rollout/ep_rew_mean"),
-        "curriculum": Part("level, its counts, windows and history"),
+        "curriculum": Part("levels, their counts, windows and bounds, history"),
         "evaluation": Part("result of the last evaluation", attribute="score.evaluated"),
         "best": Part("best score so far", attribute="score.best"),
         "logs": Part("position of every log file, time spent", attribute="log_book"),
@@ -135,6 +135,29 @@ class Algorithm(LightningModule):
         """Actions drawn from the policy itself, without noise that training adds to explore."""
         return self.policy_actions(policy_obs, rng)
 
+    def episode_scores(self, experience: Any) -> list[float]:
+        """How much there was to learn from each episode of `play.ended`, for a curriculum that asks. Equal on all ranks.
+
+        An algorithm that defines it keeps what belongs to episodes in flight in its state.
+
+        Args:
+            experience: what the `collect` before has returned.
+        """
+        raise NotImplementedError
+
+    def check_scores(self) -> None:
+        """Refuse a curriculum that asks for scores where the algorithm gives none.
+
+        Raises:
+            ConfigError: says which do.
+        """
+        gives = type(self).episode_scores is not Algorithm.episode_scores
+        if self.curriculum is not None and self.curriculum.wants_scores and not gives:
+            raise ConfigError(
+                f"curriculum.sample: replay goes by what there is to learn from an episode, its mean absolute advantage, "
+                f"which {type(self).__name__} does not work out; use PPO or A2C, or sample: learnability."
+            )
+
     def describe(self) -> list[str]:
         """Lines of its own for what is said at the start."""
         return []
@@ -221,6 +244,6 @@ class Algorithm(LightningModule):
         return self.play.spaces[1]
 
     @property
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[Played]:
         """Of the curriculum; empty without one."""
         return [] if self.curriculum is None else self.curriculum.levels

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from lit_rl.curriculum import Level, Mix
+from lit_rl.curriculum import Curriculum, Level
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.sync import SyncVectorEnv
@@ -105,12 +105,11 @@ def evaluation_envs(
     """
     if config.backend == "native" and config.class_path is not None:
         raise ConfigError(f"evaluation needs single environments, and {config.name} is a vectorised one only.")
-    unmixed = [replace(level, mix=Mix()) for level in levels]
-    return SyncVectorEnv(config, seed, range(n_envs), "evaluation", unmixed, key, longest)
+    return SyncVectorEnv(config, seed, range(n_envs), "evaluation", levels, key, longest)
 
 
 def evaluate_beside(
-    module: Player, config: EvalConfig, levels: Sequence[Level], current: int, timesteps: int
+    module: Player, config: EvalConfig, curriculum: Curriculum | None, timesteps: int
 ) -> Evaluation:
     """The evaluation that belongs to this timestep of the run.
 
@@ -119,11 +118,13 @@ def evaluate_beside(
     """
     episodes: list[Episode] = []
     streams = capture_streams()
-    for level in config.played(levels, current):
+    levels = [] if curriculum is None else curriculum.levels
+    for level in config.played(curriculum):
         n_envs = min(config.envs, config.episodes)
         envs = evaluation_envs(module.env_config, module.seed, n_envs, levels, (timesteps,), config.max_episode_steps)
         try:
-            envs.set_level(level)
+            if curriculum is not None:
+                envs.assign(curriculum.evaluated(level, timesteps))
             rng = None
             if not config.deterministic:
                 rng = generator(module.seed, "evaluation_actions", timesteps, level)
@@ -135,7 +136,7 @@ def evaluate_beside(
 
 
 def evaluate_now(
-    module: Player, envs: VectorEnv, config: EvalConfig, episodes: int, levels: Sequence[Level], current: int
+    module: Player, envs: VectorEnv, config: EvalConfig, episodes: int, curriculum: Curriculum | None, timesteps: int
 ) -> Evaluation:
     """Whole episodes on each level that `config.level` asks for, in environments that are there.
 
@@ -144,12 +145,13 @@ def evaluate_now(
         envs: where.
         config: its `level` and `deterministic` count; drawn actions have a stream of their own.
         episodes: how many, on each level.
-        levels: of the curriculum; empty without one.
-        current: the curriculum's level.
+        curriculum: of the run; `None` without one.
+        timesteps: of the run so far.
     """
     played: list[Episode] = []
-    for level in config.played(levels, current):
-        envs.set_level(level)
+    for level in config.played(curriculum):
+        if curriculum is not None:
+            envs.assign(curriculum.evaluated(level, timesteps))
         rng = None if config.deterministic else generator(module.seed, "test_actions", level)
         played += evaluate(module, envs, episodes, rng).episodes
     return Evaluation(played)

@@ -20,7 +20,7 @@ class Iteration:
         seconds: time of training in all segments up to its end.
         cycles: how many there were.
         ended: episodes that ended in it, in the order (cycle, step, environment).
-        level_change: the step to another level at its end, if there was one.
+        level_changes: steps to other levels at its end, at most one of each dimension.
         evaluation: the one made at its end, if there was one.
         is_best: whether that evaluation was the best so far.
         with_levels: whether the run has a curriculum.
@@ -31,7 +31,7 @@ class Iteration:
     seconds: float = 0.0
     cycles: int = 0
     ended: list[Episode] = field(default_factory=list)
-    level_change: LevelChange | None = None
+    level_changes: list[LevelChange] = field(default_factory=list)
     evaluation: Evaluation | None = None
     is_best: bool = False
     with_levels: bool = False

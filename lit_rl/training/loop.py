@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from lit_rl.training.contract import Algorithm
 from lit_rl.training.evaluation import evaluate_beside
@@ -76,7 +77,7 @@ class Loop:
         return now
 
     def _ends(self, now: Iteration) -> bool:
-        return now.evaluation is not None or now.level_change is not None or self.finished
+        return now.evaluation is not None or bool(now.level_changes) or self.finished
 
     def _cycle(self, now: Iteration) -> dict[str, float]:
         """Collect, update, count; evaluate and change the level where it is time to. Returns metrics."""
@@ -91,6 +92,9 @@ class Loop:
         now.cycles += 1
         now.ended += ended
         if run.curriculum is not None:
+            if run.curriculum.wants_scores:
+                scores = run.episode_scores(experience)
+                ended = [replace(each, score=score) for each, score in zip(ended, scores, strict=True)]
             run.curriculum.record(ended, timesteps - before)
         if run.eval_config.due(before, timesteps):
             metrics |= self._evaluate(now)
@@ -98,22 +102,23 @@ class Loop:
         if run.counters.env_restarts:
             metrics["env/restarts"] = run.counters.env_restarts
         if run.curriculum is not None:
-            now.level_change = run.curriculum.advance(timesteps)
-            if now.level_change is not None:
-                run.play.set_level(run.curriculum.level)
+            now.level_changes = run.curriculum.advance(timesteps)
+            run.play.assign(run.curriculum.assignment(timesteps))
         return metrics
 
     def _evaluate(self, now: Iteration) -> dict[str, float]:
         run, config, timesteps = self._algorithm, self._algorithm.eval_config, self._algorithm.counters.timesteps
         self.phase = "evaluating"
-        level = 0 if run.curriculum is None else run.curriculum.level
-        found = run.ranks.first(lambda: evaluate_beside(run, config, run.levels, level, timesteps))
-        metrics = found.logged(run.levels, each=config.level == "all")
+        curriculum = run.curriculum
+        found = run.ranks.first(lambda: evaluate_beside(run, config, curriculum, timesteps))
+        metrics = found.logged(run.levels, each=config.on_all(curriculum))
         now.evaluation = found
-        run.score.evaluated.take(timesteps, metrics["eval/mean_reward"], level if config.level == "current" else 0)
-        if run.curriculum is not None:
-            judged = found.on_level(level) if config.level == "all" else found
-            run.curriculum.record_evaluation(judged.logged(run.levels, each=False))
+        height = 0 if curriculum is None or config.level != "current" else curriculum.height
+        run.score.evaluated.take(timesteps, metrics["eval/mean_reward"], height)
+        if curriculum is not None:
+            current = curriculum.current
+            judged = found.on_level(current) if config.level == "all" and current is not None else found
+            curriculum.record_evaluation(judged.logged(run.levels, each=False))
         return metrics
 
     def _time_metrics(self) -> dict[str, float]:

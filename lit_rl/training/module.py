@@ -110,12 +110,13 @@ class RLModule(Algorithm):
             env = self.hparams["env"] = EnvConfig(id=env)
         self.env_config = env if isinstance(env, EnvConfig) else EnvConfig.from_plain(to_plain_settings(env))
         self.seed, self.gamma = seed, gamma
-        self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs)
-        """Which level is current; `None` for a run without levels."""
+        self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs, seed)
+        """What is played next; `None` for a run without levels."""
         self.eval_config = EvalConfig.from_plain(to_plain_settings(evaluation) or {})
         self.eval_config.check_levels(self.levels)
         if self.curriculum is not None and self.curriculum.needs_evaluation and self.eval_config.every is None:
             raise ConfigError("curriculum: a rule waits for evaluations, and there are none; give eval.every.")
+        self.check_scores()
         self.counters, self.episodes, self.log_book = Counters(), EpisodeWindow(), LogBook()
         self.clock = Clock(target=total_timesteps, horizon=total_timesteps)
         self.streams = GlobalStreams()
@@ -284,7 +285,7 @@ class RLModule(Algorithm):
         self.build_envs()
         self._watch.check_names()
         if self.curriculum is not None:
-            self.play.set_level(self.curriculum.level)
+            self.play.assign(self.curriculum.assignment(self.counters.timesteps))
         if self._resumed_rank is None:
             self.play.begin()
         else:
@@ -315,8 +316,8 @@ class RLModule(Algorithm):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Play `evaluation_episodes` episodes as `eval_config` says; the result is left in `evaluation`."""
         envs = self.play.build_for_evaluation(self.eval_config.max_episode_steps)
-        current = 0 if self.curriculum is None else self.curriculum.level
-        self.evaluation = evaluate_now(self, envs, self.eval_config, self.evaluation_episodes, self.levels, current)
+        episodes, timesteps = self.evaluation_episodes, self.counters.timesteps
+        self.evaluation = evaluate_now(self, envs, self.eval_config, episodes, self.curriculum, timesteps)
         self.log_dict({f"test/{key}": value for key, value in self.evaluation.metrics().items()}, batch_size=1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

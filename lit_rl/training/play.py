@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from lit_rl.curriculum import Level
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.data.episode import Episode
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed
@@ -69,6 +70,9 @@ class Play:
         """Environments (their positions on this rank) whose episode in flight could not be brought back at a resume."""
         self.ended: list[Episode] = []
         """Episodes of all ranks that ended before the last `finish`, in the order (step, environment)."""
+        self.ended_at: list[int] = []
+        """The step at which each of them ended, counted from the `finish` before."""
+        self._assignment: Assignment | None = None
         self.foreign: str | None = None
         """What only a checkpoint names, and would be imported to make the environments; they are not made then."""
         self._steps = 0
@@ -82,6 +86,7 @@ class Play:
         if self.envs is None:
             self._refuse_foreign()
             rows = self.ranks.rows(self._config.n_envs)
+            self._assignment = None
             self.envs = make_vector(self._config, self._seed, rows, self._levels, self.ranks.local_size, self.resuming)
             if self.spaces is not None:
                 self.check_spaces(*self.spaces, of="this environment")
@@ -175,6 +180,12 @@ class Play:
             self.normalizer.merge(self.ranks.gather(self.normalizer.own))
         self.show()
 
+    @property
+    def levels(self) -> np.ndarray:
+        """int64 [N], index of the curriculum's level that each environment's episode is played on; do not write."""
+        assert self.envs is not None
+        return self.envs.levels
+
     def step(self, actions: np.ndarray) -> StepResult:
         """Step every environment, and fold what it shows into the moments; `obs` and `policy_obs` are what they show.
 
@@ -208,7 +219,8 @@ class Play:
         """
         of_all = self.ranks.gather((self._episodes, self.normalizer.own if self._moments_apart else [], shared))
         ended = [each for episodes, _, _ in of_all for each in episodes]
-        self.ended = [episode for _, episode in sorted(ended, key=lambda each: (each[0], each[1].env_index))]
+        ended.sort(key=lambda each: (each[0], each[1].env_index))
+        self.ended, self.ended_at = [episode for _, episode in ended], [step for step, _ in ended]
         self._counters.timesteps = self.timesteps
         self._counters.episodes += len(self.ended)
         self._steps, self._episodes = 0, []
@@ -229,9 +241,11 @@ class Play:
         self._counters.env_restarts += sum(self.ranks.gather(self._restarts + len(restarts)))
         self._restarts = 0
 
-    def set_level(self, level: int) -> None:
-        """The curriculum's level becomes another: episodes that begin from here on are played on it."""
-        self.build().set_level(level)
+    def assign(self, assignment: Assignment) -> None:
+        """What the curriculum says from now on: episodes that begin from here on are played on it."""
+        if assignment is not self._assignment:
+            self._assignment = assignment
+            self.build().assign(assignment)
 
     def show(self) -> None:
         """Look at the current observations with the moments of now."""

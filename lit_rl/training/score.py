@@ -27,20 +27,21 @@ class Score:
     @property
     def value(self) -> float | None:
         """The mean return of the evaluation made just now, or of the last episodes (with a curriculum, of those on its
-        current level). `None` where there is none.
+        current level, if there is one). `None` where there is none.
         """
         if self._config.every is not None:
             return self.evaluated.reward if self.evaluated.timesteps == self._counters.timesteps else None
-        if self._curriculum is not None:
-            return self._episodes.mean_return_on(self._curriculum.level)
+        current = None if self._curriculum is None else self._curriculum.current
+        if current is not None:
+            return self._episodes.mean_return_on(current)
         return self._episodes.metrics().get("rollout/ep_rew_mean")
 
     @property
     def level(self) -> int:
-        """The curriculum's level that the value belongs to; 0 where all compare."""
+        """How high the curriculum's level is that the value belongs to; 0 where all compare."""
         if self._config.every is not None:
             return self.evaluated.level
-        return 0 if self._curriculum is None else self._curriculum.level
+        return 0 if self._curriculum is None else self._curriculum.height
 
     def offer(self) -> bool:
         """Take the value of this moment if it is the best so far; says whether it is."""
@@ -49,6 +50,5 @@ class Score:
     def ends_the_run(self, evaluated: Evaluated) -> bool:
         """Whether an evaluation reached `stop_on_reward`."""
         wanted, on_current = self._config.stop_on_reward, self._config.level == "current"
-        last = 0 if self._curriculum is None else len(self._curriculum.levels) - 1
-        is_last = not on_current or evaluated.level == last
+        is_last = not on_current or self._curriculum is None or evaluated.level == self._curriculum.top
         return wanted is not None and evaluated.reward is not None and is_last and evaluated.reward >= wanted

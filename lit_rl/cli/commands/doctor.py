@@ -11,7 +11,7 @@ from lit_rl.cli.apart import run_watched
 from lit_rl.cli.doctor import look, plain, screen
 from lit_rl.cli.environments import named_environment
 from lit_rl.cli.given import read_arguments
-from lit_rl.curriculum.config import CurriculumConfig
+from lit_rl.curriculum.curriculum import make_curriculum
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.build import MISSING_ID, check_id
 from lit_rl.envs.config import EnvConfig
@@ -60,7 +60,8 @@ def _environment(arguments: argparse.Namespace) -> tuple[EnvConfig, list[Level]]
     else:
         (given,) = read_arguments(["--config", str(Path(arguments.config))])
         config = EnvConfig.from_plain(given.tree.get("env") or {})
-        levels = CurriculumConfig.from_plain(given.tree.get("curriculum") or {}).levels
+        curriculum = make_curriculum(given.tree.get("curriculum"), config.n_envs)
+        levels = [] if curriculum is None else list[Level](curriculum.levels)
     if config.id is None and config.class_path is None:
         raise ConfigError(MISSING_ID)
     if config.class_path is None:

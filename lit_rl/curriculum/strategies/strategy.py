@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from lit_rl.curriculum.choice import Choice
 from lit_rl.data.episode import Episode
+from lit_rl.errors import ConfigError
 
 
 class Strategy(ABC):
@@ -40,6 +41,17 @@ class Strategy(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Forget everything; `names`, `n_envs` and `run_seed` are there."""
+
+    def start_at(self, level: int) -> None:
+        """Begin on another level than the first (a warmstart).
+
+        Raises:
+            ConfigError: there is no level that one could begin on.
+        """
+        raise ConfigError(
+            f"warmstart.level: is {level}, and levels are chosen by {self.NAME or type(self).__name__}, which begins "
+            "on none; remove it, or use carry."
+        )
 
     @abstractmethod
     def record(self, outcomes: Sequence[Episode]) -> None:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from lit_rl.envs.block import Arrays
 from lit_rl.envs.parallel.line import NUMBERS
 
-STEP, RESET, CAPTURE, RESTORE, LEVEL, ANEW, AGAIN, CLOSE = b"s", b"r", b"c", b"b", b"l", b"a", b"m", b"x"
+STEP, RESET, CAPTURE, RESTORE, ASSIGN, ANEW, AGAIN, CLOSE = b"s", b"r", b"c", b"b", b"l", b"a", b"m", b"x"
 """What the trainer asks for."""
 NOTHING, EVENTS, FAILED, REFUSED, LOST = b"n", b"e", b"f", b"u", b"o"
 """What a worker answers."""
@@ -50,6 +50,7 @@ class Layout:
     terminated: Any
     truncated: Any
     episode: Any
+    level: Any
     at_work: Any
     progress: Any
     allowed: Any
@@ -75,6 +76,7 @@ class Layout:
             terminated=context.RawArray(ctypes.c_bool, n_envs),
             truncated=context.RawArray(ctypes.c_bool, n_envs),
             episode=context.RawArray(ctypes.c_int64, [-1] * n_envs),
+            level=context.RawArray(ctypes.c_int64, n_envs),
             at_work=context.RawArray(ctypes.c_int64, [IDLE] * n_envs),
             progress=context.RawArray(ctypes.c_int64, n_envs),
             allowed=context.RawArray(ctypes.c_int64, 1),
@@ -98,6 +100,7 @@ class Layout:
             terminated=np.frombuffer(self.terminated, dtype=np.bool_),
             truncated=np.frombuffer(self.truncated, dtype=np.bool_),
             episode=np.frombuffer(self.episode, dtype=np.int64),
+            level=np.frombuffer(self.level, dtype=np.int64),
             at_work=np.frombuffer(self.at_work, dtype=np.int64),
             progress=np.frombuffer(self.progress, dtype=np.int64),
             allowed=np.frombuffer(self.allowed, dtype=np.int64),

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import Block, copy_obs
 from lit_rl.envs.config import EnvConfig
@@ -34,7 +35,7 @@ from lit_rl.envs.parallel.layout import (
     CLOSE,
     FAILED,
     IDLE,
-    LEVEL,
+    ASSIGN,
     LOST,
     NOTHING,
     REFUSED,
@@ -105,7 +106,7 @@ class AsyncVectorEnv:
         self.observation_space, self.action_space = observation_space, action_space
         self.own_spaces = OwnSpaces(observation_space, action_space)
         self._config = config
-        self._level: int | None = None
+        self._assignment: Assignment | None = None
         self._restarts = Restarts(config)
         layout = Layout.allocate(self.n_envs, observation_space, action_space)
         self._arrays = layout.arrays()
@@ -247,13 +248,17 @@ class AsyncVectorEnv:
         self._all(AGAIN)
         self._own.close()
         self._own = self._own_block()
-        if self._level is not None:
-            self.set_level(self._level)
+        if self._assignment is not None:
+            self.assign(self._assignment)
 
-    def set_level(self, level: int) -> None:
-        self._level = level
-        self._own.set_level(level)
-        self._all(LEVEL + pickle.dumps(level))
+    def assign(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._own.assign(assignment)
+        self._all(ASSIGN + pickle.dumps(assignment))
+
+    @property
+    def levels(self) -> np.ndarray:
+        return self._arrays.level
 
     def reset(self) -> Obs:
         for worker in self._workers:
@@ -365,13 +370,13 @@ class AsyncVectorEnv:
                 self._ask_to_restore(number, states)
 
     def _begin_worker(self, number: int) -> Worker:
-        """Start a new worker in the place of one; its environments are made and on the present level."""
+        """Start a new worker in the place of one; its environments are made and assigned as the others."""
         self._workers[number].end(0)
         self._arrays.at_work[self._tasks[number].positions.start] = IDLE
         worker = self._workers[number] = Worker(self._tasks[number])
         self._receive_start(worker)
-        if self._level is not None:
-            self._send(worker, LEVEL + pickle.dumps(self._level))
+        if self._assignment is not None:
+            self._send(worker, ASSIGN + pickle.dumps(self._assignment))
             self._receive(worker)
         return worker
 

@@ -32,7 +32,7 @@ from lit_rl.envs.parallel.layout import (
     EVENTS,
     FAILED,
     IDLE,
-    LEVEL,
+    ASSIGN,
     LOST,
     NOTHING,
     REFUSED,
@@ -121,8 +121,8 @@ class _Worker:
             return EVENTS + pickle.dumps(block.capture())
         if command == RESTORE:
             return EVENTS + pickle.dumps(block.restore(pickle.loads(payload)))  # from our own parent process
-        if command == LEVEL:
-            block.set_level(pickle.loads(payload))
+        if command == ASSIGN:
+            block.assign(pickle.loads(payload))
         elif command == ANEW:
             return self._begin_after_loss(pickle.loads(payload))
         elif command == AGAIN:
