@@ -21,7 +21,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.carried import carry_over, count_from
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.data.free_memory import refuse_too_large, size_text
-from lit_rl.data.hindsight import Hindsight, InEpisodes, check_goals
+from lit_rl.data.hindsight import Hindsight, InEpisodes, check_alone, check_goals
 from lit_rl.data.priorities import Priorities
 from lit_rl.data.replay import Replay, Sampled
 from lit_rl.envs.config import EnvConfig
@@ -128,11 +128,9 @@ class OffPolicy(TwoWays):
                 f"model.train_freq counts episodes, and env.n_envs is {n_envs}: their episodes end at different times; "
                 "use env.n_envs: 1, or a number of steps."
             )
-        for name, clashes in (("prioritized_replay: true", self.prioritized_replay), ("n_steps above 1", n_steps > 1)):
-            if self.her is not None and clashes:
-                raise ConfigError(f"model.her takes single steps, each equally likely; remove it or model.{name}.")
-        if self.her is not None and self.curriculum is not None and self.curriculum.draws:
-            raise ConfigError("model.her works out rewards by level, and the curriculum draws values; remove one of both.")
+        if self.her is not None:
+            draws = self.curriculum is not None and self.curriculum.draws
+            check_alone(self.prioritized_replay is not None, n_steps, draws)
         if buffer_size < n_envs:
             raise ConfigError(f"model.buffer_size is {buffer_size}, fewer than the environments, env.n_envs: {n_envs}.")
 

@@ -50,9 +50,10 @@ class CheckpointConfig:
         Raises:
             ConfigError: names the setting.
         """
-        if self.before_promotion and module.curriculum is None:
+        curriculum = module.curriculum
+        if self.before_promotion and curriculum is None:
             raise ConfigError("checkpoint.before_promotion is true, and this run has no curriculum; remove it.")
-        if self.before_promotion and not any(isinstance(d, Listed) for d in module.curriculum.dimensions.values()):
+        if self.before_promotion and curriculum is not None and not curriculum.promotes:
             raise ConfigError(
                 "checkpoint.before_promotion is true, and this curriculum promotes nothing as a whole; remove it."
             )

@@ -27,9 +27,8 @@ def adapting(config: CurriculumConfig, levels: Sequence[Level]) -> AdaptiveBound
     options: dict[str, Any] = {}
     for i, level in enumerate(levels):
         for name, made in made_values(level).items():
-            if isinstance(made, Adapting):
-                if options.setdefault(name, made.options) != made.options:
-                    raise ConfigError(f"curriculum: level {i} '{level.name}' gives '{name}' other bounds; give the same.")
+            if isinstance(made, Adapting) and options.setdefault(name, made.options) != made.options:
+                raise ConfigError(f"curriculum: level {i} '{level.name}' gives '{name}' other bounds; give the same.")
     if not options and config.adr is None:
         return None
     if not options:

@@ -34,7 +34,7 @@ class Assignment:
     bounds: Bounds | None = None
 
     def level(self, env_index: int, episode: int, u: Callable[[int], float]) -> tuple[int, int | None]:
-        """Index of an episode's level, and the seed of its reset, if it is told by one; `u` gives each choice's draw."""
+        """Index of an episode's level, and its reset's seed, where it is told by one; `u` gives each choice's draw."""
         found, seed = 0, None
         for i, (choice, size) in enumerate(zip(self.choices, self.sizes, strict=True)):
             at, own = choice.level(env_index, episode, u(i))

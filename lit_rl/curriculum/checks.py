@@ -24,7 +24,7 @@ def check_levels(levels: Sequence[Level], key: str = "curriculum.levels") -> Non
 
 
 def check_rules(levels: Sequence[Level], key: str = "curriculum.levels") -> None:
-    """Raise ConfigError where a list of levels that are played one after the other lacks a rule, or has one too many."""
+    """Raise ConfigError where levels that are played one after the other lack a rule, or have one too many."""
     for i, level in enumerate(levels):
         at = f"{key}[{i}]"
         is_first, is_last = i == 0, i == len(levels) - 1
@@ -42,7 +42,9 @@ def check_no_rules(levels: Sequence[Level], chosen_by: str, key: str) -> None:
     for i, level in enumerate(levels):
         for name in ("promote", "demote", "mix"):
             if getattr(level, name) not in (None, Mix()):
-                raise ConfigError(f"{key}[{i}].{name}: levels are chosen by {chosen_by}, which has no use for it; remove it.")
+                raise ConfigError(
+                    f"{key}[{i}].{name}: levels are chosen by {chosen_by}, which has no use for it; remove it."
+                )
 
 
 def _check_names(levels: Sequence[Level], key: str) -> None:
@@ -95,6 +97,4 @@ def check_places(levels: Sequence[Level], key: str) -> None:
         made = {name for block in places.values() for name, value in block.items() if is_made(value)}
         for name in sorted(made):
             if sum(name in block for block in places.values() if block != {"set_level": None}) > 1:
-                raise ConfigError(
-                    f"{key}[{i}]: '{name}' is made for each episode and stands in env_kwargs and in attributes; keep one."
-                )
+                raise ConfigError(f"{key}[{i}]: '{name}' is made for each episode and stands in two places; keep one.")

@@ -19,8 +19,7 @@ class DimensionConfig:
 
     Args:
         levels: in their order.
-        n_levels: so many levels, named by their numbers, in the place of a list; what differs between them are ramps over
-            levels.
+        n_levels: so many levels, named by their numbers, in the place of a list; ramps over levels say what differs.
         schedule: as of a curriculum.
         sample: as of a curriculum.
         env_kwargs: of every level; a level's own come over them.
@@ -57,8 +56,7 @@ class CurriculumConfig:
 
     Args:
         levels: in their order; none for a run without a curriculum.
-        n_levels: so many levels, named by their numbers, in the place of a list; what differs between them are ramps over
-            levels.
+        n_levels: so many levels, named by their numbers, in the place of a list; ramps over levels say what differs.
         schedule: `list` has one current level for the whole run, which moves by the rules `promote` and `demote` of the
             levels; `ladder` has one for each environment. A mapping `{strategy: ladder, ...}` gives options too.
         sample: how the level of each episode is drawn among all levels, in the place of a schedule: `uniform`,

@@ -43,6 +43,8 @@ class Curriculum:
     ) -> None:
         if not isinstance(config, CurriculumConfig):
             config = CurriculumConfig.from_plain({"levels": config})
+        if config.is_empty:
+            raise ConfigError("curriculum.levels: empty; give at least one level, or leave the curriculum out.")
         blocks = config.each()
         own = {name: own_levels(block, _key(name)) for name, block in blocks.items()}
         self.dimensions: dict[str, Dimension] = {
@@ -58,8 +60,6 @@ class Curriculum:
         self.draws = bool(made)
         """Whether an episode has values of its own."""
         self._assignment = Assignment()
-        for dimension in self.dimensions.values():
-            dimension.check_envs(n_envs)
 
     # -- what is asked -------------------------------------------------------------------------------------------
 
@@ -88,6 +88,11 @@ class Curriculum:
         """The height of the last levels; 0 where none is current."""
         sizes = zip(self.dimensions.values(), self._sizes, strict=True)
         return sum(size - 1 for dimension, size in sizes if dimension.current is not None)
+
+    @property
+    def promotes(self) -> bool:
+        """Whether there is a current level that moves for the whole run."""
+        return any(dimension.current is not None for dimension in self.dimensions.values())
 
     @property
     def needs_evaluation(self) -> bool:
@@ -163,7 +168,7 @@ class Curriculum:
 
     def metrics(self) -> dict[str, float]:
         """Numbers to log: those of each dimension, and of bounds that adapt."""
-        found = {}
+        found: dict[str, float] = {}
         for name, dimension in self.dimensions.items():
             prefix = f"{KEY}/{name}/" if name else f"{KEY}/"
             found |= {f"{prefix}{key}": value for key, value in dimension.metrics().items()}
@@ -190,9 +195,9 @@ class Curriculum:
             ConfigError: there is no such level.
         """
         if self._only is None and level:
+            names = ", ".join(self.dimensions)
             raise ConfigError(
-                f"warmstart.level: is {level}, and there are several dimensions ({', '.join(self.dimensions)}); use 0 or "
-                "carry."
+                f"warmstart.level: is {level}, and there are several dimensions ({names}); use 0 or carry."
             )
         for dimension in self.dimensions.values():
             dimension.start_at(level)
@@ -258,4 +263,9 @@ def make_curriculum(
         ConfigError: at the first mistake.
     """
     config = config if isinstance(config, CurriculumConfig) else CurriculumConfig.from_plain(config or {})
-    return None if config.is_empty else Curriculum(config, n_envs, run_seed)
+    if config.is_empty:
+        return None
+    curriculum = Curriculum(config, n_envs, run_seed)
+    for dimension in curriculum.dimensions.values():
+        dimension.check_envs(n_envs)
+    return curriculum

@@ -62,7 +62,7 @@ class Dimension(ABC):
     def record(self, outcomes: Sequence[Episode], timesteps: int) -> None:
         """Take in one iteration: its outcomes in the fixed order, and its timesteps over all environments."""
 
-    def record_evaluation(self, metrics: Mapping[str, float]) -> None:
+    def record_evaluation(self, metrics: Mapping[str, float]) -> None:  # noqa: B027  only some look at it
         """Take in one evaluation, such as `{"eval/mean_reward": 200.0, "eval/success_rate": 0.9}`."""
 
     def advance(self, timesteps: int) -> LevelChange | None:
@@ -81,7 +81,7 @@ class Dimension(ABC):
     def carry(self, state: Mapping[str, Any]) -> None:
         """Begin where another run's state stands (a warmstart)."""
 
-    def check_envs(self, n_envs: int) -> None:
+    def check_envs(self, n_envs: int) -> None:  # noqa: B027  only some mind
         """Refuse a number of environments, of all ranks, that the levels do not fit."""
 
     @abstractmethod

@@ -84,7 +84,9 @@ def merged(dimensions: Mapping[str, Sequence[Level]], config: CurriculumConfig) 
     """
     sizes = tuple(len(levels) for levels in dimensions.values())
     if math.prod(sizes) > MOST:
-        raise ConfigError(f"curriculum.dimensions: make {math.prod(sizes):,} levels together; at most {MOST:,} are allowed.")
+        raise ConfigError(
+            f"curriculum.dimensions: make {math.prod(sizes):,} levels together; at most {MOST:,} are allowed."
+        )
     _check_apart(dimensions, config)
     beside = config if config.dimensions else CurriculumConfig()
     levels = [
@@ -110,8 +112,8 @@ def merged(dimensions: Mapping[str, Sequence[Level]], config: CurriculumConfig) 
             for name in names:
                 if name not in parameters(level):
                     raise ConfigError(
-                        f"curriculum.visible: level {i} '{level.name}' does not give '{name}', which another draws; give "
-                        "it in every level."
+                        f"curriculum.visible: level {i} '{level.name}' does not give '{name}', and another draws it; "
+                        "give it in every level."
                     )
         levels = [replace(level, shown=shown) for level in levels]
     return levels
@@ -125,12 +127,11 @@ def _check_apart(dimensions: Mapping[str, Sequence[Level]], config: CurriculumCo
     """Refuse two dimensions that set the same value."""
     owners: dict[str, str] = {}
     if config.dimensions:
-        owners = dict.fromkeys([*config.env_kwargs, *config.attributes], "curriculum")
+        owners = dict.fromkeys([*config.env_kwargs, *config.attributes], "the curriculum")
     for dimension, levels in dimensions.items():
         for name in dict.fromkeys(name for level in levels for name in parameters(level)):
             if name in owners:
                 raise ConfigError(
-                    f"curriculum.dimensions.{dimension}: sets '{name}', and so does "
-                    f"{owners[name] if owners[name] == 'curriculum' else f'dimension {owners[name]}'}; keep one of both."
+                    f"curriculum.dimensions.{dimension}: sets '{name}', and so does {owners[name]}; keep one."
                 )
-            owners[name] = dimension
+            owners[name] = f"dimension {dimension}"

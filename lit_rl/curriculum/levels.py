@@ -56,7 +56,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Played(Level):
-    """A level as episodes are played on it: with the values of all levels and, of several dimensions, of one level each.
+    """A level as episodes are played on it: with what all levels share and, of several dimensions, a level of each.
 
     Args:
         shown: what of it stands in the observation; `None` for nothing.

@@ -94,8 +94,8 @@ class Listed(Dimension):
             if level.mix.share > 0.0 and kept_back(n_envs, level.mix.share) == 0:
                 enough = math.ceil(1.0 / level.mix.share - 1e-9)
                 raise ConfigError(
-                    f"{self.key}[{i}].mix.share: {level.mix.share} of {n_envs} environments (env.n_envs) is less than one; "
-                    f"use at least {math.ceil(1000 / n_envs) / 1000}, or {enough} environments."
+                    f"{self.key}[{i}].mix.share: {level.mix.share} of {n_envs} environments (env.n_envs) is less than "
+                    f"one; use at least {math.ceil(1000 / n_envs) / 1000}, or {enough} environments."
                 )
 
     def choice(self) -> Choice:

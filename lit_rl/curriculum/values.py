@@ -6,6 +6,7 @@ no random state is kept.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -233,13 +234,13 @@ def read_value(value: Mapping[str, Any], key: str) -> Made | OverLevels:
 
 def _ramp(value: Mapping[str, Any], key: str) -> Ramp | OverLevels:
     start, end = _pair(value["ramp"], key, "start, end", keep=True)
-    over = value.get("over")
+    over: Any = value.get("over")
     if over == "levels":
         if "after" in value:
             raise ConfigError(f"{key}: `after` is for a ramp over timesteps; remove it.")
         return OverLevels(start, end)
     after = value.get("after", 0)
-    whole = all(isinstance(n, int | float) and not isinstance(n, bool) and n == n // 1 for n in (over, after))
+    whole = all(_is_number(n) and n == n // 1 for n in (over, after))
     if not whole or over < 1 or after < 0:
         raise ConfigError(
             f"{key}: needs `over`: a number of timesteps of at least 1, or `levels`; and `after`, if given, at least 0."
@@ -252,7 +253,7 @@ def _steps(given: Any, key: str) -> tuple[tuple[int, Any], ...]:
     if not fit or not all(isinstance(each, Sequence) and len(each) == 2 and _is_number(each[0]) for each in given):
         raise ConfigError(f"{key}: must be a list of [timestep, value] such as [[0, 1], [50_000, 2]], is {given!r}.")
     steps = tuple((int(since), value) for since, value in given)
-    if steps[0][0] != 0 or any(a[0] >= b[0] for a, b in zip(steps, steps[1:], strict=False)):
+    if steps[0][0] != 0 or any(a[0] >= b[0] for a, b in itertools.pairwise(steps)):
         raise ConfigError(f"{key}: timesteps must begin at 0 and rise, and are {[since for since, _ in steps]}.")
     return steps
 

@@ -23,6 +23,19 @@ GoalReward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Rewards [K] for what was achieved [K, ...], what was desired [K, ...], and the level [K] of each."""
 
 
+def check_alone(prioritized: bool, n_steps: int, draws: bool) -> None:
+    """Refuse what hindsight does not go with: `draws`: whether a curriculum draws values for each episode.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    for name, clashes in (("prioritized_replay: true", prioritized), ("n_steps above 1", n_steps > 1)):
+        if clashes:
+            raise ConfigError(f"model.her takes single steps, each equally likely; remove it or model.{name}.")
+    if draws:
+        raise ConfigError("model.her works out rewards level by level, and the curriculum draws values; remove one.")
+
+
 def check_goals(space: spaces.Space[Any]) -> None:
     """Refuse observations that name no goals.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class AdvantageScores:
-    """The mean absolute advantage of every episode, over all rollouts that it spans (Jiang et al. 2021, "L1 value loss").
+    """The mean absolute advantage of every episode, over all rollouts that it spans (Jiang et al. 2021, L1 value loss).
 
     Sums of the episodes in flight are its state; they are equal on all ranks.
 

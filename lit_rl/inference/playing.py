@@ -45,7 +45,7 @@ class Moment:
 
 
 def level_of(module: RLModule, wanted: str | None) -> int:
-    """Index of the level that a name or an index means; for `None` the run's current one, or the last if none is current.
+    """Index of the level that a name or an index means; for `None` the current one, or the last if none is current.
 
     Raises:
         ConfigError: there is no such level.
@@ -91,6 +91,8 @@ class Stage:
         if module.curriculum is not None:
             self._tasks.assignment = module.curriculum.evaluated(level, module.counters.timesteps)
         self._made_with: dict[str, Any] | None = None
+        self._env: gym.Env[Any, Any]
+        self._monitor: EpisodeMonitor
         self._take(self._tasks.on(level, 0))
         self._check_spaces()
 
@@ -193,9 +195,7 @@ def _is_picture(frame: Any) -> bool:
     return isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
 
 
-def _rendered(
-    config: EnvConfig, render_mode: str, shown: Shown | None
-) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
+def _rendered(config: EnvConfig, render_mode: str, shown: Shown | None) -> tuple[gym.Env[Any, Any], EpisodeMonitor]:
     try:
         env, monitor = make_env(config.with_kwargs({"render_mode": render_mode}), shown=shown)
     except ConfigError as error:

@@ -96,9 +96,7 @@ class MonitorCsv:
 _COLUMNS, _DRAWN = "r,l,t,level,is_success", ",drawn"
 
 
-def _line(
-    ret: float, length: int, seconds: float, level: int, success: bool | None, drawn: str | None = None
-) -> str:
+def _line(ret: float, length: int, seconds: float, level: int, success: bool | None, drawn: str | None = None) -> str:
     said = "" if success is None else int(success)
     more = "" if drawn is None else f",{drawn}"
     return f"{round(ret, 6)},{length},{seconds:.6f},{level},{said}{more}\n"

@@ -39,8 +39,8 @@ class EvalConfig:
         episodes: whole episodes of an evaluation; on each level, where there are several.
         deterministic: the most likely actions; false draws them as in training, from the evaluation's own stream.
         envs: environments that share the episodes.
-        level: of the curriculum: the `current` one, the `last` one, or `all` of them. Where levels are chosen episode by
-            episode, none is current and `current` means `all`.
+        level: of the curriculum: the `current` one, the `last` one, or `all` of them. Where each episode has its own,
+            none is current, and `current` means `all`.
         stop_on_reward: the run is finished when the mean return of an evaluation reaches this; with a curriculum and
             `level: current`, on its last level only.
         max_episode_steps: an episode that goes on for longer is cut off there, said, and counted as it is; `null` waits

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from lit_rl.curriculum import Curriculum, Played
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.normalize import Normalizer
+from lit_rl.errors import ConfigError
 from lit_rl.networks.tensors import MOMENTS, Table
 from lit_rl.ops.limits import SEEDS, Limit, at_least, between
 from lit_rl.ops.schedules import Clock, Schedule
@@ -93,6 +94,7 @@ class Algorithm(LightningModule):
     asked_to_stop: Callable[[], str | None]
     """Gives the signal for which what takes long within an iteration has to be given up, once there is one."""
     curriculum: Curriculum | None
+    """What is played next; `None` for a run without levels."""
     counters: Counters
     clock: Clock
     episodes: EpisodeWindow
@@ -136,7 +138,7 @@ class Algorithm(LightningModule):
         return self.policy_actions(policy_obs, rng)
 
     def episode_scores(self, experience: Any) -> list[float]:
-        """How much there was to learn from each episode of `play.ended`, for a curriculum that asks. Equal on all ranks.
+        """How much there was to learn from each episode of `play.ended`, where a curriculum asks; equal on all ranks.
 
         An algorithm that defines it keeps what belongs to episodes in flight in its state.
 
@@ -145,17 +147,19 @@ class Algorithm(LightningModule):
         """
         raise NotImplementedError
 
-    def check_scores(self) -> None:
-        """Refuse a curriculum that asks for scores where the algorithm gives none.
+    def check_curriculum(self) -> None:
+        """Refuse a curriculum that waits for evaluations that are never made, or for scores that nobody gives.
 
         Raises:
-            ConfigError: says which do.
+            ConfigError: says what it needs.
         """
+        if self.curriculum is not None and self.curriculum.needs_evaluation and self.eval_config.every is None:
+            raise ConfigError("curriculum: a rule waits for evaluations, and there are none; give eval.every.")
         gives = type(self).episode_scores is not Algorithm.episode_scores
         if self.curriculum is not None and self.curriculum.wants_scores and not gives:
             raise ConfigError(
-                f"curriculum.sample: replay goes by what there is to learn from an episode, its mean absolute advantage, "
-                f"which {type(self).__name__} does not work out; use PPO or A2C, or sample: learnability."
+                f"curriculum.sample: replay goes by the mean absolute advantage of each episode, which "
+                f"{type(self).__name__} does not work out; use PPO or A2C, or sample: learnability."
             )
 
     def describe(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,9 +108,7 @@ def evaluation_envs(
     return SyncVectorEnv(config, seed, range(n_envs), "evaluation", levels, key, longest)
 
 
-def evaluate_beside(
-    module: Player, config: EvalConfig, curriculum: Curriculum | None, timesteps: int
-) -> Evaluation:
+def evaluate_beside(module: Player, config: EvalConfig, curriculum: Curriculum | None, timesteps: int) -> Evaluation:
     """The evaluation that belongs to this timestep of the run.
 
     Environments, their seeds and the noise of actions begin anew each time and derive from the timestep, so that the

@@ -114,9 +114,7 @@ class RLModule(Algorithm):
         """What is played next; `None` for a run without levels."""
         self.eval_config = EvalConfig.from_plain(to_plain_settings(evaluation) or {})
         self.eval_config.check_levels(self.levels)
-        if self.curriculum is not None and self.curriculum.needs_evaluation and self.eval_config.every is None:
-            raise ConfigError("curriculum: a rule waits for evaluations, and there are none; give eval.every.")
-        self.check_scores()
+        self.check_curriculum()
         self.counters, self.episodes, self.log_book = Counters(), EpisodeWindow(), LogBook()
         self.clock = Clock(target=total_timesteps, horizon=total_timesteps)
         self.streams = GlobalStreams()
@@ -316,8 +314,8 @@ class RLModule(Algorithm):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Play `evaluation_episodes` episodes as `eval_config` says; the result is left in `evaluation`."""
         envs = self.play.build_for_evaluation(self.eval_config.max_episode_steps)
-        episodes, timesteps = self.evaluation_episodes, self.counters.timesteps
-        self.evaluation = evaluate_now(self, envs, self.eval_config, episodes, self.curriculum, timesteps)
+        asked = (self.eval_config, self.evaluation_episodes, self.curriculum, self.counters.timesteps)
+        self.evaluation = evaluate_now(self, envs, *asked)
         self.log_dict({f"test/{key}": value for key, value in self.evaluation.metrics().items()}, batch_size=1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rl.curriculum import Curriculum, LevelChange
+from lit_rl.curriculum import LevelChange
 from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError
+from tests.helpers.curricula import chosen, listed
 
 UP = {"metric": "success_rate", "threshold": 0.75, "window": 4}
 DOWN = {"metric": "success_rate", "below": 0.5, "window": 4}
@@ -31,7 +32,7 @@ def play(curriculum, successes, level=None, timesteps=0):
 
 
 def test_promotion_tells_what_happened():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     assert play(curriculum, [1, 1, 0], timesteps=30) is None
     change = play(curriculum, [1], timesteps=40)
     reason = "success_rate 0.75, met_in_a_row 1, 4 episodes and 40 timesteps at the level"
@@ -41,7 +42,7 @@ def test_promotion_tells_what_happened():
 
 
 def test_episodes_begun_on_the_old_level_do_not_count():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     play(curriculum, [1] * 4)
     assert play(curriculum, [1] * 4, level=0) is None
     assert (curriculum.episodes_at_level, curriculum.timesteps_at_level) == (0, 40)
@@ -49,14 +50,14 @@ def test_episodes_begun_on_the_old_level_do_not_count():
 
 
 def test_one_level_an_iteration_and_the_last_is_final():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     for expected in (1, 2, 2):
         play(curriculum, [1] * 40)
         assert curriculum.level == expected
 
 
 def test_demotion_goes_back_and_begins_anew():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     play(curriculum, [1] * 4)
     play(curriculum, [1] * 4)
     assert play(curriculum, [1, 1, 0, 0]) is None, "0.5 is not below 0.5"
@@ -67,25 +68,25 @@ def test_demotion_goes_back_and_begins_anew():
 
 
 def test_a_rule_without_demotion_stays():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     play(curriculum, [1] * 4)
     play(curriculum, [0] * 40)
     assert curriculum.level == 1
-    curriculum = Curriculum(three(demote=DOWN))
+    curriculum = listed(three(demote=DOWN))
     play(curriculum, [1] * 4)
     play(curriculum, [0] * 40)
     assert curriculum.level == 0
 
 
 def test_promotion_wins_over_demotion():
-    curriculum = Curriculum(three(demote={"metric": "timesteps", "threshold": 1}))
+    curriculum = listed(three(demote={"metric": "timesteps", "threshold": 1}))
     play(curriculum, [1] * 4)
     assert play(curriculum, [1] * 4).new == 2
 
 
 def test_timesteps_at_the_level_begin_at_the_change():
     rule = {"metric": "timesteps", "threshold": 100}
-    curriculum = Curriculum([{"name": n, "promote": rule} for n in "ab"] + [{"name": "c"}])
+    curriculum = listed([{"name": n, "promote": rule} for n in "ab"] + [{"name": "c"}])
     levels = []
     for i in range(1, 9):
         curriculum.record([], timesteps=40)
@@ -97,9 +98,9 @@ def test_timesteps_at_the_level_begin_at_the_change():
 
 def test_evaluations_of_the_old_level_do_not_count():
     rule = {"metric": "eval/success_rate", "threshold": 1.0}
-    curriculum = Curriculum([{"name": n, "promote": rule} for n in "ab"] + [{"name": "c"}])
+    curriculum = listed([{"name": n, "promote": rule} for n in "ab"] + [{"name": "c"}])
     assert curriculum.needs_evaluation
-    assert not Curriculum(three()).needs_evaluation
+    assert not listed(three()).needs_evaluation
     curriculum.record_evaluation({"eval/success_rate": 1.0})
     assert curriculum.advance(0).new == 1
     assert curriculum.advance(0) is None
@@ -108,43 +109,45 @@ def test_evaluations_of_the_old_level_do_not_count():
 
 
 def test_metrics():
-    curriculum = Curriculum(three(demote=DOWN))
+    curriculum = listed(three(demote=DOWN))
     play(curriculum, [1] * 4)
     play(curriculum, [1, 0])
     assert curriculum.metrics() == {
-        "curriculum/level": 1.0,
-        "curriculum/timesteps": 20.0,
-        "curriculum/episodes": 2.0,
-        "curriculum/success_rate": 0.5,
-        "curriculum/met_in_a_row": 0.0,
-        "curriculum/demote_success_rate": 0.5,
-        "curriculum/demote_met_in_a_row": 0.0,
+        "level": 1.0,
+        "timesteps": 20.0,
+        "episodes": 2.0,
+        "success_rate": 0.5,
+        "met_in_a_row": 0.0,
+        "demote_success_rate": 0.5,
+        "demote_met_in_a_row": 0.0,
     }
 
 
 def at_level(level, **mix):
     rule = {"metric": "timesteps", "threshold": 1}
     levels = [{"name": str(i), "promote": rule} for i in range(level)] + [{"name": "last", "mix": mix}]
-    curriculum = Curriculum(levels)
+    curriculum = listed(levels)
     curriculum.start_at(level)
     return curriculum
 
 
 def test_mix_keeps_a_share_of_the_environments_back():
-    assert at_level(3).assign([0] * 8) == [3] * 8
-    assert at_level(3, share=0.25, spread="previous").assign([0] * 8) == [3, 3, 3, 2, 3, 3, 3, 2]
-    assert at_level(3, share=0.5, spread="previous").assign([0] * 4) == [3, 2, 3, 2]
-    assert at_level(3, share=0.25).assign([0] * 8) == [3, 3, 3, 0, 3, 3, 3, 1]
-    assert at_level(3, share=0.25).assign([1] * 8) == [3, 3, 3, 1, 3, 3, 3, 2]
+    assert chosen(at_level(3), [0] * 8) == [3] * 8
+    assert chosen(at_level(3, share=0.25, spread="previous"), [0] * 8) == [3, 3, 3, 2, 3, 3, 3, 2]
+    assert chosen(at_level(3, share=0.5, spread="previous"), [0] * 4) == [3, 2, 3, 2]
+    assert chosen(at_level(3, share=0.25), [0] * 8) == [3, 3, 3, 0, 3, 3, 3, 1]
+    assert chosen(at_level(3, share=0.25), [1] * 8) == [3, 3, 3, 1, 3, 3, 3, 2]
 
 
 @given(share=st.integers(1, 99), n_envs=st.integers(1, 300), episode=st.integers(0, 10**6))
 def test_mix_gives_the_share_whatever_the_number_of_environments(share, n_envs, episode):
     curriculum = at_level(2, share=share / 100)
-    assigned = curriculum.assign([episode] * n_envs)
+    assigned = chosen(curriculum, [episode] * n_envs)
     assert sum(level < 2 for level in assigned) == n_envs * share // 100
     half = n_envs // 2
-    ranks = [[curriculum.level_for(i, episode) for i in part] for part in (range(half), range(half, n_envs))]
+    ranks = [
+        [curriculum.choice().level(i, episode, 0.0)[0] for i in part] for part in (range(half), range(half, n_envs))
+    ]
     assert [*ranks[0], *ranks[1]] == assigned
 
 
@@ -155,7 +158,7 @@ def test_a_mix_of_less_than_one_environment_is_refused():
 
 
 def test_a_warmstart_may_begin_at_a_level():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     play(curriculum, [1] * 3)
     curriculum.start_at(1)
     assert (curriculum.level, curriculum.episodes_at_level, curriculum.timesteps_at_level) == (1, 0, 0)
@@ -164,17 +167,17 @@ def test_a_warmstart_may_begin_at_a_level():
 
 
 def test_a_changed_list_keeps_the_level_by_name_and_counts_a_changed_rule_anew():
-    curriculum = Curriculum(three())
+    curriculum = listed(three())
     play(curriculum, [1] * 4)
     play(curriculum, [1] * 3)
     state = curriculum.state_dict()
 
-    longer = Curriculum([{"name": "first", "promote": UP}, *three()])
+    longer = listed([{"name": "first", "promote": UP}, *three()])
     longer.load_state_dict(state)
     assert (longer.level, longer.episodes_at_level) == (2, 3)
     assert play(longer, [1]) is not None
 
-    changed = Curriculum(three(promote={**UP, "threshold": 0.7}))
+    changed = listed(three(promote={**UP, "threshold": 0.7}))
     changed.load_state_dict(state)
     assert (changed.level, changed.episodes_at_level) == (1, 3)
     assert play(changed, [1]) is None
@@ -182,7 +185,7 @@ def test_a_changed_list_keeps_the_level_by_name_and_counts_a_changed_rule_anew()
     levels = three()
     levels[1]["name"] = "fra"
     with pytest.raises(ConfigError, match=r"at level 'far', which this list lacks; .* Did you mean 'fra'"):
-        Curriculum(levels).load_state_dict(state)
+        listed(levels).load_state_dict(state)
 
 
 rules = st.one_of(
@@ -225,11 +228,11 @@ iterations = st.tuples(st.lists(episodes, max_size=6), st.none() | st.floats(0, 
 @settings(max_examples=150, deadline=None)
 @given(levels=curricula(), stream=st.lists(iterations, min_size=1, max_size=25))
 def test_saving_and_loading_anywhere_changes_nothing(levels, stream):
-    straight, resumed = Curriculum(levels), Curriculum(levels)
+    straight, resumed = listed(levels), listed(levels)
     for i, (played, evaluation, stop) in enumerate(stream):
         if stop:
             saved = json.loads(json.dumps(resumed.state_dict()))
-            resumed = Curriculum(levels)
+            resumed = listed(levels)
             resumed.load_state_dict(saved)
             assert resumed.state_dict() == saved
         changes = []
@@ -244,5 +247,5 @@ def test_saving_and_loading_anywhere_changes_nothing(levels, stream):
             changes.append(curriculum.advance(8 * i))
         assert changes[0] == changes[1]
         assert straight.metrics() == resumed.metrics()
-        assert straight.assign(range(8)) == resumed.assign(range(8))
+        assert chosen(straight, range(8)) == chosen(resumed, range(8))
     assert straight.state_dict() == resumed.state_dict()

@@ -42,7 +42,7 @@ def test_the_shortest_environment_is_correct_and_its_levels_are_solvable():
 
 def test_the_other_code_runs():
     config = run(blocks("python")[1])["curriculum"]
-    assert Curriculum(config.levels).level == 0
+    assert Curriculum(config).current == 0
     rule = run(blocks("python")[2])["InARow"](n=2)
     rule.reset()
     rule.record(Episode(0, 1.0, 5, True))

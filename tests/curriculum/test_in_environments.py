@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from lit_rl.curriculum import Level, Mix, read_levels
+from lit_rl.curriculum.assignment import on_level
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.flight import SlotState
 from lit_rl.envs.make import make_vector
 from lit_rl.envs.slot import Slot
 from lit_rl.errors import ConfigError
+from tests.helpers.curricula import while_current
 from tests.helpers.levels import PATH
 
 LIMITS = (2, 4, 6)
@@ -40,10 +42,10 @@ def test_a_level_is_taken_at_the_next_reset_and_stands_in_the_episode(how):
     slot = Slot(ENV, 0, 0, levels=by(how))
     assert slot.begin()[0] == 2
     slot.step(np.int64(0))
-    slot.curriculum_level = 2
+    slot.tasks.assignment = on_level(2)
     assert play(slot, 1)[1] == [(0, 2)], "the episode in progress stays on its level"
     assert play(slot, 6)[1] == [(2, 6)]
-    slot.curriculum_level = 1
+    slot.tasks.assignment = on_level(1)
     assert play(slot, 6)[1] == [(2, 6)]
     assert play(slot, 4)[1] == [(1, 4)]
 
@@ -53,10 +55,10 @@ def test_a_level_is_taken_at_the_next_reset_and_stands_in_the_episode(how):
 def test_replay_brings_the_level_back_whatever_the_curriculum_says_now(how, fresh_instance):
     config = EnvConfig(class_path=f"{PATH}Limited", fresh_instance=fresh_instance)
     slot, other = (Slot(config, 0, 0, levels=by(how)) for _ in range(2))
-    slot.curriculum_level = 1
+    slot.tasks.assignment = on_level(1)
     slot.begin()
     play(slot, 9)
-    slot.curriculum_level = other.curriculum_level = 2
+    slot.tasks.assignment = other.tasks.assignment = on_level(2)
     state = SlotState.from_plain(slot.capture().to_plain())
     assert state.level == "4"
     assert other.restore(state)[1]
@@ -65,7 +67,7 @@ def test_replay_brings_the_level_back_whatever_the_curriculum_says_now(how, fres
 
 def test_a_level_is_found_again_by_name_and_given_up_when_it_is_gone_or_another():
     slot = Slot(ENV, 0, 0, levels=by("set_level"))
-    slot.curriculum_level = 1
+    slot.tasks.assignment = on_level(1)
     slot.begin()
     play(slot, 1)
     state = slot.capture()
@@ -81,7 +83,7 @@ def test_with_lives_the_level_changes_with_the_game_and_not_with_a_life(how):
     config = EnvConfig(class_path=f"{PATH}Limited", wrappers=[{"class_path": f"{PATH}Lives"}])
     slot, other = (Slot(config, 0, 0, levels=by(how, (5, 3))) for _ in range(2))
     slot.begin()
-    slot.curriculum_level = other.curriculum_level = 1
+    slot.tasks.assignment = other.tasks.assignment = on_level(1)
     seen, _ = play(slot, 3)
     assert [obs[0] for obs in seen] == [5, 5, 5]
     assert slot.episode == 1
@@ -96,7 +98,7 @@ def test_a_wrapper_that_cuts_episodes_does_not_hold_a_level_back(how):
     config = EnvConfig(class_path=f"{PATH}Limited", wrappers=[{"class_path": f"{PATH}Cut", "init_args": {"after": 3}}])
     slot, other = (Slot(config, 0, 0, levels=by(how, (9, 8, 7))) for _ in range(2))
     slot.begin()
-    slot.curriculum_level = other.curriculum_level = 2
+    slot.tasks.assignment = other.tasks.assignment = on_level(2)
     seen, _ = play(slot, 4)
     assert [obs[0] for obs in seen] == [9, 9, 7, 7]
     assert other.restore(slot.capture())[1]
@@ -107,7 +109,7 @@ def test_a_mix_sends_the_environments_it_keeps_back_through_the_levels():
     levels = by("set_level", share=0.5)
     slots = [Slot(ENV, 0, i, levels=levels) for i in range(2)]
     for slot in slots:
-        slot.curriculum_level = 2
+        slot.tasks.assignment = while_current(levels, 2)
         slot.begin()
     assert play(slots[0], 12)[1] == [(2, 6), (2, 6)]
     assert play(slots[1], 12)[1] == [(0, 2), (1, 4), (0, 2), (1, 4)]
@@ -124,11 +126,11 @@ def test_worker_processes_play_the_same_levels():
         rows = [np.array(envs.reset())]
         for step in range(30):
             if step % 9 == 4:
-                envs.set_level(step % 3)
+                envs.assign(while_current(levels, step % 3))
             result = envs.step(np.zeros(4, np.int64))
             rows.append(np.array(result.obs))
             rows += [np.array([e.env_index, e.level, e.length]) for e in result.episodes]
-        again.set_level(step % 3)
+        again.assign(while_current(levels, step % 3))
         obs, lost = again.restore(envs.capture())
         assert lost == []
         assert np.array_equal(obs, rows[-1] if len(rows[-1]) == 4 else result.obs)

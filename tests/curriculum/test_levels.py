@@ -16,6 +16,7 @@ from lit_rl.curriculum import (
 )
 from lit_rl.envs.examples.gates import Gates
 from lit_rl.errors import ConfigError
+from tests.helpers.curricula import listed
 
 YAML = """
 curriculum:
@@ -63,7 +64,7 @@ def test_yaml_through_jsonargparse_and_back():
     levels, dumped = parse(YAML)
     assert levels == EXPECTED
     assert parse(dumped)[0] == EXPECTED
-    assert Curriculum(levels).levels == EXPECTED
+    assert listed(levels).levels == EXPECTED
 
 
 def test_plain_mappings_read_the_same():

@@ -2,10 +2,11 @@
 
 import pytest
 
-from lit_rl.curriculum import Curriculum, Rule
+from lit_rl.curriculum import Rule
 from lit_rl.curriculum.rules import build_rule
 from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError
+from tests.helpers.curricula import listed
 
 
 class InARow(Rule):
@@ -41,7 +42,7 @@ def own(**init_args):
 
 @pytest.mark.parametrize(("n", "level"), [(3, 1), (4, 0)])
 def test_own_rule_promotes(n, level):
-    curriculum = Curriculum([{"name": "a", "promote": own(n=n)}, {"name": "b"}])
+    curriculum = listed([{"name": "a", "promote": own(n=n)}, {"name": "b"}])
     successes = [Episode(0, 0.0, 1, success) for success in (True, False, True, True, True)]
     curriculum.record(successes, timesteps=5)
     curriculum.record_evaluation({"eval/mean_reward": 1.0})
@@ -51,7 +52,7 @@ def test_own_rule_promotes(n, level):
 
 def test_own_rule_state_is_restored():
     levels = [{"name": "a", "promote": own(n=2)}, {"name": "b"}]
-    curriculum, other = Curriculum(levels), Curriculum(levels)
+    curriculum, other = listed(levels), listed(levels)
     curriculum.record([Episode(0, 0.0, 1, True)], timesteps=1)
     other.load_state_dict(curriculum.state_dict())
     other.record([Episode(0, 0.0, 1, True)], timesteps=1)

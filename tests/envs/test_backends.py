@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.envs import candidates, make
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
@@ -146,7 +147,7 @@ def test_environments_that_were_tried_begin_as_if_nothing_had_been(how):
     config = config_of("CarriesState")
     here, there = sync(config), in_workers(config, **HOW[how])
     try:
-        there.set_level(0)
+        there.assign(Assignment())
         there.reset()
         for action in actions_of(here.action_space, N, 20):
             there.step(action)

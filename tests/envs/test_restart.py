@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lit_rl.curriculum.assignment import Assignment
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.envs.make import make_vector
@@ -303,7 +304,7 @@ def test_a_worker_that_dies_between_two_steps_is_replaced_at_the_end_of_the_iter
     there = in_workers(config_of({"at": 99}))
     try:
         obs = there.reset()
-        there.set_level(0)
+        there.assign(Assignment())
         process = there._workers[1].process
         process.kill()
         process.join()

@@ -345,4 +345,4 @@ def test_from_python_the_same_and_opening_a_checkpoint_imports_no_rule(cli: Cli)
     with pytest.raises(ConfigError, match=r"names the rule '.*AfterEpisodes' of level 'middle'; pass curriculum"):
         PPO.load_from_checkpoint(path)
     module = PPO.load_from_checkpoint(path, curriculum={"levels": [{"name": "short"}]})
-    assert module.curriculum.level == 0
+    assert module.curriculum.current == 0

@@ -52,7 +52,7 @@ class Looks(Callback):
 
     def look(self, module: DQN) -> None:
         timesteps, replay = module.counters.timesteps, module.replay
-        played = evaluate_beside(module, module.eval_config, module.levels, 0, timesteps)
+        played = evaluate_beside(module, module.eval_config, module.curriculum, timesteps)
         digest = hashlib.sha256()
         for name, column in sorted(replay.columns(replay.begin, replay.end).items()):
             digest.update(name.encode() + np.ascontiguousarray(column).tobytes())

@@ -69,7 +69,7 @@ def test_an_evaluation_is_noted_with_its_level_in_the_part_that_is_saved() -> No
     part = ppo.run_parts()["evaluation"]
     iterate(ppo, 5)
     assert ppo.curriculum is not None
-    assert ppo.curriculum.level == 2
+    assert ppo.curriculum.current == 2
     assert ppo.run_parts()["evaluation"] is part
     assert part is not None
     state = part.state_dict()

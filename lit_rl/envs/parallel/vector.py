@@ -31,11 +31,11 @@ from lit_rl.envs.parallel.handle import Worker
 from lit_rl.envs.parallel.layout import (
     AGAIN,
     ANEW,
+    ASSIGN,
     CAPTURE,
     CLOSE,
     FAILED,
     IDLE,
-    ASSIGN,
     LOST,
     NOTHING,
     REFUSED,

@@ -27,12 +27,12 @@ from lit_rl.envs.parallel.carried import Carried
 from lit_rl.envs.parallel.layout import (
     AGAIN,
     ANEW,
+    ASSIGN,
     CAPTURE,
     CLOSE,
     EVENTS,
     FAILED,
     IDLE,
-    ASSIGN,
     LOST,
     NOTHING,
     REFUSED,

@@ -37,7 +37,7 @@ class Visible(gym.Wrapper[Any, Any, Any, Any]):
             self.observation_space = spaces.Dict({**space.spaces, PART: numbers})
         elif isinstance(space, spaces.Box) and len(space.shape) == 1 and np.dtype(space.dtype).kind == "f":
             low, high = (np.concatenate([own, np.full(len(shown), end)]) for own, end in _ends(space))
-            self.observation_space = spaces.Box(low.astype(space.dtype), high.astype(space.dtype), dtype=space.dtype)  # type: ignore[arg-type]
+            self.observation_space = spaces.Box(low.astype(space.dtype), high.astype(space.dtype), dtype=space.dtype)
         else:
             raise ConfigError(
                 f"curriculum.visible: is for observations that are a Dict or a Box of one dimension of floats; this "
