@@ -6,6 +6,8 @@ from lit_rl.curriculum.curriculum import Curriculum, LevelChange, make_curriculu
 from lit_rl.curriculum.delivery import deliver
 from lit_rl.curriculum.levels import Level, Mix, read_levels
 from lit_rl.curriculum.rules.rule import Rule
+from lit_rl.curriculum.strategies.sampler import Sampler
+from lit_rl.curriculum.strategies.strategy import Strategy
 
 __all__ = [
     "Curriculum",
@@ -15,6 +17,8 @@ __all__ = [
     "LevelDifference",
     "Mix",
     "Rule",
+    "Sampler",
+    "Strategy",
     "deliver",
     "differences",
     "make_curriculum",
