@@ -74,7 +74,9 @@ def test_environment_workers_need_neither_torch_nor_lightning() -> None:
         "lit_rl.envs.build",
         "lit_rl.envs.monitor",
         "lit_rl.envs.config",
-        *(_name(path) for path in (ROOT / "curriculum" / "rules").glob("*.py")),  # found by their files
+        *(  # found by their files
+            _name(path) for folder in ("rules", "strategies") for path in (ROOT / "curriculum" / folder).glob("*.py")
+        ),
     }
     seen: set[str] = set()
     waiting = list(light)

@@ -54,6 +54,9 @@ def generator(run_seed: int, stream: str, *key: int) -> np.random.Generator:
     | evaluation_actions | noise of an evaluation's sampled actions | timesteps of the run, level |
     | test_actions | noise of the sampled actions of `test` | level |
     | curriculum | choices of the curriculum | environment, episode |
+    | level_seeds | seeds of levels that are played again | |
+    | ladder | level of an environment that went above the top | environment, times before |
+    | ladder_start | level that an environment starts on | environment |
     | probe | actions of the check that an environment forgets its past | |
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(run_seed, spawn_key=(_number(stream), *key))))

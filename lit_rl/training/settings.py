@@ -13,6 +13,8 @@ import gymnasium as gym
 import numpy as np
 from jsonargparse import Namespace
 
+from lit_rl.curriculum.construct import class_paths
+from lit_rl.curriculum.rules.build import parts_of_rule
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import Limit, check_value, shown
@@ -135,13 +137,20 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
     Raises:
         ConfigError: the checkpoint names a class of the user's that the caller has not passed.
     """
-    levels = [] if "curriculum" in given else (stored.get("curriculum") or {}).get("levels", [])
-    for level in levels:
-        for rule in (level.get("promote") or {}, level.get("demote") or {}):
-            if not rule.get("class_path", "lit_rl.curriculum.").startswith("lit_rl.curriculum."):
+    curriculum = {} if "curriculum" in given else stored.get("curriculum") or {}
+    for level in curriculum.get("levels", []):
+        for rule in (*parts_of_rule(level.get("promote")), *parts_of_rule(level.get("demote"))):
+            if not str(rule.get("class_path", "lit_rl.curriculum.")).startswith("lit_rl.curriculum."):
                 raise ConfigError(
                     f"the checkpoint names the rule '{rule['class_path']}' of level '{level['name']}'; pass "
                     "curriculum yourself to import it."
+                )
+    for key in ("sample", "schedule"):
+        for path in class_paths(curriculum.get(key)):
+            if not path.startswith("lit_rl.curriculum."):
+                raise ConfigError(
+                    f"the checkpoint names the class '{path}' in curriculum.{key}; pass curriculum yourself to "
+                    "import it."
                 )
     policy = stored.get("policy", "")
     if "policy" not in given and any(mark in policy for mark in ".:"):

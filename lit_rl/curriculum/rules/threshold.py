@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from lit_rl.curriculum.rules.bound import Bound, whole_number
 from lit_rl.curriculum.rules.rule import Rule
+from lit_rl.curriculum.success import success_of
 from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError, did_you_mean
 
@@ -63,12 +64,7 @@ class ThresholdRule(Rule):
             return float(outcome.ret)
         if self.metric == "ep_len_mean":
             return float(outcome.length)
-        if outcome.success is None:
-            raise ConfigError(
-                "curriculum: a rule on success_rate needs info['is_success'] at each episode's end, and "
-                f"environment {outcome.env_index} gave none; report it, or use ep_rew_mean."
-            )
-        return float(outcome.success)
+        return success_of(outcome, "a rule on success_rate", "use ep_rew_mean")
 
     def due(self, timesteps_at_level: int) -> bool:
         """One check: the mean is met, and was at the checks before as often as `patience` asks."""
