@@ -127,7 +127,7 @@ class Ramp(Made):
 
     def value(self, name: str, rng: np.random.Generator, moment: Moment) -> float:
         done = min(max((moment.timesteps - self.after) / self.over, 0.0), 1.0)
-        return self.start + (self.end - self.start) * done
+        return self.start * (1.0 - done) + self.end * done
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class OverLevels:
         gaps = max(n_levels - 1, 1)
         if isinstance(self.start, int) and isinstance(self.end, int) and (self.end - self.start) % gaps == 0:
             return self.start + (self.end - self.start) // gaps * level
-        return self.start + (self.end - self.start) * level / gaps
+        return self.start * (1.0 - level / gaps) + self.end * (level / gaps)
 
 
 FORMS = ("uniform", "loguniform", "gaussian", "integers", "choice", "ranges", "ramp", "steps", "adr")
