@@ -75,15 +75,19 @@ class LadderStrategy(Strategy):
     def begin(self, names: Sequence[str], n_envs: int, run_seed: int) -> None:
         """Also checks that the levels to start on are there."""
         if self.start[1] >= len(names):
-            raise ConfigError(
-                f"curriculum.{self.KEY}.start: is {list(self.start)}, and levels go from 0 to {len(names) - 1}."
-            )
+            raise ConfigError(f"start: is {list(self.start)}, and levels go from 0 to {len(names) - 1}.")
         super().begin(names, n_envs, run_seed)
 
     def reset(self) -> None:
         """Every environment on the level that it starts on."""
         self._rungs = [self._new(env) for env in range(self.n_envs)]
         self._choice: PerEnv | None = None
+
+    def start_at(self, level: int) -> None:
+        """Every environment on one level (a warmstart)."""
+        self.reset()
+        for rung in self._rungs:
+            rung.enter(level)
 
     def _new(self, env: int) -> _Rung:
         low, high = self.start
