@@ -13,6 +13,7 @@ from lit_rl import algorithms
 from lit_rl.cli import commands
 from lit_rl.cli.dispatch import overview, run_command
 from lit_rl.curriculum import rules
+from lit_rl.curriculum.construct import classes_in
 from lit_rl.curriculum.rules import build
 from tests.helpers.cli import environment
 
@@ -82,12 +83,14 @@ def test_a_promotion_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "slow.py").write_text(RULE)
     monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
     build.metrics.cache_clear()
+    classes_in.cache_clear()
     try:
         rule = build.build_rule({"metric": "slow_timesteps", "threshold": 3}, "promote")
         assert type(rule).__name__ == "SlowRule"
         assert rule.due(3)
     finally:
         build.metrics.cache_clear()
+        classes_in.cache_clear()
 
 
 def test_an_algorithm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

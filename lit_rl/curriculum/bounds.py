@@ -114,10 +114,10 @@ class AdaptiveBounds:
         check_value(boundary, float, f"{key}.boundary", between(0.0, 1.0))
         check_value(metric, Literal["success_rate", "ep_rew_mean"], f"{key}.metric")
         if not isinstance(parameters, Mapping) or not parameters:
-            raise ConfigError(f"{key}.parameters: must name at least one parameter, is {shown(parameters)}.")
+            raise ConfigError(f"{key}: must name at least one parameter, is {shown(parameters)}.")
         self.widen, self.narrow, self.boundary, self.metric = widen, narrow, float(boundary), metric
         self.queue = whole_number(f"{key}.queue", queue)
-        self.ranges = {name: _read_range(each, f"{key}.parameters.{name}") for name, each in parameters.items()}
+        self.ranges = {name: _read_range(each, f"{key}: {name}") for name, each in parameters.items()}
         self.reset()
 
     def reset(self) -> None:

@@ -32,7 +32,10 @@ class Sampled(Dimension):
         super().__init__(names, key, name)
         self.spec, self._spec_key = spec, spec_key
         self.strategy: Strategy = build_strategy(spec, spec_key)
-        self.strategy.begin(self.names, n_envs, run_seed)
+        try:
+            self.strategy.begin(self.names, n_envs, run_seed)
+        except ConfigError as error:
+            raise ConfigError(f"{spec_key}.{error}") from error
         self.wants_scores = self.strategy.WANTS_SCORES
 
     @property

@@ -206,17 +206,17 @@ def test_an_environment_without_success_is_refused():
         (WIND, {"boundary": 1.5}, "k.boundary is 1.5; it must be from 0 to 1"),
         (WIND, {"queue": 0}, "k.queue: must be a whole number of at least 1"),
         (WIND, {"metric": "sucess_rate"}, "k.metric: 'sucess_rate' is not one of .* Did you mean 'success_rate'?"),
-        ({**WIND, "start": 9.0}, {}, "k.parameters.wind.start: 9.0 lies outside the limits [-3.0, 5.0]"),
-        ({**WIND, "start": [-9.0, 0.0]}, {}, "k.parameters.wind.start: .* lies outside the limits"),
-        ({**WIND, "start": [1.0, 0.0]}, {}, "k.parameters.wind.start: the first must not be more than the second"),
-        ({**WIND, "start": [1.0]}, {}, "k.parameters.wind.start: must be two numbers"),
-        ({**WIND, "start": "x"}, {}, "k.parameters.wind.start[0]: expected a number"),
-        ({**WIND, "limits": [5.0, -3.0]}, {}, "k.parameters.wind.limits: the first must be less than the second"),
-        ({**WIND, "limits": 5.0}, {}, "k.parameters.wind.limits: expected a list"),
-        ({**WIND, "step": 0}, {}, "k.parameters.wind.step is 0; it must be above 0"),
-        ({**WIND, "stp": 1.0}, {}, "k.parameters.wind: unknown key 'stp'. Did you mean 'step'?"),
-        ({"start": 1.0, "step": 1.0}, {}, "k.parameters.wind.limits: missing; give start, limits and step"),
-        (3.0, {}, "k.parameters.wind: must be {start, limits, step}, is 3.0"),
+        ({**WIND, "start": 9.0}, {}, "k: wind.start: 9.0 lies outside the limits [-3.0, 5.0]"),
+        ({**WIND, "start": [-9.0, 0.0]}, {}, "k: wind.start: .* lies outside the limits"),
+        ({**WIND, "start": [1.0, 0.0]}, {}, "k: wind.start: the first must not be more than the second"),
+        ({**WIND, "start": [1.0]}, {}, "k: wind.start: must be two numbers"),
+        ({**WIND, "start": "x"}, {}, "k: wind.start[0]: expected a number"),
+        ({**WIND, "limits": [5.0, -3.0]}, {}, "k: wind.limits: the first must be less than the second"),
+        ({**WIND, "limits": 5.0}, {}, "k: wind.limits: expected a list"),
+        ({**WIND, "step": 0}, {}, "k: wind.step is 0; it must be above 0"),
+        ({**WIND, "stp": 1.0}, {}, "k: wind: unknown key 'stp'. Did you mean 'step'?"),
+        ({"start": 1.0, "step": 1.0}, {}, "k: wind.limits: missing; give start, limits and step"),
+        (3.0, {}, "k: wind: must be {start, limits, step}, is 3.0"),
     ],
 )
 def test_mistakes_name_the_key(wind, options, message):
@@ -226,5 +226,5 @@ def test_mistakes_name_the_key(wind, options, message):
 
 
 def test_without_parameters_there_is_nothing_to_adapt():
-    with pytest.raises(ConfigError, match=r"curriculum\.bounds\.parameters: must name at least one parameter"):
+    with pytest.raises(ConfigError, match=r"curriculum\.bounds: must name at least one parameter"):
         AdaptiveBounds({}, widen=1.0, narrow=0.0)

@@ -117,9 +117,10 @@ def test_state_goes_through_json_and_continues_equally():
 def test_a_curriculum_moves_by_it():
     curriculum = Curriculum([{"name": "a", "promote": {"all": [SUCCESS, TIME]}}, {"name": "b"}])
     curriculum.record([GOOD], timesteps=99)
-    assert curriculum.advance(99) is None
+    assert not curriculum.advance(99)
     curriculum.record([GOOD], timesteps=1)
-    assert str(curriculum.advance(100)).startswith("curriculum: level 0 'a' -> 1 'b' at timestep 100 (success_rate 1")
+    (change,) = curriculum.advance(100)
+    assert str(change).startswith("curriculum: level 0 'a' -> 1 'b' at timestep 100 (success_rate 1")
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,14 @@ def test_a_start_depends_on_seed_and_environment_alone():
     assert levels(begun(n_envs=40, run_seed=8, start=[0, 3])) != many
 
 
+def test_a_warmstart_begins_on_a_level_it_names():
+    ladder = begun(start=[0, 3])
+    play(ladder, 0, "1")
+    ladder.start_at(2)
+    assert levels(ladder) == [2, 2]
+    assert play(ladder, 0, "000") == [2, 2, 1]
+
+
 def test_the_choice_is_one_object_until_an_environment_moves():
     ladder = begun()
     play(ladder, 0, "1")

@@ -157,7 +157,7 @@ UP = {"strategy": "ladder", "up": {"metric": "success_rate", "threshold": 1, "wi
         ("sample", {"strategy": ["a"]}, "sample: unknown ['a']; known are"),
         ("sample", "ladder", "sample: 'ladder' stands under schedule; write schedule: ladder."),
         ("schedule", "uniform", "schedule: 'uniform' stands under sample; write sample: uniform."),
-        ("schedule", "lader", "schedule: unknown 'lader'; known are ladder.* Did you mean 'ladder'?"),
+        ("schedule", "lader", "schedule: unknown 'lader'; known are list, ladder.* Did you mean 'ladder'?"),
         ("sample", {"strategy": "uniform", "windw": 3}, "sample.windw: not an option of uniform; .* mean 'window'?"),
         ("sample", {"strategy": "weights"}, "sample.weights: missing; it is a required option of weights"),
         ("sample", {"strategy": "weights", "weights": [0, 0]}, "sample.weights: all are 0"),
@@ -203,15 +203,16 @@ def test_mistakes_name_the_key(key, spec, message):
 @pytest.mark.parametrize(
     ("key", "spec", "message"),
     [
-        ("sample", {"strategy": "weights", "weights": {"near": 1, "midle": 1}}, "sample.weights: no level is called "
+        ("sample", {"strategy": "weights", "weights": {"near": 1, "midle": 1}}, "weights: no level is called "
          "'midle'. Did you mean 'middle'?"),
-        ("sample", {"strategy": "weights", "weights": {"near": 1, "far": 1}}, "sample.weights.middle: missing; give"),
-        ("sample", {"strategy": "weights", "weights": [1, 1]}, "sample.weights: has 2 numbers, and there are 3 levels"),
-        ("sample", {"strategy": "progress", "random": {"fra": 0}}, "sample.random: no level is called 'fra'. Did you"),
-        ("schedule", {"strategy": "ladder", "start": [0, 3]}, r"schedule.start: is \[0, 3\], and levels go from"),
+        ("sample", {"strategy": "weights", "weights": {"near": 1, "far": 1}}, "weights.middle: missing; give"),
+        ("sample", {"strategy": "weights", "weights": [1, 1]}, "weights: has 2 numbers, and there are 3 levels"),
+        ("sample", {"strategy": "progress", "random": {"fra": 0}}, "random: no level is called 'fra'. Did you"),
+        ("schedule", {"strategy": "ladder", "start": [0, 3]}, r"start: is \[0, 3\], and levels go from"),
     ],
 )  # fmt: skip
 def test_mistakes_about_levels_are_found_as_a_run_begins(key, spec, message):
     strategy = build_strategy(spec, f"curriculum.{key}")
-    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")) as error:
         strategy.begin(NAMES, 4, 7)
+    assert str(error.value).startswith(message.split(":")[0]), "who calls it names the key before"

@@ -75,7 +75,7 @@ class LadderStrategy(Strategy):
     def begin(self, names: Sequence[str], n_envs: int, run_seed: int) -> None:
         """Also checks that the levels to start on are there."""
         if self.start[1] >= len(names):
-            raise ConfigError(f"{self.key}.start: is {list(self.start)}, and levels go from 0 to {len(names) - 1}.")
+            raise ConfigError(f"start: is {list(self.start)}, and levels go from 0 to {len(names) - 1}.")
         super().begin(names, n_envs, run_seed)
 
     def reset(self) -> None:
@@ -84,10 +84,10 @@ class LadderStrategy(Strategy):
         self._choice: PerEnv | None = None
 
     def start_at(self, level: int) -> None:
-        """Every environment begins on this level, whatever `start` says."""
+        """Every environment on one level (a warmstart)."""
+        self.reset()
         for rung in self._rungs:
             rung.enter(level)
-        self._choice = None
 
     def _new(self, env: int) -> _Rung:
         low, high = self.start

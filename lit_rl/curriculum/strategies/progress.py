@@ -70,7 +70,7 @@ class ProgressSampler(Sampler):
     def begin(self, names: Sequence[str], n_envs: int, run_seed: int) -> None:
         """Also checks the names that `random` is given by."""
         if isinstance(self.random, Mapping | list | tuple):
-            self._random = per_level(self.random, names, f"{self.key}.random")
+            self._random = per_level(self.random, names, "random")
         else:
             self._random = [float(self.random)] * len(names)  # type: ignore[arg-type]
         super().begin(names, n_envs, run_seed)

@@ -38,7 +38,7 @@ class WeightsSampler(Sampler):
 
     def begin(self, names: Sequence[str], n_envs: int, run_seed: int) -> None:
         """Also checks the names that the weights are given by."""
-        self._weights = per_level(self.given, names, f"{self.key}.weights")
+        self._weights = per_level(self.given, names, "weights")
         super().begin(names, n_envs, run_seed)
 
     def weights(self) -> list[float]:
