@@ -1,4 +1,4 @@
-"""A command, a rule or strategy of a curriculum and an algorithm are each one file; nothing else has to be edited for a new one."""
+"""A command, a rule or strategy of a curriculum and an algorithm: one file each, and nothing to edit for a new one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import lit_rl
 from lit_rl import algorithms
 from lit_rl.cli import commands
 from lit_rl.cli.dispatch import overview, run_command
-from lit_rl.curriculum import rules
+from lit_rl.curriculum import rules, strategies
 from lit_rl.curriculum.construct import classes_in
 from lit_rl.curriculum.curriculum import make_curriculum
 from lit_rl.curriculum.rules import build

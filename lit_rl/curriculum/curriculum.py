@@ -247,6 +247,11 @@ def _dimension(name: str, block: DimensionConfig, levels: Sequence[Level], n_env
     key = _key(name)
     is_list = block.schedule in ("list", {"strategy": "list"})
     if block.sample is None and is_list:
+        if block.n_levels is not None and block.n_levels > 1:
+            raise ConfigError(
+                f"{key}.n_levels: levels without rules are for schedule: ladder, or for sample; give one of both, or a "
+                "list of levels."
+            )
         return Listed(levels, f"{key}.levels", name)
     if block.sample is not None and not is_list:
         raise ConfigError(f"{key}.sample: given together with schedule {block.schedule!r}; give one of both.")
