@@ -42,7 +42,7 @@ def evaluation_lines(module: Any, evaluation: Any) -> list[str]:
     """What `test` prints of an evaluation, level by level where there are several."""
     config = module.eval_config
     lines = [f"episodes: {module.evaluation_episodes}, {'deterministic' if config.deterministic else 'drawn actions'}"]
-    if not module.levels or config.level == "current":
+    if not module.levels or (config.level == "current" and not config.on_all(module.curriculum)):
         described = [] if module.curriculum is None else [f"level: {module.curriculum.describe()}"]
         return lines + described + _metric_lines(evaluation.metrics())
     played = sorted({episode.level for episode in evaluation.episodes})

@@ -86,6 +86,7 @@ class CurriculumConfig:
     visible: bool = False
 
     def __post_init__(self) -> None:
+        self.sample, self.adr = self.sample or None, self.adr or None  # jsonargparse makes {} of a null now and then
         check_record(self, "curriculum")
 
     @classmethod

@@ -47,6 +47,12 @@ METRICS: dict[str, str] = {
     "curriculum/level": "index of the current level",
     "curriculum/timesteps": "timesteps spent on it since the last change",
     "curriculum/episodes": "episodes finished on it since the last change",
+    "curriculum/probability/*": "share of the coming episodes that is played on a level, where levels are drawn",
+    "curriculum/success_rate/*": "success on a level over its window, where levels are drawn",
+    "curriculum/envs/*": "share of the environments on a level, on a ladder",
+    "curriculum/ever_top": "share of the environments that ever went above the top of a ladder",
+    "curriculum/low/*": "lower bound of a parameter that adapts, and `curriculum/high/*` the upper one",
+    "curriculum/npd": "mean of the logarithms of the widths of such bounds",
     "curriculum/*": "progress of the promotion rule, and of the demotion rule as `demote_*`",
 }
 """What each means, by name; a `*` stands for any text."""

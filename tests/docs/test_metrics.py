@@ -17,7 +17,8 @@ PLACES = ("rollout/", "eval/", "train/", "time/", "env/", "curriculum/")
 OF_OTHER_SETTINGS = {
     "rollout/success_rate", "eval/success_rate", "eval/level_*/mean_reward", "eval/level_*/mean_ep_length",
     "eval/level_*/success_rate", "train/clip_range_vf", "train/bad_updates", "train/param_resets", "env/restarts",
-    "curriculum/level", "curriculum/timesteps", "curriculum/episodes", "curriculum/*",
+    "curriculum/level", "curriculum/timesteps", "curriculum/episodes", "curriculum/*", "curriculum/probability/*",
+    "curriculum/success_rate/*", "curriculum/envs/*", "curriculum/ever_top", "curriculum/low/*", "curriculum/npd",
 }  # fmt: skip
 
 

@@ -77,11 +77,14 @@ def describe_source(source: Source) -> dict[str, Any]:
         "complaints": source.complaints,
     }
     curriculum, settings = ours["run"].get("curriculum"), source.lightning["hyper_parameters"]
-    if curriculum:
+    if curriculum and "name" not in curriculum:
+        dimensions = curriculum.get("dimensions") or {"": curriculum}
+        described["levels"] = {name: each.get("strategy", "list") for name, each in dimensions.items()}
+    elif curriculum:
         described["level"] = {
             "index": curriculum["level"],
             "name": curriculum["name"],
-            "of": len(settings["curriculum"]["levels"]),
+            "of": max(len(settings["curriculum"]["levels"]), 1),
             "timesteps": curriculum["timesteps_at_level"],
             "episodes": curriculum["episodes_at_level"],
         }
@@ -194,6 +197,9 @@ def _lines(d: dict[str, Any]) -> list[str]:
             f"level: {level['index']} of 0 to {level['of'] - 1}, '{level['name']}', {level['episodes']:,} episodes and "
             f"{level['timesteps']:,} timesteps"
         )
+    if "levels" in d:
+        chosen = [f"{name} by {how}" if name else f"by {how}" for name, how in d["levels"].items()]
+        lines.append(f"levels: chosen {', '.join(chosen)}")
     if d["counters"].get("env_restarts"):
         lines.append(f"restarts of environments: {d['counters']['env_restarts']:,}")
     if d.get("score") is not None:
