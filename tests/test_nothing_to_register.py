@@ -1,4 +1,4 @@
-"""A command, a promotion rule and an algorithm are each one file; nothing else has to be edited for a new one."""
+"""A command, a rule or strategy of a curriculum and an algorithm: one file each, and nothing to edit for a new one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import lit_rl
 from lit_rl import algorithms
 from lit_rl.cli import commands
 from lit_rl.cli.dispatch import overview, run_command
-from lit_rl.curriculum import rules
+from lit_rl.curriculum import rules, strategies
+from lit_rl.curriculum.construct import classes_in
+from lit_rl.curriculum.curriculum import make_curriculum
 from lit_rl.curriculum.rules import build
+from lit_rl.curriculum.strategies import build as build_strategies
 from tests.helpers.cli import environment
 
 COMMAND = """
@@ -41,6 +44,16 @@ from lit_rl.curriculum.rules.timesteps import TimestepsRule
 
 class SlowRule(TimestepsRule):
     METRICS = ("slow_timesteps",)
+"""
+STRATEGY = """
+from lit_rl.curriculum import Sampler
+
+
+class SlowSampler(Sampler):
+    NAME = "slow"
+
+    def weights(self):
+        return [1.0] * len(self.names)
 """
 ALGORITHM = """
 from lit_rl.algorithms.ppo import PPO
@@ -82,12 +95,28 @@ def test_a_promotion_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "slow.py").write_text(RULE)
     monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
     build.metrics.cache_clear()
+    classes_in.cache_clear()
     try:
         rule = build.build_rule({"metric": "slow_timesteps", "threshold": 3}, "promote")
         assert type(rule).__name__ == "SlowRule"
         assert rule.due(3)
     finally:
         build.metrics.cache_clear()
+        classes_in.cache_clear()
+
+
+def test_a_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow.py").write_text(STRATEGY)
+    monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+    build_strategies.strategies.cache_clear()
+    classes_in.cache_clear()
+    try:
+        curriculum = make_curriculum({"sample": "slow", "n_levels": 2}, 1)
+        assert curriculum is not None
+        assert curriculum.describe() == "0 to 1, chosen by slow"
+    finally:
+        build_strategies.strategies.cache_clear()
+        classes_in.cache_clear()
 
 
 def test_an_algorithm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

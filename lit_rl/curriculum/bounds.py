@@ -117,7 +117,7 @@ class AdaptiveBounds:
             raise ConfigError(f"{key}: must name at least one parameter, is {shown(parameters)}.")
         self.widen, self.narrow, self.boundary, self.metric = widen, narrow, float(boundary), metric
         self.queue = whole_number(f"{key}.queue", queue)
-        self.ranges = {name: _read_range(each, f"{key}: {name}") for name, each in parameters.items()}
+        self.ranges = {name: read_range(each, f"{key}: {name}") for name, each in parameters.items()}
         self.reset()
 
     def reset(self) -> None:
@@ -200,7 +200,8 @@ class AdaptiveBounds:
                     self._queues[name, side] = list(saved["queue"])
 
 
-def _read_range(given: Any, key: str) -> _Range:
+def read_range(given: Any, key: str) -> _Range:
+    """What `{start, limits, step}` says; `key` is what error messages call it. Raises ConfigError."""
     if not isinstance(given, Mapping):
         raise ConfigError(f"{key}: must be {{start, limits, step}}, is {shown(given)}.")
     refuse_unknown(given, ("start", "limits", "step"), key)

@@ -17,6 +17,7 @@ from lit_rl.curriculum.listed import Listed
 from lit_rl.curriculum.sampled import Sampled
 from lit_rl.data.episode import Episode
 from lit_rl.errors import ConfigError
+from lit_rl.ops.streams import generator
 
 KEY = "curriculum"
 
@@ -244,14 +245,21 @@ def _key(name: str) -> str:
 
 def _dimension(name: str, block: DimensionConfig, levels: Sequence[Level], n_envs: int, run_seed: int) -> Dimension:
     key = _key(name)
-    if block.sample is None and block.schedule == "list":
+    is_list = block.schedule in ("list", {"strategy": "list"})
+    if block.sample is None and is_list:
+        if block.n_levels is not None and block.n_levels > 1:
+            raise ConfigError(
+                f"{key}.n_levels: levels without rules are for schedule: ladder, or for sample; give one of both, or a "
+                "list of levels."
+            )
         return Listed(levels, f"{key}.levels", name)
-    if block.sample is not None and block.schedule != "list":
+    if block.sample is not None and not is_list:
         raise ConfigError(f"{key}.sample: given together with schedule {block.schedule!r}; give one of both.")
     which = "schedule" if block.sample is None else "sample"
     check_no_rules(levels, f"{key}.{which}", f"{key}.levels")
     spec = block.schedule if block.sample is None else block.sample
-    return Sampled([level.name for level in levels], spec, f"{key}.{which}", n_envs, run_seed, f"{key}.levels", name)
+    seed = int(generator(run_seed, f"dimension {name}").integers(2**31)) if name else run_seed
+    return Sampled([level.name for level in levels], spec, f"{key}.{which}", n_envs, seed, f"{key}.levels", name)
 
 
 def make_curriculum(

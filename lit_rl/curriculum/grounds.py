@@ -13,7 +13,7 @@ from lit_rl.curriculum.checks import check_levels, check_places, check_same_sett
 from lit_rl.curriculum.config import CurriculumConfig, DimensionConfig
 from lit_rl.curriculum.levels import Level, Played
 from lit_rl.curriculum.shown import Shown
-from lit_rl.curriculum.values import OverLevels, is_made, read_value
+from lit_rl.curriculum.values import OverLevels, check_spelling, is_made, read_value
 from lit_rl.errors import ConfigError
 
 L = TypeVar("L", bound=Level)
@@ -38,6 +38,8 @@ def own_levels(config: DimensionConfig, key: str) -> list[Level]:
     if not config.levels and config.n_levels is None:
         levels = [Level("all")]
     check_levels(levels, f"{key}.levels")
+    shared = Level("all", config.env_kwargs, config.attributes, config.set_level)
+    _constant(shared, 0, len(levels), key)  # a mistake in it is named where it stands
     filled = [
         replace(
             level,
@@ -56,6 +58,7 @@ def _constant(level: L, index: int, n_levels: int, key: str) -> L:
     """A level with the values of ramps over levels; every other mapping that makes a value is looked at too."""
 
     def fixed(value: Any, at: str) -> Any:
+        check_spelling(value, at)
         if not is_made(value):
             return value
         made = read_value(value, at)

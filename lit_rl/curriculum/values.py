@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lit_rl.errors import ConfigError
+from lit_rl.curriculum.bounds import read_range
+from lit_rl.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Ramp(Made):
 
     def value(self, name: str, rng: np.random.Generator, moment: Moment) -> float:
         done = min(max((moment.timesteps - self.after) / self.over, 0.0), 1.0)
-        return self.start + (self.end - self.start) * done
+        return self.start * (1.0 - done) + self.end * done
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class OverLevels:
         gaps = max(n_levels - 1, 1)
         if isinstance(self.start, int) and isinstance(self.end, int) and (self.end - self.start) % gaps == 0:
             return self.start + (self.end - self.start) // gaps * level
-        return self.start + (self.end - self.start) * level / gaps
+        return self.start * (1.0 - level / gaps) + self.end * (level / gaps)
 
 
 FORMS = ("uniform", "loguniform", "gaussian", "integers", "choice", "ranges", "ramp", "steps", "adr")
@@ -179,6 +180,19 @@ FORMS = ("uniform", "loguniform", "gaussian", "integers", "choice", "ranges", "r
 def is_made(value: Any) -> bool:
     """Whether a value of a level is one of these. A mapping that is meant as it stands: `{choice: [{...}]}`."""
     return isinstance(value, Mapping) and any(form in value for form in FORMS) and len(value) <= 3
+
+
+def check_spelling(value: Any, key: str) -> None:
+    """Refuse a mapping that looks like one of these and is none.
+
+    Raises:
+        ConfigError: names the nearest form.
+    """
+    if isinstance(value, Mapping) and len(value) == 1 and not is_made(value):
+        ((name, given),) = value.items()
+        near = did_you_mean(name, FORMS) if isinstance(given, list | tuple) else ""
+        if near:
+            raise ConfigError(f"{key}.{name}: makes no value.{near} (A mapping as it stands: {{choice: [{{...}}]}}.)")
 
 
 def read_value(value: Mapping[str, Any], key: str) -> Made | OverLevels:
@@ -227,9 +241,8 @@ def read_value(value: Mapping[str, Any], key: str) -> Made | OverLevels:
             return _ramp(value, key)
         case "steps":
             return Steps(_steps(given, key))
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{key}: must be a mapping, is {given!r}; write {{start: ..., limits: [a, b], step: ...}}.")
-    return Adapting({**given, "limits": _range(given.get("limits"), f"{key}.limits")})
+    read_range(given, key)
+    return Adapting(dict(given))
 
 
 def _ramp(value: Mapping[str, Any], key: str) -> Ramp | OverLevels:

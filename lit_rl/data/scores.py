@@ -47,4 +47,4 @@ class AdvantageScores:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The reverse of `state_dict`."""
-        self._sum, self._count = np.array(state["sum"]), np.array(state["count"])
+        self._sum, self._count = np.asarray(state["sum"]).copy(), np.asarray(state["count"]).copy()

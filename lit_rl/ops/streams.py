@@ -53,7 +53,9 @@ def generator(run_seed: int, stream: str, *key: int) -> np.random.Generator:
     | evaluation | the seed of each episode of an evaluation | timesteps of the run, environment, block of episodes |
     | evaluation_actions | noise of an evaluation's sampled actions | timesteps of the run, level |
     | test_actions | noise of the sampled actions of `test` | level |
-    | curriculum | choices of the curriculum | environment, episode |
+    | curriculum | choices of the curriculum | dimension, environment, block of episodes |
+    | dimension NAME | what dimensions of a curriculum have in the place of the run's seed | |
+    | drawn NAME, bounds | values of an episode; of its own seed, not of the run's | |
     | level_seeds | seeds of levels that are played again | |
     | ladder | level of an environment that went above the top | environment, times before |
     | ladder_start | level that an environment starts on | environment |

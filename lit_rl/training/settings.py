@@ -127,6 +127,9 @@ _KNOWN = ("torch.nn.", "torch.optim.", "stable_baselines3.common.")
 _PATH = re.compile(r"\s*[^\W\d]\w*([.:]\w+)+\s*")
 
 
+_OUR_CURRICULA = "lit_rl.curriculum."
+
+
 def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> None:
     """Check that opening a checkpoint imports nothing but what the caller asked for.
 
@@ -138,20 +141,8 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
         ConfigError: the checkpoint names a class of the user's that the caller has not passed.
     """
     curriculum = {} if "curriculum" in given else stored.get("curriculum") or {}
-    for level in curriculum.get("levels", []):
-        for rule in (*parts_of_rule(level.get("promote")), *parts_of_rule(level.get("demote"))):
-            if not str(rule.get("class_path", "lit_rl.curriculum.")).startswith("lit_rl.curriculum."):
-                raise ConfigError(
-                    f"the checkpoint names the rule '{rule['class_path']}' of level '{level['name']}'; pass "
-                    "curriculum yourself to import it."
-                )
-    for key in ("sample", "schedule"):
-        for path in class_paths(curriculum.get(key)):
-            if not path.startswith("lit_rl.curriculum."):
-                raise ConfigError(
-                    f"the checkpoint names the class '{path}' in curriculum.{key}; pass curriculum yourself to "
-                    "import it."
-                )
+    for block in (curriculum, *(curriculum.get("dimensions") or {}).values()):
+        _refuse_foreign_curriculum(block)
     policy = stored.get("policy", "")
     if "policy" not in given and any(mark in policy for mark in ".:"):
         raise ConfigError(f"the checkpoint names the policy class '{policy}'; pass policy='{policy}' to import it.")
@@ -162,6 +153,24 @@ def refuse_foreign_classes(stored: dict[str, Any], given: dict[str, Any]) -> Non
             raise ConfigError(
                 f"the checkpoint names the class '{value}' in {key}; pass policy_kwargs yourself to import it."
             )
+
+
+def _refuse_foreign_curriculum(block: dict[str, Any]) -> None:
+    """The rules of the levels, and what chooses among these."""
+    for level in block.get("levels") or []:
+        for rule in (*parts_of_rule(level.get("promote")), *parts_of_rule(level.get("demote"))):
+            if not str(rule.get("class_path", _OUR_CURRICULA)).startswith(_OUR_CURRICULA):
+                raise ConfigError(
+                    f"the checkpoint names the rule '{rule['class_path']}' of level '{level['name']}'; pass "
+                    "curriculum yourself to import it."
+                )
+    for key in ("sample", "schedule"):
+        for path in class_paths(block.get(key)):
+            if not path.startswith(_OUR_CURRICULA):
+                raise ConfigError(
+                    f"the checkpoint names the class '{path}' in curriculum.{key}; pass curriculum yourself to import "
+                    "it."
+                )
 
 
 def foreign_environment(stored: dict[str, Any]) -> str | None:

@@ -157,7 +157,7 @@ UP = {"strategy": "ladder", "up": {"metric": "success_rate", "threshold": 1, "wi
         ("sample", {"strategy": ["a"]}, "sample: unknown ['a']; known are"),
         ("sample", "ladder", "sample: 'ladder' stands under schedule; write schedule: ladder."),
         ("schedule", "uniform", "schedule: 'uniform' stands under sample; write sample: uniform."),
-        ("schedule", "lader", "schedule: unknown 'lader'; known are ladder.* Did you mean 'ladder'?"),
+        ("schedule", "lader", "schedule: unknown 'lader'; known are list, ladder.* Did you mean 'ladder'?"),
         ("sample", {"strategy": "uniform", "windw": 3}, "sample.windw: not an option of uniform; .* mean 'window'?"),
         ("sample", {"strategy": "weights"}, "sample.weights: missing; it is a required option of weights"),
         ("sample", {"strategy": "weights", "weights": [0, 0]}, "sample.weights: all are 0"),

@@ -100,3 +100,30 @@ class Named(gym.Wrapper):
     def __init__(self, env, name):
         super().__init__(env)
         assert isinstance(name, str), f"{name!r} is no word"
+
+
+class Chance(gym.Env):
+    """Succeeds by chance, the less often the harder it is; over after a few steps. Shows `hardness`, and noise."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, hardness=0.0, base=2):
+        self.hardness, self.base, self.wind = hardness, base, 0.0
+
+    def set_level(self, hardness):
+        self.hardness = hardness
+
+    def _obs(self):
+        return np.array([self.now, self.np_random.normal() + self.wind], np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.now, self.left = self.hardness, self.base + int(self.np_random.integers(4))
+        return self._obs(), {"wind": self.wind}
+
+    def step(self, action):
+        self.left -= 1
+        over = self.left <= 0
+        success = over and bool(self.np_random.random() < 0.1 * action + 1.0 / (1.0 + self.now))
+        return self._obs(), float(success), over, False, {"is_success": success}

@@ -42,6 +42,7 @@ def build_strategy(spec: str | Mapping[str, Any], key: str) -> Strategy:
         own: Strategy = own_class(spec, Strategy, key, "strategy")
         if kind != own.KEY:
             raise ConfigError(f"{key}.class_path: {spec['class_path']} stands under {own.KEY}; move it there.")
+        own.key = key
         return own
     if "strategy" not in spec:
         near = next((did_you_mean(name, ["strategy"]) for name in spec if did_you_mean(name, ["strategy"])), "")
@@ -49,14 +50,19 @@ def build_strategy(spec: str | Mapping[str, Any], key: str) -> Strategy:
     word = spec["strategy"]
     cls = strategies().get(word) if isinstance(word, str) else None
     if cls is None:
-        words = [name for name, each in strategies().items() if kind == each.KEY]
-        raise ConfigError(f"{key}: unknown {word!r}; known are {_known(kind)}.{did_you_mean(word, words)}")
+        raise ConfigError(f"{key}: unknown {word!r}; known are {_known(kind)}.{did_you_mean(word, _words(kind))}")
     if kind != cls.KEY:
         raise ConfigError(f"{key}: '{word}' stands under {cls.KEY}; write {cls.KEY}: {word}.")
     options = {name: value for name, value in spec.items() if name != "strategy"}
     strategy: Strategy = construct(cls, options, key, f" of {word}")
+    strategy.key = key
     return strategy
 
 
 def _known(kind: str) -> str:
-    return ", ".join(name for name, cls in strategies().items() if kind == cls.KEY)
+    return ", ".join(_words(kind))
+
+
+def _words(kind: str) -> list[str]:
+    """The words of a key; that of the schedule that is no strategy comes first."""
+    return [*(["list"] if kind == "schedule" else []), *(name for name, cls in strategies().items() if kind == cls.KEY)]

@@ -85,7 +85,7 @@ class Sampler(Strategy):
         return self._probabilities
 
     def _checked(self, weights: Sequence[float]) -> Sequence[float]:
-        who = f"curriculum.{self.KEY}: the weights of {self.NAME or type(self).__name__}"
+        who = f"{self.key}: the weights of {self.NAME or type(self).__name__}"
         if len(weights) != len(self.names):
             raise ConfigError(f"{who} are {len(weights)} and the levels {len(self.names)}; give one for each level.")
         for name, weight in zip(self.names, weights, strict=True):

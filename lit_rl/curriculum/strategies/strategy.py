@@ -27,6 +27,8 @@ class Strategy(ABC):
     WANTS_SCORES: ClassVar[bool] = False
     """Whether episodes must have a `score`, which only some algorithms give."""
 
+    key = "curriculum"
+    """What error messages call it."""
     names: tuple[str, ...]
     """Of the levels, in their order."""
     n_envs: int
