@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def run(directory: Path, way: str, seed: int, timesteps: int) -> Path:
     if WAYS[way] is not None:
         config["curriculum"] = WAYS[way]
     config["checkpoint"] = {"every_timesteps": None, "save_best": False}
+    shutil.rmtree(directory / name, ignore_errors=True)  # one that was not trained to its end
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{name}.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
