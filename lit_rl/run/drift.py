@@ -67,7 +67,7 @@ def changes(old: dict[str, Any], new: dict[str, Any], defaults: dict[str, Any] |
         new: settings it is asked to go on with.
         defaults: what a setting was that is younger than the run.
     """
-    before, after = _flat(_filled(old, defaults or {})), _flat(new)
+    before, after = _flat(_filled(old, defaults or {})), _flat(_filled(new, defaults or {}))
     keys = [*after, *(key for key in before if key not in after)]
     found = [Change(key, before.get(key), after.get(key)) for key in keys if not _same(before.get(key), after.get(key))]
     return [each for change in found for each in (_levels(change) if _is_levels(change) else [change])]
@@ -96,8 +96,12 @@ def _same(old: Any, new: Any) -> bool:
 
 
 def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the defaults of those that are not there, block by block."""
-    missing = {key: value for key, value in defaults.items() if key not in given}
+    """Settings with the defaults of those that are not there, block by block; a block that is null has all of them."""
+    missing = {
+        key: value
+        for key, value in defaults.items()
+        if key not in given or (given[key] is None and isinstance(value, dict))
+    }
     blocks = {
         key: _filled(value, defaults[key])
         for key, value in given.items()

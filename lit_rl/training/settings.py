@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from jsonargparse import Namespace
 
+from lit_rl.curriculum.config import CurriculumConfig
 from lit_rl.curriculum.construct import class_paths
 from lit_rl.curriculum.rules.build import parts_of_rule
 from lit_rl.envs.config import EnvConfig
@@ -116,10 +117,11 @@ def _hints(algorithm: type) -> Iterator[tuple[str, Any]]:
 
 
 def default_settings(algorithm: type) -> dict[str, Any]:
-    """What settings are that nobody gives: those of an algorithm, its environments and its evaluation."""
+    """What settings are that nobody gives: those of an algorithm, its environments, its evaluation and its levels."""
     given = inspect.signature(algorithm).parameters.values()
     own = {each.name: to_plain_settings(each.default) for each in given if each.default is not each.empty}
-    return {**own, "env": to_plain_settings(EnvConfig()), "evaluation": to_plain_settings(EvalConfig())}
+    blocks = {"env": EnvConfig(), "evaluation": EvalConfig(), "curriculum": CurriculumConfig()}
+    return {**own, **{name: to_plain_settings(block) for name, block in blocks.items()}}
 
 
 _KNOWN = ("torch.nn.", "torch.optim.", "stable_baselines3.common.")

@@ -68,7 +68,7 @@ def test_the_sampler_runs(monkeypatch):
     module = types.ModuleType("my_samplers")
     vars(module).update(run_block(block(PAGE, "python")))
     monkeypatch.setitem(sys.modules, "my_samplers", module)
-    spec = yaml.safe_load(textwrap.dedent(block(PAGE, "yaml", 5)))["sample"]
+    spec = yaml.safe_load(textwrap.dedent(block(PAGE, "yaml", 6)))["sample"]
     sampler = build_strategy(spec, "curriculum.sample")
     sampler.begin(("a", "b"), 2, 0)
     assert (sampler.window, sampler.uniform, sampler.probabilities()) == (100, 0.1, [0.5, 0.5])
