@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).parents[1]
-GOAL = 0.9
+GOAL, EVERY = 0.9, 16_384
 GRID = [
     *((distance, 0, 0.5) for distance in (0.4, 0.8, 1.2, 1.8)),
     *((distance, 1, width) for width in (0.5, 0.4, 0.28) for distance in (0.9, 1.2, 1.5, 1.8)),
@@ -55,26 +55,32 @@ def curriculum(way: str) -> dict[str, Any]:
 
 
 def run(directory: Path, way: str, seed: int, cap: int) -> Path:
-    """Train one run, unless it is there already; returns its run directory."""
+    """Train one run to the goal or the cap, from where it ended before a lower cap; returns its run directory."""
     name = f"{way.replace(' ', '_')}_{seed}"
     path = directory / name / "version_0"
     done = path / "done"
     if done.exists():
+        if reached(path) is None and curve(path)[0][-1] < cap - EVERY:
+            train(directory, name, "--mode", "resume", "--total_timesteps", str(cap))
         return path
     config = yaml.safe_load((ROOT / "configs" / "gates_curriculum.yaml").read_text())
     config |= {"name": name, "seed_everything": seed, "total_timesteps": cap, "curriculum": curriculum(way)}
     config["env"]["backend"] = "sync"
-    config["eval"] |= {"episodes": 100, "envs": 20, "stop_on_reward": GOAL}
+    config["eval"] |= {"every": EVERY, "episodes": 100, "envs": 20, "stop_on_reward": GOAL}
     config["checkpoint"] = {"every_timesteps": None, "save_best": False}
     shutil.rmtree(directory / name, ignore_errors=True)  # one that was not trained to its end
     directory.mkdir(parents=True, exist_ok=True)
-    file = directory / f"{name}.yaml"
-    file.write_text(yaml.safe_dump(config, sort_keys=False))
-    command = [sys.executable, "-m", "lit_rl", "fit", "--config", str(file)]
-    command += ["--trainer.default_root_dir", str(directory)]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    (directory / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    train(directory, name)
     done.touch()
     return path
+
+
+def train(directory: Path, name: str, *options: str) -> None:
+    """Call `fit` on a run's file."""
+    command = [sys.executable, "-m", "lit_rl", "fit", "--config", str(directory / f"{name}.yaml"), *options]
+    command += ["--trainer.default_root_dir", str(directory)]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
 
 
 def curve(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +145,7 @@ def picture(runs: dict[str, list[Path]], file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--cap", type=int, default=400_000)
+    parser.add_argument("--cap", type=int, default=800_000)
     parser.add_argument("--directory", type=Path, default=ROOT / "lightning_logs" / "benchmark_curricula")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "curricula.png")
     parser.add_argument("--only", nargs="+", choices=list(WAYS), help="run these ways alone, without table and picture")
