@@ -89,29 +89,33 @@ def curve(path: Path) -> tuple[np.ndarray, np.ndarray]:
         return stored["timesteps"], stored["successes"].mean(axis=1)
 
 
-def reached(path: Path) -> int | None:
+def reached(path: Path, goal: float = GOAL) -> int | None:
     """The timestep of the first evaluation at the goal."""
     timesteps, success = curve(path)
-    at = np.flatnonzero(success >= GOAL)
+    at = np.flatnonzero(success >= goal)
     return int(timesteps[at[0]]) if len(at) else None
 
 
-def table(runs: dict[str, list[Path]], cap: int) -> str:
-    """A line a way; a run that has not reached the goal counts as later than the cap."""
+def median(found: list[int | None]) -> str:
+    """Of timesteps, where a run that has not come so far counts as later than all others."""
+    middle = float(np.median([np.inf if at is None else at for at in found]))
+    return f"{int(middle):,}" if np.isfinite(middle) else "not reached"
+
+
+def table(runs: dict[str, list[Path]]) -> str:
+    """A line a way: how many runs reached the goal, medians of the timesteps to it and to half of it, and each run."""
     seeds = len(next(iter(runs.values())))
-    lines = [
-        f"| way | reached 90% | median | {' | '.join(f'seed {i}' for i in range(seeds))} |",
-        "|---" * (3 + seeds) + "|",
-    ]
+    titles = ["way", "reached 90%", "median to 50%", "median to 90%", *(f"seed {i}" for i in range(seeds))]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for way, paths in runs.items():
         found = [reached(path) for path in paths]
-        median = float(np.median([np.inf if at is None else at for at in found]))
-        cells = [
+        each = [
             f"{at:,}" if at is not None else f"no ({curve(path)[1].max():.0%})"
             for at, path in zip(found, paths, strict=True)
         ]
-        middle = f"{int(median):,}" if np.isfinite(median) else f"not in {cap:,}"
-        lines.append(f"| {way} | {sum(at is not None for at in found)} of {seeds} | {middle} | {' | '.join(cells)} |")
+        halfway = median([reached(path, 0.5) for path in paths])
+        how_many = f"{sum(at is not None for at in found)} of {seeds}"
+        lines.append(f"| {' | '.join([way, how_many, halfway, median(found), *each])} |")
     return "\n".join(lines)
 
 
@@ -156,7 +160,7 @@ def main() -> None:
         for way in ways:
             runs[way].append(run(arguments.directory, way, seed, arguments.cap))
     if arguments.only is None:
-        print(table(runs, arguments.cap))
+        print(table(runs))
         picture(runs, arguments.picture)
 
 

@@ -161,7 +161,10 @@ class Listed(Dimension):
 
     def describe(self) -> str:
         """The current level in a few words, such as `2 of 0 to 5, 'far'`."""
-        return f"{self.level} of 0 to {len(self.levels) - 1}, '{self.levels[self.level].name}'"
+        name = f"'{self.levels[self.level].name}'"
+        return (
+            f"{self.level} of 0 to {len(self.levels) - 1}, {name}" if len(self.levels) > 1 else f"{name}, the only one"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Level, counts, history and the rules of the current level; other rules are empty until entered."""
