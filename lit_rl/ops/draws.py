@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,41 @@ class Draws:
         """What stands there: [...], or a tuple."""
         block, offset = divmod(position, BLOCK)
         if block != self._block:
-            self._values = self._draw(generator(self._run_seed, self._stream, *self._key, block), BLOCK)
+            self._values, self._block = self.block(block), block
+        return _at(self._values, offset)
+
+    def block(self, index: int) -> Any:
+        """What stands at the `BLOCK` positions of a block."""
+        return self._draw(generator(self._run_seed, self._stream, *self._key, index), BLOCK)
+
+
+class SideBySide:
+    """Several streams at once, such as one an environment.
+
+    Args:
+        streams: N of them, whose draws are alike.
+    """
+
+    def __init__(self, streams: Sequence[Draws]) -> None:
+        self._streams = streams
+        self._block = -1
+        self._values: Any = None
+
+    def __getitem__(self, position: int) -> Any:
+        """What stands there in each: [N, ...], or a tuple of such; views that must not be written to."""
+        block, offset = divmod(position, BLOCK)
+        if block != self._block:
+            each = [stream.block(block) for stream in self._streams]
+            tuples = isinstance(each[0], tuple)
+            self._values = tuple(_stacked(part) for part in zip(*each, strict=True)) if tuples else _stacked(each)
             self._block = block
-        if isinstance(self._values, tuple):
-            return tuple(part[offset] for part in self._values)
-        return self._values[offset]
+        return _at(self._values, offset)
+
+
+def _stacked(each: Sequence[np.ndarray]) -> np.ndarray:
+    """[BLOCK, N, ...] of N arrays [BLOCK, ...]."""
+    return np.stack(each, axis=1)
+
+
+def _at(values: Any, offset: int) -> Any:
+    return tuple(part[offset] for part in values) if isinstance(values, tuple) else values[offset]

@@ -57,7 +57,7 @@ def test_updates_equal_those_of_an_independent_network(double_q: bool) -> None:
         with torch.no_grad():
             best = (network if double_q else target)(batch.next_obs).argmax(dim=1)
             next_value = target(batch.next_obs)[np.arange(16), best]
-        wanted = batch.reward[:, 0].double() + batch.discount[:, 0].double() * next_value
+        wanted = batch.reward.double() + batch.discount.double() * next_value
         error = (network(batch.obs)[np.arange(16), batch.action.long()] - wanted).abs()
         loss = torch.where(error < 1.0, 0.5 * error**2, error - 0.5).mean()
         optimizer.zero_grad()

@@ -107,7 +107,7 @@ def test_double_q_values_the_networks_own_choice() -> None:
     with torch.no_grad():
         wanted = [
             r + d * q_target(s[None])[0, q(s[None])[0].argmax()]
-            for r, d, s in zip(batch.reward[:, 0], batch.discount[:, 0], batch.next_obs, strict=True)
+            for r, d, s in zip(batch.reward, batch.discount, batch.next_obs, strict=True)
         ]
         value = [q(s[None])[0, a] for s, a in zip(batch.obs, batch.action, strict=True)]
         loss = torch.nn.functional.smooth_l1_loss(torch.stack(value), torch.stack(wanted))
@@ -120,7 +120,7 @@ PRIORITIZED = {"alpha": 0.6, "beta": 0.5, "epsilon": 0.01}
 def critics_of(ours: Any, batch: Any) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Values [B] of each critic and their target [B], worked out from the papers' equations."""
     policy = ours.policy
-    reward, discount = batch.reward[:, 0], batch.discount[:, 0]
+    reward, discount = batch.reward, batch.discount
     if isinstance(ours, DQN):
         target = reward + discount * policy.q_net_target(batch.next_obs).max(dim=1).values
         return [policy.q_net(batch.obs)[range(len(reward)), batch.action.long()]], target
@@ -176,7 +176,7 @@ def test_hindsight_gives_its_share_of_a_batch_goals_that_were_reached() -> None:
     assert not other[12:].any()
     assert torch.equal(batch.obs["desired_goal"], batch.next_obs["desired_goal"])
     near = (batch.next_obs["achieved_goal"] - batch.obs["desired_goal"]).norm(dim=1) <= 0.25
-    assert torch.equal(batch.reward[:, 0], near.float() - 1)
+    assert torch.equal(batch.reward, near.float() - 1)
     assert near[:12].any()
 
 

@@ -33,7 +33,7 @@ def samples(ours: OffPolicy) -> ReplayBufferSamples:
         actions=action,
         next_observations=batch.next_obs,
         dones=torch.tensor(steps.terminated[:, None], dtype=torch.float32),
-        rewards=batch.reward,
+        rewards=batch.reward[:, None],
         discounts=torch.tensor(ours.gamma ** steps.length[:, None], dtype=torch.float32),
     )
 
