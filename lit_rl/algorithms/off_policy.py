@@ -222,10 +222,9 @@ class OffPolicy(TwoWays):
     def _look_back(self, config: HindsightReplay) -> None:
         check_goals(self.observation_space)
         self.hindsight = hindsight = Hindsight(self.replay, config, self.own_batch)
-        shape = (hindsight.relabelled,)
-        self.relabelling = Draws(self.seed, "hindsight", *self.own_key, draw=lambda rng, n: rng.random((n, *shape)))
-        levels = [] if self.curriculum is None else self.curriculum.levels
-        self.goal_rewards = GoalRewards(self.env_config, levels)
+        count = hindsight.relabelled
+        self.relabelling = Draws(self.seed, "hindsight", *self.own_key, draw=lambda rng, n: rng.random((n, count)))
+        self.goal_rewards = GoalRewards(self.env_config, self.levels)
 
     def check_action_space(self, space: spaces.Space[Any]) -> None:
         """Refuse actions that the algorithm is not for, and look at those of this run."""
@@ -291,9 +290,8 @@ class OffPolicy(TwoWays):
         self.normalizer.update_rewards(result.reward, result.terminated | result.truncated)
         level = 0 if self.curriculum is None else self.curriculum.level
         replay.add(stored, result.reward, result.terminated, result.truncated, result.obs, result.finals, level)
-        ended = [row for row, _ in result.finals]
-        self.after_step(ended)
-        return len(ended)
+        self.after_step([row for row, _ in result.finals])
+        return len(result.finals)
 
     def _look_at_level(self) -> None:
         """At a promotion, let what was collected on earlier levels go, if that is wanted."""
