@@ -71,8 +71,8 @@ class Continuous(OffPolicy):
             rng.standard_normal((steps, self._dim)),
         )
 
-    def choose(self, drawn: list[Any], warmup: bool) -> tuple[np.ndarray, np.ndarray]:
-        uniform, own, on_top = (np.stack(part) for part in zip(*drawn, strict=True))
+    def choose(self, drawn: Any, warmup: bool) -> tuple[np.ndarray, np.ndarray]:
+        uniform, own, on_top = drawn
         scaled = uniform if warmup and self.random_warmup else self.act(own)
         if self.noise is not None:
             scaled = np.clip(scaled + self.noise(on_top), -1.0, 1.0)

@@ -207,12 +207,10 @@ class DQN(OffPolicy):
         assert isinstance(self.action_space, spaces.Discrete)
         return rng.random(steps), rng.integers(int(self.action_space.n), size=steps)
 
-    def choose(self, drawn: list[Any], warmup: bool) -> tuple[np.ndarray, np.ndarray]:
-        uniform, random = (np.stack(part) for part in zip(*drawn, strict=True))
-        if self.share_exploration:
-            uniform[:] = uniform[0]
-        explore = np.full(len(uniform), True) if warmup else uniform < self._epsilon(self.play.timesteps)
-        chosen = random if explore.all() else np.where(explore, random, self._greedy(self.play.policy_obs))
+    def choose(self, drawn: Any, warmup: bool) -> tuple[np.ndarray, np.ndarray]:
+        uniform, random = drawn
+        explore = (uniform[:1] if self.share_exploration else uniform) < self._epsilon(self.play.timesteps)
+        chosen = random if warmup or explore.all() else np.where(explore, random, self._greedy(self.play.policy_obs))
         return chosen, chosen
 
     def _epsilon(self, timesteps: int) -> float:
@@ -249,11 +247,12 @@ class DQN(OffPolicy):
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of the network; metrics as SB3 logs them."""
         losses, size = [], self.own_batch
+        (optimizer,) = self.optimizers_now()
         for whole in self.gathered(steps):
             after = self._after(whole)
-            for batch, values in zip(whole.split(size), torch.split(after, size), strict=True):
-                losses.append(self._gradient_step(batch, values))
-        return {"train/loss": float(torch.stack(losses).mean())}
+            for batch, values in zip(whole.split(size), parts_of_tree(after, size), strict=True):
+                losses.append(self._gradient_step(optimizer, batch, values))
+        return {"train/loss": sum(losses) / len(losses)}
 
     def _after(self, whole: Transitions) -> Tensor:
         """Values of the next observations by the target network, which follows between updates: of each action
@@ -262,15 +261,14 @@ class DQN(OffPolicy):
         values = torch.cat([self.target.infer(part) for part in parts_of_tree(whole.next_obs, rows)])
         if self.double_q:
             return values
-        return td_target(whole.reward[:, 0], whole.discount[:, 0], values.amax(dim=1))
+        return td_target(whole.reward, whole.discount, values.amax(dim=1))
 
-    def _gradient_step(self, batch: Transitions, after: Tensor) -> Tensor:
-        """One, with what `_after` gives of it."""
-        (optimizer,) = self.optimizers_now()
+    def _gradient_step(self, optimizer: Optimizer, batch: Transitions, after: Tensor) -> float:
+        """One, with what `_after` gives of it; its loss."""
         target = after
         if self.double_q:
             best = self.net.infer(batch.next_obs).argmax(dim=1, keepdim=True)
-            target = td_target(batch.reward, batch.discount, after.gather(1, best))[:, 0]
+            target = td_target(batch.reward, batch.discount, after.gather(1, best)[:, 0])
         values, taken = self.net.forward(batch.obs), batch.action.long()[:, None]
         value = values.gather(1, taken)[:, 0]
         loss, slope = huber_loss(value, target, batch.weight)
@@ -279,6 +277,6 @@ class DQN(OffPolicy):
             self.net.backward(torch.zeros_like(values).scatter_(1, taken, (slope * scale)[:, None]))
 
         self.descent.step_by(optimizer, loss, backward, self.max_grad_norm)
-        self.prioritize(batch, value[None], target)
+        self.prioritize(batch, value, target)
         self.counters.updates += 1
-        return loss.cpu()
+        return float(loss)

@@ -31,7 +31,7 @@ from lit_rl.networks.actor_critic import as_tensor
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import policy_class
 from lit_rl.networks.small_images import refuse_small_image
-from lit_rl.ops.draws import Draws
+from lit_rl.ops.draws import Draws, SideBySide
 from lit_rl.ops.limits import Limit, at_least, between, switched
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import bootstrap_discount, window_return
@@ -76,7 +76,7 @@ class OffPolicy(TwoWays):
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "sampling": "made from seed and counters",
         "exploring": "made from seed and counters",
-        "collected": "steps of the cycle that goes on",
+        "cycle_begin": "the first row of the cycle that goes on",
         "hindsight": "made from the replay",
         "relabelling": "made from seed and counters",
         "goal_rewards": "made from the settings of the environments",
@@ -121,7 +121,7 @@ class OffPolicy(TwoWays):
         self.her = switched(her, HindsightReplay, "model.her")
         self.on_promotion, self.fast = on_promotion, fast
         self.resets = ParamResets(param_resets, total_timesteps)
-        self.collected = 0
+        self.cycle_begin = 0
         n_envs = self.env_config.n_envs
         if self.train_unit == "episode" and n_envs > 1:
             raise ConfigError(
@@ -182,7 +182,7 @@ class OffPolicy(TwoWays):
             self._look_back(self.her)
         batch = self.own_batch
         self.sampling = Draws(self.seed, "replay", *self.own_key, draw=lambda rng, n: rng.random((n, batch)))
-        self.exploring = [Draws(self.seed, "exploration", i, draw=self.draw_exploration) for i in rows]
+        self.exploring = SideBySide([Draws(self.seed, "exploration", i, draw=self.draw_exploration) for i in rows])
 
     def describe(self) -> list[str]:
         """Lines for the banner: what the replay takes."""
@@ -222,10 +222,9 @@ class OffPolicy(TwoWays):
     def _look_back(self, config: HindsightReplay) -> None:
         check_goals(self.observation_space)
         self.hindsight = hindsight = Hindsight(self.replay, config, self.own_batch)
-        shape = (hindsight.relabelled,)
-        self.relabelling = Draws(self.seed, "hindsight", *self.own_key, draw=lambda rng, n: rng.random((n, *shape)))
-        levels = [] if self.curriculum is None else self.curriculum.levels
-        self.goal_rewards = GoalRewards(self.env_config, levels)
+        count = hindsight.relabelled
+        self.relabelling = Draws(self.seed, "hindsight", *self.own_key, draw=lambda rng, n: rng.random((n, count)))
+        self.goal_rewards = GoalRewards(self.env_config, self.levels)
 
     def check_action_space(self, space: spaces.Space[Any]) -> None:
         """Refuse actions that the algorithm is not for, and look at those of this run."""
@@ -248,11 +247,11 @@ class OffPolicy(TwoWays):
         """Random numbers of one environment for `steps` steps, whatever is done with them."""
 
     @abstractmethod
-    def choose(self, drawn: list[Any], warmup: bool) -> tuple[np.ndarray, np.ndarray]:
+    def choose(self, drawn: Any, warmup: bool) -> tuple[np.ndarray, np.ndarray]:
         """Actions of this step as they are stored and as the environments take them.
 
         Args:
-            drawn: what `draw_exploration` gave for this step, of each environment.
+            drawn: what `draw_exploration` gave for this step, each part [N, ...]; it must not be written to.
             warmup: whether learning has not started, so that actions are random.
         """
 
@@ -270,27 +269,29 @@ class OffPolicy(TwoWays):
         """`train_freq` steps of all environments, or of the only one as many episodes."""
         self.training_mode(False)
         self._look_at_level()
-        self.collected, episodes = 0, 0  # gSDE draws its matrix by it, in the middle of a cycle
+        self.cycle_begin, episodes = self.replay.end, 0
         with self.full_precision():
             while (self.collected if self.train_unit == "step" else episodes) < self.train_freq:
                 episodes += self._step()
-                self.collected += 1
         self.play.finish(None)
+
+    @property
+    def collected(self) -> int:
+        """Steps of all environments in the cycle that goes on."""
+        return self.replay.end - self.cycle_begin
 
     def _step(self) -> int:
         """One step of all environments; returns how many episodes ended."""
         play, replay = self.play, self.replay
         assert play.obs is not None
         replay.observe(play.obs)
-        drawn = [draws[replay.end] for draws in self.exploring]
-        stored, taken = self.choose(drawn, play.timesteps < self.learning_starts)
-        levels = play.levels.copy()
+        stored, taken = self.choose(self.exploring[replay.end], play.timesteps < self.learning_starts)
+        level = 0 if self.curriculum is None else play.levels.copy()
         result = play.step(taken)
         self.normalizer.update_rewards(result.reward, result.terminated | result.truncated)
-        replay.add(stored, result.reward, result.terminated, result.truncated, result.obs, result.finals, levels)
-        ended = [row for row, _ in result.finals]
-        self.after_step(ended)
-        return len(ended)
+        replay.add(stored, result.reward, result.terminated, result.truncated, result.obs, result.finals, level)
+        self.after_step([row for row, _ in result.finals])
+        return len(result.finals)
 
     def _look_at_level(self) -> None:
         """At a promotion, let what was collected on earlier levels go, if that is wanted."""
@@ -324,6 +325,8 @@ class OffPolicy(TwoWays):
         return all(self.ranks.gather(len(self.replay if self.hindsight is None else self.hindsight) > 0))
 
     def _mean_of_ranks(self, metrics: dict[str, float]) -> dict[str, float]:
+        if self.ranks.alone:
+            return metrics
         of_all = self.ranks.gather(metrics)
         return {name: sum(each[name] for each in of_all) / len(of_all) for name in metrics}
 
@@ -342,12 +345,8 @@ class OffPolicy(TwoWays):
         """What is logged of playing."""
         return {"time/episodes": self.counters.episodes}
 
-    def sample(self) -> Transitions:
-        """The batch of the gradient step that `counters.updates` counts."""
-        return next(self.batches(1))
-
     def batches(self, steps: int) -> Iterator[Transitions]:
-        """Those of the next gradient steps, one after the other."""
+        """Those of the next gradient steps, the first of which `counters.updates` counts, one after the other."""
         for whole in self.gathered(steps):
             yield from whole.split(self.own_batch)
 
@@ -370,9 +369,9 @@ class OffPolicy(TwoWays):
         return Transitions(
             self._seen(steps.obs),
             steps.action.to(self.device),
-            torch.tensor(reward[:, None], dtype=torch.float32, device=self.device),
+            torch.from_numpy(reward.astype(np.float32)).to(self.device),
             self._seen(steps.next_obs),
-            torch.tensor(discount[:, None], dtype=torch.float32, device=self.device),
+            torch.from_numpy(discount.astype(np.float32)).to(self.device),
             at,
             self._weight(at),
         )
@@ -388,13 +387,14 @@ class OffPolicy(TwoWays):
         weight = self.priorities.weights(at, self.priorities.beta(self.progress_remaining))
         return torch.tensor(weight, dtype=torch.float32, device=self.device)
 
-    def prioritize(self, batch: Transitions, value_KB: Tensor, target_B: Tensor) -> None:
-        """Let the priorities of a batch follow its errors, the mean over the K critics."""
+    def prioritize(self, batch: Transitions, value: Tensor, target_B: Tensor) -> None:
+        """Let the priorities of a batch follow the errors of its values: [B], or of K critics [K, B] their mean."""
         if self.priorities is not None:
-            self.priorities.update(batch.at, (value_KB - target_B).abs().mean(dim=0).cpu().numpy())
+            error = (value - target_B).abs().reshape(-1, len(target_B))
+            self.priorities.update(batch.at, error.mean(dim=0).cpu().numpy())
 
     def _seen(self, obs: Any) -> Any:
         """Stored observations as the policy sees them with the moments of now."""
-        if not self.normalizer.obs:
+        if not self.normalizer.parts:
             return tree_map(lambda part: part.to(self.device), obs)
         return as_tensor(self.normalizer.normalize_obs(tree_map(Tensor.numpy, obs)), self.device)

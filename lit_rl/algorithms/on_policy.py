@@ -31,6 +31,7 @@ from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import make_policy, policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
+from lit_rl.ops.draws import BLOCK, Draws, SideBySide
 from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
@@ -43,6 +44,8 @@ from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree,
 _EXTRACTOR = "features_extractor_class"
 _EVALUATE_CHUNK = 4096
 """Observations in one forward pass when values of a whole rollout are computed."""
+_SHORT = 16
+"""Steps of a rollout, up to which the noise of several rollouts is drawn at once."""
 
 
 class OnPolicy(TwoWays):
@@ -69,6 +72,7 @@ class OnPolicy(TwoWays):
     TENSORS: ClassVar[Table] = within("policy.", ACTOR_CRITIC)
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "storage": "filled anew by every rollout",
+        "noises": "made from seed and counters",
         "net": "made of the policy, whose parameters it has",
         "sharing": "made from settings and ranks",
     }
@@ -173,6 +177,7 @@ class OnPolicy(TwoWays):
             space, n_envs = self.normalizer.policy_space(self.observation_space), self.env_config.n_envs
             own = len(self.ranks.rows(n_envs))
             self.storage = RolloutStorage(self.n_steps, own, space, self.action_space)
+            self.noises = self._action_noises()
             self.sharing = share(self.ranks, n_envs, self.reduction_pieces if self.deterministic_reduction else None)
         return self.storage, self.sharing
 
@@ -214,14 +219,13 @@ class OnPolicy(TwoWays):
         """What stores the actions of a step of the coming rollout, for what is stored of it, and gives them as the
         environments take them."""
         storage, sharing, policy, every = self.storage, self.sharing, self.policy, self._noise_every
-        noise = self._action_noise()
+        noise_np = np.ascontiguousarray(self.noises[self.counters.iterations].swapaxes(0, 1))  # [draws, N, ...]
+        noise = torch.tensor(noise_np, device=self.device)
         quick = self.net.quick(len(storage.log_prob[0])) if sharing.acts_at_once else None
-
-        noise_np = noise.numpy() if quick else None
 
         def act(t: int) -> np.ndarray:
             actions: np.ndarray = storage.action_np[t]
-            if quick is not None and noise_np is not None:
+            if quick is not None:
                 actions[...] = quick(storage.obs_np[t], noise_np[t // every])
             else:
                 now = tree_map(lambda part: part[t].to(self.device), storage.obs)
@@ -255,15 +259,16 @@ class OnPolicy(TwoWays):
             return 1
         return self.sde_sample_freq if self.sde_sample_freq > 0 else self.n_steps
 
-    def _action_noise(self) -> Tensor:
-        """Noise of the whole rollout, [draws, N, ...]: one stream and one call an environment, by its global index."""
+    def _action_noises(self) -> SideBySide:
+        """Noise of whole rollouts by their number, [N, draws, ...]: a stream an environment, by its global index."""
         draws, distribution = -(-self.n_steps // self._noise_every), self.net.distribution
+        size = 1 if self.use_sde or draws > _SHORT else BLOCK // draws  # matrices of gSDE are large
+
+        def draw(rng: np.random.Generator, rollouts: int) -> np.ndarray:
+            return distribution.noise(rng, rollouts * draws).reshape(rollouts, draws, *distribution.noise_shape)
+
         rows = self.ranks.rows(self.env_config.n_envs)
-        noise = torch.empty((draws, len(rows), *distribution.noise_shape))
-        for i, env_index in enumerate(rows):
-            rng = self.stream("actions", env_index, self.counters.iterations)
-            noise[:, i] = torch.from_numpy(distribution.noise(rng, draws))
-        return noise.to(self.device)
+        return SideBySide([Draws(self.seed, "actions", i, draw=draw, size=size) for i in rows])
 
     def _evaluate(
         self, storage: RolloutStorage, current: Any, truncated: list[tuple[int, int]], final_obs: list[Any]

@@ -254,7 +254,7 @@ class SAC(Continuous):
         if self.log_ent_coef is not None:
             ent_coef, ent_coef_loss = self._learn_temperature(temperature[0], self.log_ent_coef, log_prob)
         next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
-        target = td_target(batch.reward[:, 0], batch.discount[:, 0], next_q - ent_coef * next_log_prob)
+        target = td_target(batch.reward, batch.discount, next_q - ent_coef * next_log_prob)
         values = self.critics.forward(batch.obs, batch.action)
         squared, slope = squared_error(values, target, batch.weight)
         critic_loss = 0.5 * squared

@@ -194,7 +194,7 @@ class TD3(Continuous):
         noise = torch.tensor(self.noises[self.counters.updates], device=self.device) * self.target_policy_noise
         next_action = (self.actor_target.infer(batch.next_obs) + noise.clamp(-clip, clip)).clamp(-1.0, 1.0)
         next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
-        target = td_target(batch.reward[:, 0], batch.discount[:, 0], next_q)
+        target = td_target(batch.reward, batch.discount, next_q)
         values = self.critics.forward(batch.obs, batch.action)
         critic_loss, slope = squared_error(values, target, batch.weight)
         taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))

@@ -20,8 +20,8 @@ class Transitions:
     Args:
         obs, next_obs: [B, ...] as the policy sees them.
         action: [B, ...] as it was stored.
-        reward: [B, 1] of the whole window, normalised and discounted.
-        discount: [B, 1] of the value of `next_obs`; 0 where the episode ended for good.
+        reward: [B] of the whole window, normalised and discounted.
+        discount: [B] of the value of `next_obs`; 0 where the episode ended for good.
         at: where they lie in the replay.
         weight: [B] of each in the critics' loss; `None` where all are equal.
     """
@@ -52,7 +52,7 @@ class Transitions:
 def parts_of_tree(tree: Any, size: int) -> Iterator[Any]:
     """A tree of tensors [B, ...] in parts of so many rows, views, in order."""
     if not isinstance(tree, dict):
-        yield from torch.split(tree, size)
+        yield from (tree,) if len(tree) <= size else torch.split(tree, size)
         return
     for each in zip(*(parts_of_tree(part, size) for part in tree.values()), strict=True):
         yield dict(zip(tree, each, strict=True))

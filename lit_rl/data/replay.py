@@ -108,8 +108,9 @@ class Replay:
         self, capacity: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
     ) -> None:
         self.n_envs, self.rows = n_envs, max(capacity // n_envs, 1)
-        self._obs = memory(observation_space, self.rows + 1, n_envs)
-        self._action = memory(action_space, self.rows, n_envs)
+        obs, action = memory(observation_space, self.rows + 1, n_envs), memory(action_space, self.rows, n_envs)
+        self._obs, self._action = tree_map(lambda part: part.flatten(0, 1), obs), action.flatten(0, 1)
+        self._obs_np, self._action_np = tree_map(Tensor.numpy, obs), action.numpy()
         self._reward = np.zeros((self.rows, n_envs))
         self._terminated = np.zeros((self.rows, n_envs), dtype=bool)
         self._truncated = np.zeros((self.rows, n_envs), dtype=bool)
@@ -170,9 +171,8 @@ class Replay:
         row, slot = self.end, self.end % self.rows
         if row - self.rows >= self._first:
             self._lose(row - self.rows, slot)
-        self._write(self._obs, (row + 1) % (self.rows + 1), next_obs)
-        self._write(self._action, slot, action)
-        self._reward[slot], self._level[slot] = reward, level
+        write_at(self._obs_np, (row + 1) % (self.rows + 1), next_obs)
+        self._action_np[slot], self._reward[slot], self._level[slot] = action, reward, level
         self._terminated[slot], self._truncated[slot] = terminated, truncated
         for env, final in finals:
             self._finals[row, env] = tree_map(stored, final, self._sample)
@@ -183,7 +183,7 @@ class Replay:
     @property
     def _sample(self) -> Any:
         """One observation, for its types."""
-        return tree_map(lambda part: part[0, 0].numpy(), self._obs)
+        return tree_map(lambda part: part[0, 0], self._obs_np)
 
     def observe(self, obs: Obs) -> None:
         """What the environments show before a step, [N, ...].
@@ -193,29 +193,24 @@ class Replay:
         """
         slot = self.end % (self.rows + 1)
         if self._head is not None:
-            pairs = zip(leaves(obs), leaves(self._head), strict=True)
-            same = [np.asarray(new == old).reshape(self.n_envs, -1).all(axis=1) for new, old in pairs]
-            changed = np.flatnonzero(~np.logical_and.reduce(same))
-            if not len(changed):
+            same = [new == old for new, old in zip(leaves(obs), leaves(self._head), strict=True)]
+            if all(each.all() for each in same):
                 return
             if self.end > self.begin:
-                last = (self.end - 1) % self.rows
-                for env in changed.tolist():
-                    if not (self._terminated[last, env] or self._truncated[last, env]):
-                        self._truncated[last, env] = True
-                        self.corrected += 1
-                        self._finals[self.end - 1, env] = tree_map(
-                            lambda part, env=env: part[slot, env].numpy().copy(), self._obs
-                        )
-        self._write(self._obs, slot, obs)
+                rows = np.logical_and.reduce([each.reshape(self.n_envs, -1).all(axis=1) for each in same])
+                self._cut_off(np.flatnonzero(~rows).tolist(), slot)
+        write_at(self._obs_np, slot, obs)
 
-    @staticmethod
-    def _write(tree: Any, slot: int, values: Any) -> None:
-        if isinstance(tree, dict):
-            for key, part in tree.items():
-                Replay._write(part, slot, values[key])
-        else:
-            tree.numpy()[slot] = values  # torch takes several times as long to put a row in its place
+    def _cut_off(self, envs: list[int], slot: int) -> None:
+        """Episodes of some environments count as cut off at the newest row, which led to what lies in `slot`."""
+        last = (self.end - 1) % self.rows
+        for env in envs:
+            if not (self._terminated[last, env] or self._truncated[last, env]):
+                self._truncated[last, env] = True
+                self.corrected += 1
+                self._finals[self.end - 1, env] = tree_map(
+                    lambda part, env=env: np.array(part[slot, env]), self._obs_np
+                )
 
     def _lose(self, row: int, slot: int) -> None:
         """The ring comes round to a slot: what lies there goes."""
@@ -244,19 +239,7 @@ class Replay:
 
         A window ends where its episode does and at the newest row, and leads to what that step led to.
         """
-        length = np.ones(len(at.row), dtype=np.int64)
-        reward = np.zeros((len(at.row), n))
-        slot = at.row % self.rows
-        reward[:, 0] = self._reward[slot, at.env]
-        going = ~self._done(slot, at.env)
-        for i in range(1, n):
-            row = at.row + i
-            going &= row < self.end
-            slot = row % self.rows
-            reward[:, i] = np.where(going, self._reward[slot, at.env], 0.0)
-            length += going
-            going &= ~self._done(slot, at.env)
-        last = at.row + length - 1
+        reward, length, last = self._windows(at, n)
         return Steps(
             self._gather(self._obs, at.row % (self.rows + 1), at.env),
             self._gather(self._action, at.row % self.rows, at.env),
@@ -265,6 +248,24 @@ class Replay:
             self._next_obs(last, at.env),
             self._terminated[last % self.rows, at.env],
         )
+
+    def _windows(self, at: Sampled, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rewards and lengths of windows, see `Steps`, and their last rows."""
+        slot, length = at.row % self.rows, np.ones(len(at.row), dtype=np.int64)
+        first = self._reward[slot, at.env]
+        if n == 1:
+            return first[:, None], length, at.row
+        reward = np.zeros((len(at.row), n))
+        reward[:, 0] = first
+        going = ~self._done(slot, at.env)
+        for i in range(1, n):
+            row = at.row + i
+            going &= row < self.end
+            slot = row % self.rows
+            reward[:, i] = np.where(going, self._reward[slot, at.env], 0.0)
+            length += going
+            going &= ~self._done(slot, at.env)
+        return reward, length, at.row + length - 1
 
     def ends(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Where episodes ended in some rows: their rows, in order, and environments."""
@@ -288,13 +289,13 @@ class Replay:
     def _gather(self, tree: Any, slot: np.ndarray, env: np.ndarray) -> Any:
         """Rows of memory that torch has allocated: where an array begins may change the last bits of a product."""
         index = torch.from_numpy(slot * self.n_envs + env)
-        return tree_map(lambda part: part.flatten(0, 1).index_select(0, index), tree)
+        return tree_map(lambda part: part.index_select(0, index), tree)
 
     def _next_obs(self, row: np.ndarray, env: np.ndarray) -> Any:
         found = self._gather(self._obs, (row + 1) % (self.rows + 1), env)
+        found_np = tree_map(Tensor.numpy, found)
         for i in np.flatnonzero(self._done(row % self.rows, env)).tolist():
-            final = self._finals[int(row[i]), int(env[i])]
-            write_at(found, i, tree_map(torch.from_numpy, final))
+            write_at(found_np, i, self._finals[int(row[i]), int(env[i])])
         return found
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -324,8 +325,7 @@ class Replay:
             "truncated": self._truncated,
             "level": self._level,
         }
-        found |= named("action", tree_map(Tensor.numpy, self._action))
-        return found | named("obs", tree_map(Tensor.numpy, self._obs))
+        return found | {"action": self._action_np} | named("obs", self._obs_np)
 
     def columns(self, begin: int, end: int) -> dict[str, np.ndarray]:
         """Rows of the ring by column, [rows, N, ...]; `finals` are the observations that episodes ended with in them,
@@ -362,7 +362,7 @@ class Replay:
         # Where it is not known when an episode began, it counts as one that began before.
         self.since = copied(state["since"]) if "since" in state else np.full(self.n_envs, -1 if state["begin"] else 0)
         if self._head is not None:
-            self._write(self._obs, self.end % (self.rows + 1), self._head)
+            write_at(self._obs_np, self.end % (self.rows + 1), self._head)
 
     def _take(self, begin: int, end: int, first: int, columns: dict[str, np.ndarray]) -> None:
         if begin >= end:
@@ -391,4 +391,4 @@ class Replay:
             self._take(row, row + 1, row, kept)
         self._overwritten = []
         if self._head is not None:
-            self._write(self._obs, self.end % (self.rows + 1), self._head)
+            write_at(self._obs_np, self.end % (self.rows + 1), self._head)

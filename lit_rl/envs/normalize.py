@@ -119,6 +119,8 @@ class Normalizer(nn.Module):
         if config.obs:
             for key, space in _normalized_parts(observation_space, config.keys).items():
                 self.obs[key] = Moments(tuple(space.shape or ()))
+        self.parts = list(self.obs)
+        """Parts of an observation that are normalised; to look into a module takes long."""
         self.reward = Moments(()) if config.reward else None
         self.returns = np.zeros(n_envs)
         """Discounted return so far of each environment's episode; part of the environments' state."""
@@ -149,7 +151,7 @@ class Normalizer(nn.Module):
 
     def update_obs(self, obs: Obs) -> None:
         """Fold the observations of one step, [N, ...], into the moments."""
-        for key in self.obs:
+        for key in self.parts:
             part: Any = obs if self.whole else obs[key]
             self._moments(key).update(part if self._gather_obs is None else self._gather_obs(part))
 
@@ -162,7 +164,7 @@ class Normalizer(nn.Module):
         Returns:
             float32 of that shape. What is not normalised is passed on as it is.
         """
-        if not self.obs:
+        if not self.parts:
             return obs
         epsilon, clip = self.config.epsilon, self.config.clip_obs
         if self.whole:

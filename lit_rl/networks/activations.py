@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 _MINUS_ONE = torch.tensor(-1.0)
+_ZERO = np.zeros((), np.float32)
 
 InPlace = Callable[[np.ndarray], object]
 """An activation that overwrites its input."""
@@ -51,7 +52,7 @@ def _tanh_numpy(x: np.ndarray) -> None:
 
 def _relu_numpy(x: np.ndarray) -> None:
     """In place, in NumPy."""
-    np.maximum(x, 0.0, out=x)
+    np.maximum(x, _ZERO, out=x)
 
 
 def _sigmoid_numpy(x: np.ndarray) -> None:

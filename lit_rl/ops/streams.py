@@ -46,7 +46,7 @@ def generator(run_seed: int, stream: str, *key: int) -> np.random.Generator:
     | stream | what is drawn | key |
     |---|---|---|
     | episodes | the seed of each episode | environment, block of episodes |
-    | actions | noise of the sampled actions | environment, iteration |
+    | actions | noise of the sampled actions | environment, block of rollouts |
     | minibatches | order of the minibatches | iteration |
     | weights | initial weights | |
     | reset_weights | weights of networks that begin anew | number of the reset |

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 def window_return(reward_Bn: np.ndarray, gamma: float) -> np.ndarray:
     """``sum_i gamma^i r_i`` of each window, [B] (Sutton and Barto 2018, equation 7.1); rewards after its end are 0."""
+    if reward_Bn.shape[1] == 1:
+        return reward_Bn[:, 0]
     found: np.ndarray = reward_Bn @ np.power(gamma, np.arange(reward_Bn.shape[1]))
     return found
 

@@ -53,7 +53,8 @@ class MonitorCsv:
             seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
             drawn = _drawn(episode.task) if self._draws else None
             lines.append(_line(episode.ret, episode.length, seconds, episode.level, episode.success, drawn))
-        append(self._file, "".join(lines).encode())
+        if lines:
+            append(self._file, "".join(lines).encode())
 
     def begin_with(self, episodes: Sequence[Ended]) -> None:
         """Go on from those of another program's run, the last of which ended when training had taken so long."""

@@ -229,7 +229,8 @@ class Algorithm(LightningModule):
 
     def full_precision(self) -> contextlib.AbstractContextManager[Any]:
         """Where the Trainer's mixed precision has no part: environments are acted in with float32."""
-        return torch.autocast(self.device.type, enabled=False)
+        kind = self.device.type
+        return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:

@@ -197,8 +197,11 @@ class Play:
         """
         assert self.envs is not None
         timesteps = self.timesteps
-        with self._at(timesteps):
+        try:
             result = self.envs.step(actions)
+        except EnvironmentFailed as error:
+            error.timesteps = timesteps
+            raise
         check_step(result, self.envs.offset, timesteps)
         self._restarts += len(result.restarts)
         self._episodes += [(self._steps, episode) for episode in result.episodes]

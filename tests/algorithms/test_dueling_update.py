@@ -53,11 +53,11 @@ def test_updates_equal_those_of_an_independent_network(double_q: bool) -> None:
     optimizer = torch.optim.Adam(network.own.values(), lr=3e-2)
     before = weights(policy)
     for _ in range(8):
-        batch = ours.sample()
+        batch = next(ours.batches(1))
         with torch.no_grad():
             best = (network if double_q else target)(batch.next_obs).argmax(dim=1)
             next_value = target(batch.next_obs)[np.arange(16), best]
-        wanted = batch.reward[:, 0].double() + batch.discount[:, 0].double() * next_value
+        wanted = batch.reward.double() + batch.discount.double() * next_value
         error = (network(batch.obs)[np.arange(16), batch.action.long()] - wanted).abs()
         loss = torch.where(error < 1.0, 0.5 * error**2, error - 0.5).mean()
         optimizer.zero_grad()

@@ -66,7 +66,7 @@ def let_it_act(theirs: Any, stage: Any) -> None:
 
     def sample_action(learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> tuple[Any, Any]:
         step = next(steps)
-        drawn = [np.stack(part) for part in zip(*(draws[step] for draws in stage.exploring), strict=True)]
+        drawn = stage.exploring[step]
         warmup = theirs.num_timesteps < learning_starts
         with torch.no_grad():
             obs = torch.as_tensor(np.array(theirs._last_obs))

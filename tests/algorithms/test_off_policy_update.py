@@ -103,11 +103,11 @@ def test_double_q_values_the_networks_own_choice() -> None:
     play(ours, 6)
     for parameter in ours.policy.q_net_target.parameters():
         torch.nn.init.normal_(parameter)
-    batch, q, q_target = ours.sample(), ours.policy.q_net, ours.policy.q_net_target
+    batch, q, q_target = next(ours.batches(1)), ours.policy.q_net, ours.policy.q_net_target
     with torch.no_grad():
         wanted = [
             r + d * q_target(s[None])[0, q(s[None])[0].argmax()]
-            for r, d, s in zip(batch.reward[:, 0], batch.discount[:, 0], batch.next_obs, strict=True)
+            for r, d, s in zip(batch.reward, batch.discount, batch.next_obs, strict=True)
         ]
         value = [q(s[None])[0, a] for s, a in zip(batch.obs, batch.action, strict=True)]
         loss = torch.nn.functional.smooth_l1_loss(torch.stack(value), torch.stack(wanted))
@@ -120,7 +120,7 @@ PRIORITIZED = {"alpha": 0.6, "beta": 0.5, "epsilon": 0.01}
 def critics_of(ours: Any, batch: Any) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Values [B] of each critic and their target [B], worked out from the papers' equations."""
     policy = ours.policy
-    reward, discount = batch.reward[:, 0], batch.discount[:, 0]
+    reward, discount = batch.reward, batch.discount
     if isinstance(ours, DQN):
         target = reward + discount * policy.q_net_target(batch.next_obs).max(dim=1).values
         return [policy.q_net(batch.obs)[range(len(reward)), batch.action.long()]], target
@@ -141,7 +141,7 @@ def test_a_prioritized_update_weighs_its_batch_and_ranks_it_anew(case: str) -> N
     ours = ours_of(case, prioritized_replay=PRIORITIZED)
     play(ours, 8)
     ours.learn(5)
-    batch = ours.sample()
+    batch = next(ours.batches(1))
     priority = ours.priorities.columns(ours.replay.begin, ours.replay.end)["priority"].astype(float)
     chance = priority[batch.at.row - ours.replay.begin, batch.at.env] / priority.sum()
     weight = (len(ours.replay) * chance) ** -0.5
@@ -169,14 +169,14 @@ def test_a_prioritized_update_weighs_its_batch_and_ranks_it_anew(case: str) -> N
 def test_hindsight_gives_its_share_of_a_batch_goals_that_were_reached() -> None:
     ours = ours_of("SAC, hindsight", her={"n_sampled_goal": 3})
     play(ours, 25)
-    batch = ours.sample()
+    batch = next(ours.batches(1))
     stored = ours.replay.steps(batch.at)
     other = (batch.obs["desired_goal"] != stored.obs["desired_goal"]).any(dim=1)
     assert other[:12].sum() > 8
     assert not other[12:].any()
     assert torch.equal(batch.obs["desired_goal"], batch.next_obs["desired_goal"])
     near = (batch.next_obs["achieved_goal"] - batch.obs["desired_goal"]).norm(dim=1) <= 0.25
-    assert torch.equal(batch.reward[:, 0], near.float() - 1)
+    assert torch.equal(batch.reward, near.float() - 1)
     assert near[:12].any()
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from lit_rl import A2C, PPO
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import to_env
+from lit_rl.ops.draws import BLOCK
 from lit_rl.ops.streams import generator
 from tests.helpers import envs
 from tests.helpers.on_policy import env_major, iterate, make, make_ppo, sb3_twin
@@ -180,17 +181,32 @@ def test_actions_are_drawn_with_the_environments_own_noise():
         np.testing.assert_allclose(action[:, e], 0.5 * noise, rtol=1e-5)
 
 
+def test_noise_of_short_rollouts_is_drawn_for_a_block_of_them():
+    module = make(A2C, {"class_path": envs.PATH + "BoxWalk", "n_envs": 2}, n_steps=5, seed=5)
+    noise = generator(5, "actions", 1, 2).standard_normal((BLOCK // 5, 5, 2), dtype=np.float32)
+    np.testing.assert_array_equal(module._action_noises()[2 * (BLOCK // 5) + 7][1], noise[7])
+
+
 @pytest.mark.parametrize("cls", [PPO, A2C])
 def test_noise_belongs_to_an_environment_whatever_rank_it_is_on(cls):
     """A rank with the second half of the environments draws what one process draws for them."""
     module = make(cls, {"class_path": envs.PATH + "BoxWalk", "n_envs": 4}, n_steps=3, seed=5)
-    module.counters.iterations = 7
-    whole = module._action_noise()
+    whole = module._action_noises()[47]
     module.ranks.rank, module.ranks.size = 1, 2
-    half = module._action_noise()
+    half = module._action_noises()[47]
     module.ranks.rank, module.ranks.size = 0, 1
-    assert torch.equal(half, whole[:, 2:])
-    assert not torch.equal(half, whole[:, :2])
+    assert np.array_equal(half, whole[2:])
+    assert not np.array_equal(half, whole[:2])
+
+
+def test_noise_of_a_rollout_is_the_same_whatever_was_drawn_before():
+    """So that a run that is resumed anywhere in a block draws what one that went through draws."""
+    module = make(A2C, {"class_path": envs.PATH + "BoxWalk", "n_envs": 2}, n_steps=5, seed=5)
+    through = module._action_noises()
+    went_through = [through[i] for i in range(60)]
+    for first in (1, 24, 25, 49):
+        assert np.array_equal(module._action_noises()[first], went_through[first])
+    assert len({each.tobytes() for each in went_through}) == 60
 
 
 @pytest.mark.parametrize(("freq", "kept"), [(-1, [30]), (4, [4] * 7 + [2]), (1, [1] * 30)])
