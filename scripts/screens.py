@@ -23,6 +23,22 @@ ROOT = Path(__file__).resolve().parents[1]
 COLUMNS, ROWS = 80, 24
 SIZE, MARGIN = 16, 12
 INK, PAPER = "#e6e6e6", "#1c1f24"
+LEVELS = """
+name: gates
+total_timesteps: 100_000
+env: {class_path: lit_rl.envs.examples.gates.Gates, n_envs: 32}
+model: {class_path: PPO, init_args: {n_steps: 64, batch_size: 256, learning_rate: 1.0e-3, gamma: 0.98}}
+eval: {every: 20_000, episodes: 20}
+curriculum:
+  sample: learnability
+  levels:
+    - {name: near, env_kwargs: {level: 0}}
+    - {name: wide gate, env_kwargs: {level: 1}}
+    - {name: gate, env_kwargs: {level: 2}}
+    - {name: two wide gates, env_kwargs: {level: 3}}
+    - {name: two gates, env_kwargs: {level: 4}}
+    - {name: two narrow gates, env_kwargs: {level: 5}}
+"""
 
 
 def shown(command: str, until: str | None = None) -> list[str]:
@@ -71,6 +87,8 @@ def main() -> None:
         shown(f"fit --config {ROOT}/configs/gates_curriculum.yaml --pause_at 60_000")
         picture("runs", shown("runs"))
         picture("doctor", shown("doctor CartPole-v1"))
+        Path("levels.yaml").write_text(LEVELS)
+        picture("levels", shown("fit --config levels.yaml --view levels", until=r" [67]\d% \|.*return"))
 
 
 if __name__ == "__main__":

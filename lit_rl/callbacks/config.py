@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import above, at_least, check_record
 
 if TYPE_CHECKING:  # which takes seconds to import, and a mistake in the block is answered before
     from lit_rl.training.module import RLModule
+
+View = Literal["bar", "levels"]
+"""What a terminal shows while a run goes."""
+
+
+def check_view(view: View, module: RLModule) -> None:
+    """Refuse to show what this run has not.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if view == "levels" and module.curriculum is None:
+        raise ConfigError("view is levels, and this run has no curriculum; remove it.")
 
 
 @dataclass

@@ -1,17 +1,24 @@
-"""What one sees while a run goes: a bar on a terminal, a line now and then in a file."""
+"""What one sees while a run goes: a bar on a terminal, and its levels if asked for; in a file a line now and then."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
+from tqdm.utils import _supports_unicode
 
+from lit_rl.callbacks.config import View
+from lit_rl.callbacks.levels_view import LevelsView
+from lit_rl.callbacks.screen import Screen
 from lit_rl.process import on_screen
 from lit_rl.training.module import RLModule
 
@@ -28,9 +35,16 @@ class Progress(Callback):
     """Timesteps, speed and return. A bar where standard error is a terminal, else a line every ten seconds.
 
     A thread of its own looks at the run now and then, so that both go on within an iteration, which is not slowed.
+
+    Args:
+        view: `levels` shows above the bar what is played on which level.
+        stopping: names the signal that has come, if one has: the terminal was told so below the picture.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, view: View = "bar", stopping: Callable[[], str | None] = lambda: None) -> None:
+        self._view, self._stopping, self._told = view, stopping, False
+        self._levels: LevelsView | None = None
+        self._screen: Screen | None = None
         self._bar: Any = None
         self._last_line = time.monotonic()
         self._summary: list[str] = []
@@ -51,6 +65,10 @@ class Progress(Callback):
             return
         terminal = self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._initial = pl_module.counters.timesteps
+        if self._view == "levels" and pl_module.curriculum is not None:
+            of = "" if pl_module.ranks.alone else " (rank 0)"
+            self._levels = LevelsView(pl_module.curriculum, dict(pl_module.log_book.latest), of)
+            self._screen = Screen(sys.stderr) if terminal and os.environ.get("TERM") != "dumb" else None
         self._thread = threading.Thread(target=self._watch, args=(pl_module, terminal), daemon=True, name="progress")
         self._over.clear()
         self._thread.start()
@@ -59,16 +77,36 @@ class Progress(Callback):
         while not self._over.wait(_LOOK_EVERY_S):
             with contextlib.suppress(OSError, ValueError):  # who reads may be gone; that ends no run
                 if terminal:
-                    self._bar = self._bar or _new_bar(module, self._initial)
+                    self._bar = self._bar or _new_bar(module, self._initial, self._screen)
                     doing = _doing(module) if module.loop.phase in _SLOW else ""  # else the bar itself moves
                     self._bar.total = max(module.clock.target, module.play.timesteps)
                     self._bar.update(module.play.timesteps - self._bar.n)
-                    _describe(self._bar, self._summary, doing)
-                    self._bar.refresh()
+                    self._show(module, doing)
                 elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
                     self._last_line = time.monotonic()
                     text = f"{module.play.timesteps:,} of {module.clock.target:,} timesteps"
                     print(", ".join([text, *(self._summary or [_doing(module)])]), flush=True)
+                    if self._levels is not None and module.play.envs is not None:
+                        print(f"  {self._levels.in_a_line(module.play.levels)}", flush=True)
+
+    def _show(self, module: RLModule, doing: str = "", last: bool = False) -> None:
+        """Draw the bar as it is now, and the levels above it."""
+        if self._screen is None or self._levels is None:
+            _describe(self._bar, self._summary, doing)
+            self._bar.refresh()
+            return
+        if not self._told and self._stopping() is not None:
+            self._told = True
+            self._screen.leave()
+        columns, rows = self._screen.size()
+        self._bar.ncols = columns
+        _describe(self._bar, self._summary, doing)
+        lines = (
+            []
+            if module.play.envs is None
+            else self._levels.lines(module.play.levels, columns, rows - 2, self._bar.ascii)
+        )
+        self._screen.draw([*lines, str(self._bar)], at_once=last)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -80,6 +118,8 @@ class Progress(Callback):
             tqdm.write(on_screen(line, sys.stdout))
             sys.stdout.flush()
         self._summary = _summary(pl_module)
+        if self._levels is not None:
+            self._levels.take(pl_module.iteration)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RLModule)
@@ -94,26 +134,40 @@ class Progress(Callback):
             self._thread.join()
             self._thread = None
         if module is not None and self._terminal and self._bar is None:
-            self._bar = _new_bar(module, self._initial)  # it was over before the thread had a look
+            self._bar = _new_bar(module, self._initial, self._screen)  # it was over before the thread had a look
         if self._bar is not None:
             if module is not None:  # where it has ended
                 if module.loop.finished:
                     self._bar.total = module.counters.timesteps  # at or past the target: the bar is full
                 self._bar.update(module.counters.timesteps - self._bar.n)
-                _describe(self._bar, self._summary)
+                with contextlib.suppress(OSError, ValueError):
+                    self._show(module, last=True)
+            if self._screen is not None:
+                self._screen.close()
             self._bar.close()
             self._bar = None
 
 
-def _new_bar(module: RLModule, initial: int) -> Any:
+def _new_bar(module: RLModule, initial: int, screen: Screen | None = None) -> Any:
+    """The bar; with a screen it draws nothing itself, and is a line of that."""
+    own: dict[str, Any] = {"dynamic_ncols": True}
+    if screen is not None:
+        own = {"file": _Nowhere(), "ncols": screen.size().columns, "ascii": not _supports_unicode(sys.stderr)}
     return tqdm(
         total=module.clock.target,
         initial=initial,
         unit="step",
         unit_scale=True,
-        dynamic_ncols=True,
         bar_format=_bar_format(_WIDE),
+        **own,
     )
+
+
+class _Nowhere(io.TextIOBase):
+    """Forgets what is written to it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
 
 
 def _bar_format(width: int) -> str:

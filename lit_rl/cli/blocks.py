@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from lit_rl.callbacks.config import CheckpointConfig
+from lit_rl.callbacks.config import CheckpointConfig, View
 from lit_rl.cli.models import ModelSettings
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
@@ -36,6 +36,7 @@ SCALARS: dict[str, Any] = {
     "seed_everything": int,
     "pause_at": int | None,
     "requeue": bool,
+    "view": View,
     "ckpt_path": str | None,
 }
 """Top-level keys that hold a value, and its type."""

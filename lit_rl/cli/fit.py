@@ -109,7 +109,7 @@ class RunCLI(LightningCLI):
         for name in ("mode", "name", "total_timesteps"):
             _add(parser, name)
         super().add_default_arguments_to_parser(parser)
-        for name in ("pause_at", "requeue"):
+        for name in ("pause_at", "requeue", "view"):
             _add(parser, name)
         parser.add_class_arguments(ResumeConfig, "resume")
         parser.add_class_arguments(WarmstartConfig, "warmstart")
@@ -159,6 +159,7 @@ class RunCLI(LightningCLI):
             pause_at=self._get(self.config, "pause_at"),
             requeue=self._get(self.config, "requeue"),
             waiting=self._get(self.config_init, "ranks"),
+            view=self._get(self.config, "view"),
         )
 
     def _root(self) -> Path:

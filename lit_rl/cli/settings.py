@@ -71,6 +71,11 @@ _TOP = {
         False,
         "Go on with the newest run of this name if it has begun; mode says how it begins if it has not.",
     ),
+    "view": (
+        "bar",
+        "What a terminal shows while the run goes: `levels` shows, above the bar, how many environments are on which "
+        "level of the curriculum, and the success of each.",
+    ),
     "ckpt_path": (None, "Go on from this checkpoint or run, whatever mode says."),
 }
 TOP = {name: Setting(name, SCALARS[name], *_TOP[name], LIMITS.get(name)) for name in SCALARS}

@@ -57,8 +57,13 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """Where things are on a drawing of `width` by `height`."""
+class Frame:
+    """Where things are on a drawing of `width` by `height`.
+
+    Args:
+        left: of the plot, and `top`.
+        x_from: the value at its left edge, `x_to` at its right one, `y_from` at the bottom, and `y_to` at the top.
+    """
 
     width: int
     height: int
@@ -120,7 +125,7 @@ def _described(line: Line) -> str:
     return f"{line.label}: from {line.y[0]:.4g} to {last:.4g} at timestep {line.x[-1]:,.0f}, at most {best:.4g}."
 
 
-def _frame(lines: Sequence[Line], marks: Sequence[Mark], width: int, height: int) -> _Frame:
+def _frame(lines: Sequence[Line], marks: Sequence[Mark], width: int, height: int) -> Frame:
     xs = np.concatenate([line.x for line in lines])
     ys = np.concatenate([each for line in lines for each in (line.y, line.low, line.high) if each is not None])
     x_to = max(float(xs.max()), *(mark.x for mark in marks), 1.0)
@@ -128,7 +133,7 @@ def _frame(lines: Sequence[Line], marks: Sequence[Mark], width: int, height: int
     room = (high - low) * 0.05 or max(abs(high) * 0.1, 0.5)
     low, high = low - room, high + room
     longest = max((len(_tick(value)) for value in ticks(low, high)), default=1)
-    return _Frame(width, height, 14 + 7 * longest, 10, 0.0, x_to, low, high)
+    return Frame(width, height, 14 + 7 * longest, 10, 0.0, x_to, low, high)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -146,12 +151,23 @@ def _tick(value: float) -> str:
     return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.2g}"
 
 
-def _grid(frame: _Frame) -> str:
+def _grid(frame: Frame) -> str:
+    return y_axis(frame) + x_axis(frame)
+
+
+def y_axis(frame: Frame) -> str:
+    """Lines at round numbers, and these."""
     parts = []
     for value in ticks(frame.y_from, frame.y_to):
         y = frame.y(value)
         parts.append(f'<path class="grid" d="M{frame.left} {y:.1f}H{frame.width - frame.right}"/>')
         parts.append(f'<text class="tick end" x="{frame.left - 6}" y="{y + 4:.1f}">{_tick(value)}</text>')
+    return "".join(parts)
+
+
+def x_axis(frame: Frame) -> str:
+    """Timesteps."""
+    parts = []
     for value in ticks(frame.x_from, frame.x_to, 4 if frame.width < 500 else 8):
         x = frame.x(value)
         place = f'x="{x:.1f}" y="{frame.height - frame.bottom + 18}"'
@@ -161,7 +177,7 @@ def _grid(frame: _Frame) -> str:
     return "".join(parts) + f'<path class="axis" d="M{frame.left} {base}H{frame.width - frame.right}"/>'
 
 
-def _rows(frame: _Frame, marks: Sequence[Mark]) -> list[int]:
+def _rows(frame: Frame, marks: Sequence[Mark]) -> list[int]:
     """In which row the number of each mark has room."""
     ends = [-math.inf] * _MARK_ROWS
     rows = []
@@ -173,7 +189,7 @@ def _rows(frame: _Frame, marks: Sequence[Mark]) -> list[int]:
     return rows
 
 
-def _mark(frame: _Frame, mark: Mark, row: int) -> str:
+def _mark(frame: Frame, mark: Mark, row: int) -> str:
     x, y = frame.x(mark.x), 12 + 18 * row
     x_text = min(max(x, 10), frame.width - 10)
     return (
@@ -183,7 +199,7 @@ def _mark(frame: _Frame, mark: Mark, row: int) -> str:
     )
 
 
-def _line(frame: _Frame, line: Line) -> str:
+def _line(frame: Frame, line: Line) -> str:
     kept = thinned(line.y, frame.width)
     points = [(frame.x(float(line.x[i])), frame.y(float(line.y[i]))) for i in kept]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
@@ -193,7 +209,7 @@ def _line(frame: _Frame, line: Line) -> str:
     return drawn
 
 
-def _band(frame: _Frame, line: Line) -> str:
+def _band(frame: Frame, line: Line) -> str:
     assert line.low is not None
     assert line.high is not None
     upper = [f"{frame.x(x):.1f} {frame.y(y):.1f}" for x, y in zip(line.x.tolist(), line.high.tolist(), strict=True)]

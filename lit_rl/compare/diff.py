@@ -12,7 +12,17 @@ from lit_rl.compare.settings import flattened, read_settings
 from lit_rl.errors import DataError
 from lit_rl.run.lineage import Lineage
 
-BEGINNING = ("mode", "name", "resume", "warmstart", "requeue", "pause_at", "ckpt_path", "trainer.default_root_dir")
+BEGINNING = (
+    "mode",
+    "name",
+    "resume",
+    "warmstart",
+    "requeue",
+    "view",
+    "pause_at",
+    "ckpt_path",
+    "trainer.default_root_dir",
+)
 """Settings that say how a run begins and where it lies, and not what it learns."""
 CLOCKS = "time/"
 """Columns measured with a clock, or counted beside it."""

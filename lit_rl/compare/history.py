@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lit_rl.compare.levels import LevelsHistory, read_levels
 from lit_rl.compare.logs import FPS, LEVEL, RETURN, STEP, Evaluations, read_columns, read_evaluations
 from lit_rl.compare.runs import RunRecord, read_run
 from lit_rl.compare.settings import flattened, read_settings, value_at
@@ -56,6 +57,7 @@ class RunHistory:
         fps: timesteps a second, as logged.
         evaluations: all of those made beside training.
         tested: what `test` and `validate` have found.
+        levels: which were played, and how well.
         events: in the order of their timesteps.
         segments: process lifetimes as (number, mode, from, to, cause), as far as they are known.
         parents: what it began from, as its lineage says.
@@ -68,6 +70,7 @@ class RunHistory:
     fps: Curve | None = None
     evaluations: Evaluations = field(default_factory=Evaluations)
     tested: list[Tested] = field(default_factory=list)
+    levels: LevelsHistory = field(default_factory=LevelsHistory)
     events: list[Event] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     parents: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +98,11 @@ def read_history(directory: Path) -> RunHistory:
         history.training = curve_of(columns[STEP], columns[RETURN])
         history.fps = curve_of(columns[STEP], columns[FPS])
         levels = _level_events(columns[STEP], columns[LEVEL], value_at(settings, "curriculum", "levels"))
+    try:
+        history.levels = read_levels(directory, settings)
+    except DataError as error:
+        if str(error) not in history.record.problems:
+            history.record.problems.append(str(error))
     history.settings = flattened(settings)
     with contextlib.suppress(DataError):
         history.evaluations = read_evaluations(directory)

@@ -7,6 +7,7 @@ import numpy as np
 from lit_rl.compare.chart import Line, Mark, chart
 from lit_rl.compare.history import RunHistory
 from lit_rl.compare.html import esc, facts, folded, note, table
+from lit_rl.compare.levels_section import levels
 from lit_rl.compare.logs import Evaluations, means_of
 from lit_rl.compare.pedigree import pedigree
 from lit_rl.compare.table import moment, number
@@ -21,7 +22,7 @@ def run_section(history: RunHistory, anchor: str) -> str:
     record = history.record
     heading = f'<h2 id="{anchor}">{esc(record.title)} <span class="state {record.state}">{record.state}</span></h2>'
     parts = [heading, _facts(history), *(note(f"WARNING: {problem}") for problem in record.problems)]
-    parts += [_learning(history), _events(history), _speed(history)]
+    parts += [_learning(history), _events(history), levels(history.levels), _speed(history)]
     parts += ["<h3>Lineage</h3>", pedigree(history), _segments(history)]
     film = video(history.directory)
     parts += ["<h3>Video</h3>", film] if film else []

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers.logger import Logger
 
 from lit_rl.callbacks.alert import alert
 from lit_rl.callbacks.checkpointing import Checkpointer
-from lit_rl.callbacks.config import CheckpointConfig
+from lit_rl.callbacks.config import CheckpointConfig, View, check_view
 from lit_rl.callbacks.early_stopping import EarlyStops, check_monitors
 from lit_rl.callbacks.progress import Progress
 from lit_rl.callbacks.rescue import Rescue
@@ -72,13 +72,14 @@ class Run:
         resume: ResumeConfig,
         config_text: str | None,
         pause_at: int | None,
+        view: View,
         request: StopRequest,
         hold: Hold,
         stack: contextlib.ExitStack,
     ) -> None:
         self.module, self.plan, self._resume, self.ranks = module, plan, resume, module.ranks
         self.request = request
-        self._prepare(name, root, checkpoint, config_text, pause_at, hold, stack)
+        self._prepare(name, root, checkpoint, config_text, pause_at, view, hold, stack)
         self._until_exit = stack.pop_all()
 
     def _prepare(
@@ -88,6 +89,7 @@ class Run:
         checkpoint: CheckpointConfig,
         config_text: str | None,
         pause_at: int | None,
+        view: View,
         hold: Hold,
         stack: contextlib.ExitStack,
     ) -> None:
@@ -106,7 +108,8 @@ class Run:
             self._checkpointer.captured_at = plan.timesteps
         self._rescue = Rescue(self._checkpointer)
         self._checkpointer.on_boundary = [self._stopper.look, self._rescue.take]
-        self.at_boundary: list[Callback] = [EarlyStops(plan.extended), self._stopper, self._checkpointer, Progress()]
+        progress = Progress(view, self.request.name)
+        self.at_boundary: list[Callback] = [EarlyStops(plan.extended), self._stopper, self._checkpointer, progress]
         exact = self._resume.require == "exact"
         opening = Opening(self.module, plan, self.directory, self.lineage, exact, self._rescue, self.at_boundary)
         self.callbacks: list[Callback] = [opening, self._rescue, *self.at_boundary]
@@ -241,6 +244,7 @@ def begin(
     pause_at: int | None = None,
     requeue: bool = False,
     waiting: RanksConfig | None = None,
+    view: View = "bar",
 ) -> Run | None:
     """Begin a run, or go on with one.
 
@@ -259,6 +263,7 @@ def begin(
         requeue: go on with the newest run of this name if it has begun; `mode` says how it begins if it has not. Under
             SLURM, a run that its scheduler stops asks to be started again once its state is saved.
         waiting: how long ranks wait for each other.
+        view: what a terminal shows beside the run's bar: `levels`, which of them are played, and how well.
 
     Returns:
         the run, or `None` if it is at its target already and there is nothing to do.
@@ -271,6 +276,7 @@ def begin(
     check_name(name)
     check_value(pause_at, int | None, "pause_at", at_least(1))
     check_value(requeue, bool, "requeue")
+    check_value(view, View, "view")
     check_precision(module, "32-true" if trainer is None else trainer.precision)
     resume, root = resume or ResumeConfig(), Path(root)
     request = StopRequest(speaks=trainer is None or rank_of(trainer) == 0)
@@ -290,7 +296,8 @@ def begin(
         checkpoint, start = checkpoint or CheckpointConfig(), warmstart or WarmstartConfig()
         asked = {
             "mode": mode, "name": name, "resume": resume, "warmstart": start, "checkpoint": checkpoint,
-            "pause_at": pause_at, "requeue": requeue, "trainer.default_root_dir": str(root), "ranks": waiting,
+            "pause_at": pause_at, "requeue": requeue, "view": view,
+            "trainer.default_root_dir": str(root), "ranks": waiting,
         }  # fmt: skip
         try:
             notes = agree(module, trainer, asked)
@@ -317,13 +324,14 @@ def begin(
             module.play.resuming = plan.checkpoint is not None
             same_everywhere(module)
             checkpoint.check(module)
+            check_view(view, module)
             if not several:
                 stack.enter_context(request.listening())
             check_holdable(module, trainer)
             check_monitors(module, trainer)
             in_place = plan.directory is not None and not plan.fork
             prove_common(ranks, plan.directory if plan.directory is not None and in_place else root / name)
-            run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, request, hold, stack)
+            run = Run(module, plan, name, root, checkpoint, resume, config_text, pause_at, view, request, hold, stack)
         except BaseException as error:
             ranks.fail(error)
             module.teardown("fit")

@@ -16,7 +16,10 @@ JOURNAL = "study.journal"
 NEEDED = ("run", "study", "search")
 MAY_CHANGE = ("run", "study", "trials")
 """What a study that goes on may be given anew."""
-_OURS = ("name", "mode", "requeue", "pause_at", "ckpt_path", "seed_everything", "resume", "model.class_path", "model")
+_OURS = (
+    "name", "mode", "requeue", "view", "pause_at", "ckpt_path", "seed_everything", "resume", "model.class_path",
+    "model",
+)  # fmt: skip
 """Keys that say how a trial is run, or what is tuned."""
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import fcntl
+import os
+import struct
+import sys
+import termios
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,3 +61,35 @@ class Cli:
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     monkeypatch.chdir(tmp_path)
     return Cli(tmp_path, capsys)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Callable[[], str]]]:
+    """Standard error and output on a terminal of so many columns and 24 rows; gives what it was sent."""
+    opened: list[Any] = []
+
+    def make(columns: int) -> Callable[[], str]:
+        ours, theirs = os.openpty()
+        set_size(theirs, columns)
+        stream = open(theirs, "w", buffering=1)  # noqa: SIM115  closed below
+        opened.extend([stream, open(ours, "rb", buffering=0)])  # noqa: SIM115
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(sys, "stdout", stream)
+        os.set_blocking(ours, False)
+        return lambda: b"".join(iter(lambda: _read(ours), b"")).decode()
+
+    yield make
+    monkeypatch.undo()
+    for each in opened:
+        each.close()
+
+
+def set_size(terminal: int, columns: int, rows: int = 24) -> None:
+    """Make a terminal as large as that."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _read(number: int) -> bytes:
+    with contextlib.suppress(BlockingIOError):
+        return os.read(number, 4096)
+    return b""

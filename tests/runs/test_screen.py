@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-import struct
-import sys
-import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,33 +27,6 @@ LEVELS: dict[str, Any] = {
 }
 BAR = re.compile(r"100% \|█+\| 512/512, [\d:]+ left(.*)")
 PARTS = {"fps": r"[\d,]+ fps", "return": r"return [\d.]+", "level": r"level 1", "success": r"success \d+%"}
-
-
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Callable[[], str]]]:
-    """Standard error and output on a terminal of so many columns; gives what it was sent."""
-    opened: list[Any] = []
-
-    def make(columns: int) -> Callable[[], str]:
-        ours, theirs = os.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        stream = open(theirs, "w", buffering=1)  # noqa: SIM115  closed below
-        opened.extend([stream, open(ours, "rb", buffering=0)])  # noqa: SIM115
-        monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(sys, "stdout", stream)
-        os.set_blocking(ours, False)
-        return lambda: b"".join(iter(lambda: _read(ours), b"")).decode()
-
-    yield make
-    monkeypatch.undo()
-    for each in opened:
-        each.close()
-
-
-def _read(number: int) -> bytes:
-    with contextlib.suppress(BlockingIOError):
-        return os.read(number, 4096)
-    return b""
 
 
 @pytest.mark.parametrize(
