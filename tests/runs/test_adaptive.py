@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
+from lit_rl import PPO
 from lit_rl.curriculum import Sampler
 from lit_rl.curriculum.strategies.build import strategies
+from lit_rl.errors import ConfigError
 from lit_rl.state.plain import first_difference
 from tests.helpers.cli import checkpoints, final_state, lit_rl, merged, metrics, start, wait_for
 from tests.helpers.levels import PATH
@@ -228,3 +230,69 @@ def test_evaluations_are_of_all_levels_where_none_is_current(cli: Cli) -> None:
     stored = np.load(cli.run() / "evaluations.npz")
     assert stored["levels"].tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]] * 2
     assert "eval/level_3/mean_reward" in metrics(cli.run())[-1]
+
+
+# -- other modes, and files --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["alone", "in a dimension"])
+def test_opening_a_checkpoint_imports_no_strategy(cli: Cli, within: bool) -> None:
+    config = yaml.safe_load(write(cli, "own", total_timesteps=64).read_text())
+    if within:
+        config["curriculum"] = {"dimensions": {"only": config["curriculum"]}}
+    (cli.cwd / "run.yaml").write_text(yaml.safe_dump(config))
+    cli("fit", "--config", "run.yaml")
+    file = str(checkpoints(cli.run())[-1].path / "lightning.ckpt")
+    with pytest.raises(ConfigError, match=r"names the class '.*Hardest' in curriculum.sample; pass curriculum"):
+        PPO.load_from_checkpoint(file)
+    module = PPO.load_from_checkpoint(file, curriculum=config["curriculum"])
+    assert "chosen by Hardest" in module.curriculum.describe()
+    assert "level: 3" in cli("test", cli.run(), "--episodes", 1).out, "its own YAML names it"
+
+
+def test_a_warmstart_starts_over_or_carries(cli: Cli) -> None:
+    config = write(cli, "learnability")
+    cli("fit", "--config", config, "--name", "trained")
+    trained = final_state(cli.run("trained"))["curriculum"]
+    words = (
+        "--config",
+        config,
+        "--mode",
+        "warmstart",
+        "--warmstart.checkpoint",
+        cli.run("trained"),
+        "--total_timesteps",
+        64,
+    )
+    cli("fit", *words, "--name", "anew")
+    anew = final_state(cli.run("anew"))["curriculum"]["state"]["levels"]
+    assert sum(each["episodes"] for each in anew.values()) < 40
+    cli("fit", *words, "--name", "carried", "--warmstart.level", "carry")
+    carried = final_state(cli.run("carried"))["curriculum"]["state"]["levels"]
+    for name, each in trained["state"]["levels"].items():
+        assert carried[name]["episodes"] >= each["episodes"] > 0
+    said = cli.error("fit", *words, "--warmstart.level", 2)
+    assert said.startswith("warmstart.level: is 2, and levels are chosen by learnability, which begins on none")
+
+
+def test_a_warmstart_begins_a_ladder_where_it_is_told(cli: Cli) -> None:
+    config = write(cli, "ladder", total_timesteps=64)
+    cli("fit", "--config", config, "--name", "trained")
+    words = ("--config", config, "--mode", "warmstart", "--warmstart.checkpoint", cli.run("trained"))
+    cli("fit", *words, "--name", "high", "--warmstart.level", 3)
+    begun = [int(row[2]) for row in episodes(cli.run("high"))]
+    assert begun[:4] == [3] * 4
+
+
+def test_a_changed_curriculum_is_told_old_against_new(cli: Cli) -> None:
+    config = write(cli, "learnability", total_timesteps=128)
+    cli("fit", "--config", config, "--pause_at", 64, expect=75)
+    changed = yaml.safe_load(config.read_text())
+    changed["curriculum"]["sample"]["window"] = 20
+    changed["curriculum"]["attributes"]["hardness"]["ramp"] = [0, 3]
+    config.write_text(yaml.safe_dump(changed))
+    said = cli("fit", "--config", config, "--mode", "resume", expect=2).err
+    for text in ("curriculum.sample.window", "10", "20", "curriculum.attributes.hardness.ramp", "[0, 6]", "[0, 3]"):
+        assert text in said
+    out = cli("fit", "--config", config, "--mode", "resume", "--resume.on_config_change", "accept").out
+    assert "finished" in out
