@@ -90,6 +90,8 @@ class LevelsView:
             lines.append("bounds that adapt")
         for name, (low, high, limits) in bounds.items():
             lines.append(layout.bound(name, low, high, limits, ascii_only))
+        if ascii_only:
+            lines = [line.encode("ascii", "replace").decode() for line in lines]
         return lines[: max(height, 0)]
 
     def in_a_line(self, levels: np.ndarray) -> str:
