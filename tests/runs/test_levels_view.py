@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -204,10 +205,12 @@ def test_while_its_size_changes_nothing_is_drawn(terminal: Terminal) -> None:
     assert picture(sent + read(), 40) == ["now"]
 
 
+@pytest.mark.timeout(120)
 def test_ctrl_c_is_answered_between_two_pictures(cli: Cli) -> None:
     config = cli.config(SAMPLED | {"total_timesteps": 10_000_000, "eval": {"every": None}})
     process, terminal = pty.fork()
     if process == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # where tests run in the background it is ignored
         os.environ["PYTHONPATH"] = str(ROOT)
         words = ["fit", "--config", str(config), "--view", "levels"]
         os.execv(sys.executable, [sys.executable, "-m", "lit_rl", *words])
