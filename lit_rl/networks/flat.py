@@ -23,7 +23,15 @@ ELEMENTWISE: tuple[type[optim.Optimizer], ...] = (
 """Optimizers that treat every number by itself, so that one tensor or many is the same to them."""
 
 
-class FlatAdam(optim.Adam):
+class _NoHooks:
+    """No hooks around a step, nor what torch asks about them."""
+
+    @staticmethod
+    def profile_hook_step(func: Any) -> Any:
+        return func
+
+
+class FlatAdam(_NoHooks, optim.Adam):
     """Adam (Kingma and Ba 2014, arXiv:1412.6980) of one tensor, by torch's fused operation.
 
     Around that operation torch's own spends ten times what it takes.
@@ -42,11 +50,6 @@ class FlatAdam(optim.Adam):
         settings.pop("decoupled_weight_decay", None)
         return cls(optimizer.param_groups[0]["params"], **settings)
 
-    @staticmethod
-    def profile_hook_step(func: Any) -> Any:
-        """No hooks around a step."""
-        return func
-
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         (group,) = self.param_groups
@@ -64,7 +67,35 @@ class FlatAdam(optim.Adam):
         )  # fmt: skip
 
 
-FlatAdam.__name__ = FlatAdam.__qualname__ = "Adam"  # what callbacks log an optimizer's learning rate by
+class FlatRMSprop(_NoHooks, optim.RMSprop):
+    """RMSprop (Tieleman and Hinton 2012) of one tensor: torch's own operations, without what it does around them."""
+
+    stands_for = optim.RMSprop
+
+    @classmethod
+    def like(cls, optimizer: optim.Optimizer) -> optim.Optimizer:
+        """One with the settings of another, where that is an RMSprop whose step this class takes."""
+        others = ("momentum", "centered", "maximize", "differentiable", "capturable", "foreach")
+        if type(optimizer) is not optim.RMSprop or any(optimizer.defaults[key] for key in others):
+            return optimizer
+        return cls(optimizer.param_groups[0]["params"], **optimizer.defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        (group,) = self.param_groups
+        (values,) = group["params"]
+        state, gradient, alpha = self.state[values], values.grad, group["alpha"]
+        if not state:
+            state["step"], state["square_avg"] = torch.zeros((), dtype=torch.float32), torch.zeros_like(values)
+        state["step"] += 1
+        if group["weight_decay"]:
+            gradient = gradient.add(values, alpha=group["weight_decay"])
+        square = state["square_avg"].mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+        values.addcdiv_(gradient, square.sqrt().add_(group["eps"]), value=-group["lr"])
+
+
+for each in (FlatAdam, FlatRMSprop):
+    each.__name__ = each.__qualname__ = each.stands_for.__name__  # what callbacks log an optimizer's learning rate by
 
 
 class Flat:
@@ -123,7 +154,7 @@ class Flat:
             make: makes one of a list of parameters.
             parameters: in the order in which an optimizer of them would have them.
         """
-        optimizer = FlatAdam.like(make([self.values]))
+        optimizer = FlatRMSprop.like(FlatAdam.like(make([self.values])))
         order = [self._index(parameter) for parameter in parameters]
         optimizer.register_state_dict_post_hook(lambda _, state: self._apart(state, order))
         optimizer.register_load_state_dict_pre_hook(lambda _, state: self._joined(state, order))

@@ -13,7 +13,7 @@ from lit_rl.networks.activations import activation_of, tanh
 from lit_rl.networks.actor_critic import ActorCritic, Slope
 from lit_rl.networks.dense import Dense, layers_of, parameters_of_layers
 from lit_rl.networks.dense_actor_critic import DenseActorCritic
-from lit_rl.networks.flat import Flat, FlatAdam
+from lit_rl.networks.flat import Flat, FlatAdam, FlatRMSprop
 from lit_rl.networks.policies import make_optimizer
 from tests.helpers.followed import through
 
@@ -166,6 +166,7 @@ def test_an_optimizer_of_one_tensor_is_one_of_many(cls):
 
     ours, theirs = flat.optimizer(make, list(one.parameters())), make(list(many.parameters()))
     assert isinstance(ours, FlatAdam) == (cls is optim.Adam)
+    assert isinstance(ours, FlatRMSprop) == (cls is optim.RMSprop)
     for seed in (0, 10):
         step(one, ours, seed)
         step(many, theirs, seed)
@@ -183,6 +184,28 @@ def test_an_optimizer_of_one_tensor_is_one_of_many(cls):
     step(one, ours_again, 20)
     step(many, theirs_again, 20)
     equal()
+
+
+@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.1, "eps": 1e-5, "alpha": 0.9}])
+def test_rmsprop_of_one_tensor_is_torchs_own_to_the_bit(settings):
+    one, other = (torch.nn.Parameter(numbers(40, seed=1)) for _ in range(2))
+    theirs = optim.RMSprop([one], lr=0.01, **settings)
+    ours = FlatRMSprop.like(optim.RMSprop([other], lr=0.01, **settings))
+    assert isinstance(ours, FlatRMSprop)
+    for seed in range(3):
+        for parameter, optimizer in ((one, theirs), (other, ours)):
+            parameter.grad = numbers(40, seed=seed)
+            optimizer.step()
+    assert torch.equal(one, other)
+    a, b = theirs.state_dict(), ours.state_dict()
+    assert all(torch.equal(a["state"][0][key], b["state"][0][key]) for key in ("step", "square_avg"))
+    assert a["param_groups"] == b["param_groups"]
+
+
+@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"centered": True}, {"maximize": True}])
+def test_another_rmsprop_is_left_to_torch(settings):
+    theirs = optim.RMSprop([torch.nn.Parameter(torch.zeros(1))], **settings)
+    assert FlatRMSprop.like(theirs) is theirs
 
 
 def test_a_state_is_the_same_to_the_bit_after_its_way_through_a_dictionary():
