@@ -10,6 +10,7 @@ from lit_rl.callbacks.checkpointing import Checkpointer
 from lit_rl.envs.failures import EnvironmentLost
 from lit_rl.errors import EXIT_STOPPED, ConfigError, LitRLError, StorageError
 from lit_rl.ranks.group import caused_by
+from lit_rl.state.parts import Stateful, state_of
 from lit_rl.state.snapshot import Snapshot
 from lit_rl.state.stored import Stored
 from lit_rl.training.module import RLModule, states_of_callbacks
@@ -28,6 +29,10 @@ class Rescue(Callback):
     def __init__(self, checkpointer: Checkpointer) -> None:
         self._checkpointer = checkpointer
         self._snapshot: Snapshot | None = None
+        self._own: dict[str, Stateful | None] = {}
+        """This rank's parts."""
+        self._stored: list[Stored] = []
+        """Those of them that keep by themselves what they lose within an iteration."""
         self._environments: dict[str, Any] = {}
         """Those of this rank at the end of the iteration that is being logged, under their name among its parts."""
         self._callbacks: dict[str, Any] = {}
@@ -41,9 +46,11 @@ class Rescue(Callback):
             parts |= {f"schedule {i}": each.scheduler for i, each in enumerate(trainer.lr_scheduler_configs)}
             parts["precision"] = trainer.precision_plugin
             self._snapshot = Snapshot(module, trainer.optimizers, parts)
-        now = module.rank_now(but=self._environments) | self._environments
-        self._snapshot.take({name: now[name] for name in module.rank_parts()})
-        for part in _stored(module):
+            self._own = module.rank_parts()
+            self._stored = [part for part in self._own.values() if isinstance(part, Stored)]
+        own, earlier = self._own, self._environments
+        self._snapshot.take({name: earlier[name] if name in earlier else state_of(own[name]) for name in own})
+        for part in self._stored:
             part.settle()
         self._callbacks = states_of_callbacks(trainer)
         self._environments = {}
@@ -65,7 +72,7 @@ class Rescue(Callback):
             return
         snapshot, self._snapshot = self._snapshot, None
         snapshot.put_back()
-        for part in _stored(pl_module):
+        for part in self._stored:
             part.roll_back()
         pl_module.boundary, pl_module.boundary_callbacks = snapshot.rank, self._callbacks
         timesteps = pl_module.counters.timesteps
@@ -77,8 +84,3 @@ class Rescue(Callback):
             if isinstance(exception, EnvironmentLost):
                 exception.exit_code = EXIT_STOPPED
             exception.add_note(f"The state before this iteration, at timestep {timesteps:,}, is saved: mode: resume.")
-
-
-def _stored(module: RLModule) -> list[Stored]:
-    """Parts that keep by themselves what they lose within an iteration."""
-    return [part for part in module.rank_parts().values() if isinstance(part, Stored)]

@@ -49,7 +49,8 @@ class MonitorCsv:
         for i, episode in enumerate(iteration.ended):
             seconds = begin + (end - begin) * (i + 1) / len(iteration.ended)
             lines.append(_line(episode.ret, episode.length, seconds, episode.level, episode.success))
-        append(self._file, "".join(lines).encode())
+        if lines:
+            append(self._file, "".join(lines).encode())
 
     def begin_with(self, episodes: Sequence[Ended]) -> None:
         """Go on from those of another program's run, the last of which ended when training had taken so long."""

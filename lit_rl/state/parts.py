@@ -62,13 +62,18 @@ def parts_of(owner: Any, of: Literal["run", "rank"]) -> dict[str, Stateful | Non
     return {**{name: part for name, part in found.items() if name != "streams"}, **found}
 
 
+def state_of(part: Stateful | None) -> dict[str, Any]:
+    """Its state; empty for one that is not there."""
+    return {} if part is None else part.state_dict()
+
+
 def capture(parts: Mapping[str, Stateful | None]) -> dict[str, Any]:
     """The state of every part, as tensors and plain values.
 
     Raises:
         TypeError: a part holds something that a checkpoint must not.
     """
-    return {name: {} if part is None else to_plain(part.state_dict(), f"[{name!r}]") for name, part in parts.items()}
+    return {name: to_plain(state_of(part), f"[{name!r}]") for name, part in parts.items()}
 
 
 def restore(parts: Mapping[str, Stateful | None], state: Mapping[str, Any]) -> None:

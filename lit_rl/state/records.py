@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class Counters:
     refilled_at: int = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for key, value in state.items():
@@ -121,7 +121,7 @@ class Evaluated:
         self.timesteps, self.reward, self.level = timesteps, reward, level
 
     def state_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.timesteps, self.reward, self.level = state["timesteps"], state["reward"], state["level"]
@@ -151,7 +151,7 @@ class Best:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.score, self.timesteps, self.level = state["score"], state["timesteps"], state["level"]

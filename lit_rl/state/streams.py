@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_rl.state.plain import to_plain
-
 
 def capture_streams() -> dict[str, Any]:
     """State of Python's, NumPy's and torch's global generators, and of every CUDA device's once CUDA is in use.
@@ -20,7 +18,7 @@ def capture_streams() -> dict[str, Any]:
     """
     streams: dict[str, Any] = {
         "python": random.getstate(),
-        "numpy": to_plain(np.random.get_state(legacy=False)),  # noqa: NPY002  the stream of the user's code
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  the stream of the user's code
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

@@ -65,6 +65,7 @@ def show(trainer: Trainer | None, metrics: dict[str, float]) -> None:
     if trainer is not None:
         import torch  # the names alone need none
 
-        shown = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        values = torch.tensor([*metrics.values()], dtype=torch.float64).unbind()
+        shown = dict(zip(metrics, values, strict=True))
         trainer.callback_metrics.update(shown)
         trainer.logged_metrics.update(shown)

@@ -6,7 +6,7 @@ import copy
 import io
 import sys
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -376,15 +376,11 @@ class RLModule(Algorithm):
         """Parts of this rank alone, in the order in which they have to be loaded."""
         return parts_of(self, "rank")
 
-    def rank_now(self, but: Container[str] = ()) -> dict[str, Any]:
-        """State of this rank at this moment, which lies between two iterations; without the parts `but`."""
-        parts = {name: part for name, part in self.rank_parts().items() if name not in but}
-        return {name: {} if part is None else part.state_dict() for name, part in parts.items()}
-
     def capture_rank(self) -> dict[str, Any]:
         """State of this rank, for its file in the checkpoint."""
-        state = self.rank_now() if self.boundary is None else self.boundary
-        return {name: to_plain(part, f"[{name!r}]") for name, part in state.items()}
+        if self.boundary is None:
+            return capture(self.rank_parts())
+        return {name: to_plain(part, f"[{name!r}]") for name, part in self.boundary.items()}
 
     def resume_rank(self, state: dict[str, Any]) -> None:
         """Take this rank's state; it is put in place when training starts."""
