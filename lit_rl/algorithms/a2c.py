@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 from torch import optim
 
 from lit_rl.algorithms.on_policy import OnPolicy
@@ -97,8 +96,7 @@ class A2C(OnPolicy):
         """One gradient step over the whole rollout; metrics as SB3 logs them."""
         (optimizer,) = self.optimizers_now()
         self.training_mode(True)
-        size = len(rollout.all_value)
-        (pieces,) = self.sharing.minibatches(rollout, rollout.all_advantage, np.arange(size), size, self.scale)
+        pieces = self.sharing.whole(rollout, rollout.all_advantage, self.scale)
         found = self.descent.gradient(self.sharing, pieces, self.net, self._loss, LossStats)
         self.descent.take(optimizer, found.whole, self.max_grad_norm)
         self.counters.updates += 1

@@ -324,6 +324,8 @@ class OffPolicy(TwoWays):
         return all(self.ranks.gather(len(self.replay if self.hindsight is None else self.hindsight) > 0))
 
     def _mean_of_ranks(self, metrics: dict[str, float]) -> dict[str, float]:
+        if self.ranks.alone:
+            return metrics
         of_all = self.ranks.gather(metrics)
         return {name: sum(each[name] for each in of_all) / len(of_all) for name in metrics}
 
@@ -342,12 +344,8 @@ class OffPolicy(TwoWays):
         """What is logged of playing."""
         return {"time/episodes": self.counters.episodes}
 
-    def sample(self) -> Transitions:
-        """The batch of the gradient step that `counters.updates` counts."""
-        return next(self.batches(1))
-
     def batches(self, steps: int) -> Iterator[Transitions]:
-        """Those of the next gradient steps, one after the other."""
+        """Those of the next gradient steps, the first of which `counters.updates` counts, one after the other."""
         for whole in self.gathered(steps):
             yield from whole.split(self.own_batch)
 

@@ -86,6 +86,10 @@ class Whole:
         for batch in own.minibatches(torch.from_numpy(order).to(advantage_B.device), size):
             yield [Piece(batch, scale(batch.advantage))]
 
+    def whole(self, own: Batch, advantage_B: Tensor, scale: Callable[[Tensor], Tensor]) -> list[Piece]:
+        """A minibatch of all transitions in their order, as the pieces of it that this rank computes; see the other."""
+        return [Piece(own, scale(own.advantage))]
+
     def gradient(
         self,
         pieces: Sequence[Piece],
@@ -152,6 +156,10 @@ class InPieces:
                 )
                 for where, rows in self._own_of(chunk)
             ]
+
+    def whole(self, own: Batch, advantage_B: Tensor, scale: Callable[[Tensor], Tensor]) -> list[Piece]:
+        size = len(advantage_B)
+        return next(self.minibatches(own, advantage_B, np.arange(size), size, scale))
 
     def _own_of(self, chunk_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Where this rank's transitions stand in a minibatch and their rows among its own, group by group."""

@@ -53,7 +53,7 @@ def test_updates_equal_those_of_an_independent_network(double_q: bool) -> None:
     optimizer = torch.optim.Adam(network.own.values(), lr=3e-2)
     before = weights(policy)
     for _ in range(8):
-        batch = ours.sample()
+        batch = next(ours.batches(1))
         with torch.no_grad():
             best = (network if double_q else target)(batch.next_obs).argmax(dim=1)
             next_value = target(batch.next_obs)[np.arange(16), best]

@@ -103,7 +103,7 @@ def test_double_q_values_the_networks_own_choice() -> None:
     play(ours, 6)
     for parameter in ours.policy.q_net_target.parameters():
         torch.nn.init.normal_(parameter)
-    batch, q, q_target = ours.sample(), ours.policy.q_net, ours.policy.q_net_target
+    batch, q, q_target = next(ours.batches(1)), ours.policy.q_net, ours.policy.q_net_target
     with torch.no_grad():
         wanted = [
             r + d * q_target(s[None])[0, q(s[None])[0].argmax()]
@@ -141,7 +141,7 @@ def test_a_prioritized_update_weighs_its_batch_and_ranks_it_anew(case: str) -> N
     ours = ours_of(case, prioritized_replay=PRIORITIZED)
     play(ours, 8)
     ours.learn(5)
-    batch = ours.sample()
+    batch = next(ours.batches(1))
     priority = ours.priorities.columns(ours.replay.begin, ours.replay.end)["priority"].astype(float)
     chance = priority[batch.at.row - ours.replay.begin, batch.at.env] / priority.sum()
     weight = (len(ours.replay) * chance) ** -0.5
@@ -169,7 +169,7 @@ def test_a_prioritized_update_weighs_its_batch_and_ranks_it_anew(case: str) -> N
 def test_hindsight_gives_its_share_of_a_batch_goals_that_were_reached() -> None:
     ours = ours_of("SAC, hindsight", her={"n_sampled_goal": 3})
     play(ours, 25)
-    batch = ours.sample()
+    batch = next(ours.batches(1))
     stored = ours.replay.steps(batch.at)
     other = (batch.obs["desired_goal"] != stored.obs["desired_goal"]).any(dim=1)
     assert other[:12].sum() > 8

@@ -25,7 +25,7 @@ def twin_of(ours: OffPolicy, policy: str = "MlpPolicy", **changes: Any) -> Any:
 
 def samples(ours: OffPolicy) -> ReplayBufferSamples:
     """The batch of our next gradient step, as SB3's buffer would give it."""
-    batch = ours.sample()
+    batch = next(ours.batches(1))
     steps = ours.replay.steps(batch.at, ours.n_steps)
     action = batch.action[:, None] if batch.action.dim() == 1 else batch.action
     return ReplayBufferSamples(
