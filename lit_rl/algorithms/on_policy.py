@@ -42,6 +42,8 @@ from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree,
 _EXTRACTOR = "features_extractor_class"
 _EVALUATE_CHUNK = 4096
 """Observations in one forward pass when values of a whole rollout are computed."""
+_SHORT = 16
+"""Steps of a rollout, up to which the noise of several rollouts is drawn at once."""
 
 
 class OnPolicy(TwoWays):
@@ -255,7 +257,7 @@ class OnPolicy(TwoWays):
     def _action_noises(self) -> SideBySide:
         """Noise of whole rollouts by their number, [N, draws, ...]: a stream an environment, by its global index."""
         draws, distribution = -(-self.n_steps // self._noise_every), self.net.distribution
-        size = 1 if self.use_sde else max(BLOCK // draws, 1)  # matrices of gSDE are large
+        size = 1 if self.use_sde or draws > _SHORT else BLOCK // draws  # matrices of gSDE are large
 
         def draw(rng: np.random.Generator, rollouts: int) -> np.ndarray:
             return distribution.noise(rng, rollouts * draws).reshape(rollouts, draws, *distribution.noise_shape)

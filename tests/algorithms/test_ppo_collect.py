@@ -167,26 +167,24 @@ def test_a_terminated_episode_is_worth_nothing_more():
 
 
 def test_actions_are_drawn_with_the_environments_own_noise():
-    """The action of environment e at step t needs the weights, the observation and stream (e, block of iterations)."""
+    """The action of environment e at step t needs the weights, the observation and stream (e, iteration)."""
     ppo, _ = collected("BoxWalk", {})
     iterate(ppo)
     with torch.no_grad():
         ppo.policy.action_net.weight.zero_()
         ppo.policy.action_net.bias.zero_()
         ppo.policy.log_std.fill_(np.log(0.5))
-    in_block = BLOCK // T
-    block, place = divmod(ppo.counters.iterations, in_block)
+    iteration = ppo.counters.iterations
     action = env_major(ppo.collect().action, T, N)
     for e in range(N):
-        noise = generator(1, "actions", e, block).standard_normal((in_block, T, 2), dtype=np.float32)
-        np.testing.assert_allclose(action[:, e], 0.5 * noise[place], rtol=1e-5)
+        noise = generator(1, "actions", e, iteration).standard_normal((T, 2), dtype=np.float32)
+        np.testing.assert_allclose(action[:, e], 0.5 * noise, rtol=1e-5)
 
 
-def test_a_rollout_that_is_long_has_a_stream_of_its_own():
-    ppo = make_ppo({"class_path": envs.PATH + "BoxWalk"}, n_steps=130)
-    iterate(ppo)
-    noise = generator(ppo.seed, "actions", 0, 1).standard_normal((130, 2), dtype=np.float32)
-    np.testing.assert_array_equal(ppo.noises[1][0], noise)
+def test_noise_of_short_rollouts_is_drawn_for_a_block_of_them():
+    module = make(A2C, {"class_path": envs.PATH + "BoxWalk", "n_envs": 2}, n_steps=5, seed=5)
+    noise = generator(5, "actions", 1, 2).standard_normal((BLOCK // 5, 5, 2), dtype=np.float32)
+    np.testing.assert_array_equal(module._action_noises()[2 * (BLOCK // 5) + 7][1], noise[7])
 
 
 @pytest.mark.parametrize("cls", [PPO, A2C])
