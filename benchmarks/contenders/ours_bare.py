@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
 from contenders.clock import Clock
 from contenders.ours import make_module
 from contenders.works import Work
 
 
-def measure(work: Work, units: int, backend: str, accelerator: str) -> tuple[int, float]:
+def measure(
+    work: Work, units: int, backend: str, accelerator: str, around: Callable[[], Any] = contextlib.nullcontext
+) -> tuple[int, float]:
+    """Train, and be in `around()` during the last unit."""
     clock = Clock(work, units)
     trained = make_module(work, backend, clock.target)
     trained.build_envs()
@@ -21,9 +28,11 @@ def measure(work: Work, units: int, backend: str, accelerator: str) -> tuple[int
     trained.optimizers = lambda use_pl_optimizer=False: optimizers  # type: ignore[method-assign]
     trained.lr_schedulers = lambda: schedulers  # type: ignore[method-assign]
     trained.play.begin()
-    for _ in range(clock.target // work.unit):
-        for _ in range(work.cycles):
-            trained.update(trained.collect())
+    last = clock.target // work.unit - 1
+    for unit in range(last + 1):
+        with around() if unit == last else contextlib.nullcontext():
+            for _ in range(work.cycles):
+                trained.update(trained.collect())
         trained.counters.iterations += 1
         clock.tick(trained.counters.timesteps)
     trained.play.close()

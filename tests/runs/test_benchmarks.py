@@ -12,6 +12,7 @@ from tests.helpers.cli import ROOT, environment
 
 SHORT = {
     "iteration_cost.py": ("--seconds", "2"),
+    "time_shares.py": ("--workloads", "dqn_cartpole", "--rounds", "1", "--seconds", "0.2"),
     "speed.py": (
         "--workloads", "ppo_cartpole_8", "--contenders", "lit_rl", "sb3", "cleanrl_style", "environment", "products",
         "--rounds", "1", "--seconds", "0.2", "--out", "results",

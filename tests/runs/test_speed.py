@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.helpers.cli import ROOT, environment
 
@@ -82,6 +83,23 @@ def test_products_are_those_of_an_update(load: Any, name: str, floats: int) -> N
     every, second = products.of_gradient_step(work, *products.sizes(work), "cpu")
     assert second == []
     assert sum(a.shape[0] * a.shape[1] * b.shape[1] for a, b in (each.args for each in every)) == floats
+
+
+def test_calls_of_torch_are_counted_by_their_shapes(load: Any) -> None:
+    load("works")  # makes the directory known
+    module = importlib.import_module("time_shares")
+    a, b = torch.ones(3, 4), torch.ones(4, 5)
+    with module.Recorder() as recorder:
+        first, again, other = torch.mm(a, b), torch.mm(a, b), torch.mm(b[:, :4], b)
+        a.add_(1.0)
+    assert torch.equal(first, again)
+    assert other.shape == (4, 5)
+    products = [call for call in recorder.calls.values() if call.is_product]
+    assert sorted(call.count for call in products) == [1, 2]
+    assert torch.equal(a, torch.full((3, 4), 2.0))  # each was made once
+    mm = next(call for call in products if call.count == 2)
+    assert mm.args[0] is not a
+    assert all(mm.seconds(small) > 0 for small in (True, False))
 
 
 def test_sbx_is_measured_without_lit_rl(tmp_path: Path) -> None:
