@@ -17,6 +17,7 @@ import argparse
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def _copied(value: Any, small: bool) -> Any:
     if isinstance(value, Tensor):
         if small:
             return value.new_zeros([1] * value.dim())
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype).copy_(value.detach())
+        return value.detach().clone()
     if isinstance(value, dict):
         return {key: _copied(item, small) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each work, in each round")
     arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")  # of deviations of one number
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # calls are repeated in the same memory
     names = arguments.workloads or [name for name, work in WORKS.items() if not work.atari]

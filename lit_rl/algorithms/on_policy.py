@@ -44,6 +44,8 @@ from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree,
 _EXTRACTOR = "features_extractor_class"
 _EVALUATE_CHUNK = 4096
 """Observations in one forward pass when values of a whole rollout are computed."""
+_EVALUATE_IMAGES = 256
+"""The same for images: of more of them, what lies between the layers leaves the processor's caches."""
 _SHORT = 16
 """Steps of a rollout, up to which the noise of several rollouts is drawn at once."""
 
@@ -307,8 +309,9 @@ class OnPolicy(TwoWays):
         """Values and log-probabilities, [B], of actions [B, ...] taken for observations [B, ...]."""
         net, values, log_probs = self.net, [], []
         obs, action = as_tensor(obs, self.device), action.to(self.device)
-        for start in range(0, len(action), _EVALUATE_CHUNK):
-            piece = slice(start, start + _EVALUATE_CHUNK)
+        chunk = _EVALUATE_IMAGES if net.is_cnn else _EVALUATE_CHUNK
+        for start in range(0, len(action), chunk):
+            piece = slice(start, start + chunk)
             head, latent, value = net.actor_critic(tree_map(lambda part, piece=piece: part[piece], obs))
             values.append(value)
             log_probs.append(net.distribution.log_prob_entropy(head, net.log_std, latent, action[piece])[0])

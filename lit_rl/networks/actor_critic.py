@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor, NatureCNN
 from torch import Tensor, nn
 
 from lit_rl.errors import ConfigError
@@ -91,6 +91,8 @@ class ActorCritic:
             and policy.share_features_extractor
             and type(policy).extract_features is ActorCriticPolicy.extract_features
         )
+        self.is_cnn = type(policy.features_extractor) is NatureCNN
+        """Whether it looks at images with SB3's own CNN, which takes them in any order of memory."""
         self._mlp = type(policy.mlp_extractor) is MlpExtractor
 
     @property
@@ -130,6 +132,8 @@ class ActorCritic:
 
     def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
         """What losses are made of, for observations and actions [B, ...]."""
+        if self.is_cnn and obs.device.type == "cpu":  # the gradient of convolutions takes two thirds of the time then
+            obs = obs.contiguous(memory_format=torch.channels_last)
         head, latent, value = self._whole(obs)
         log_prob, entropy = self.distribution.log_prob_entropy(head, self.log_std, latent, action)
         self._evaluated = Evaluated(log_prob, value, entropy)

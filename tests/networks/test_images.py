@@ -1,0 +1,47 @@
+"""Images with channels last in memory, for SB3's own CNN alone: the numbers are the same but for roundings."""
+
+import pytest
+import torch
+from stable_baselines3.common.torch_layers import NatureCNN
+
+from lit_rl import PPO
+from tests.helpers import envs
+from tests.helpers.on_policy import make
+
+LAST = torch.channels_last
+
+
+class OwnCNN(NatureCNN):
+    """One of a user's, which may take memory in its usual order for granted."""
+
+
+def cnn_policy(extractor=NatureCNN):
+    kwargs = {"features_extractor_class": extractor}
+    env = {"class_path": envs.PATH + "Image", "max_episode_steps": 7}
+    return make(PPO, env, n_steps=8, batch_size=8, seed=1, policy="CnnPolicy", policy_kwargs=kwargs)
+
+
+@pytest.mark.parametrize(("extractor", "last"), [(NatureCNN, True), (OwnCNN, False)])
+def test_only_its_own_cnn_sees_channels_last(extractor, last):
+    module = cnn_policy(extractor)
+    seen = []
+    cnn = module.policy.features_extractor.cnn
+    cnn.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    rollout = module.collect()
+    seen.clear()
+    module.net.evaluate(rollout.obs, rollout.action)
+    assert [each.is_contiguous(memory_format=LAST) for each in seen] == [last]
+
+
+def test_gradients_are_the_same_and_lie_as_parameters_do():
+    module = cnn_policy()
+    rollout, net = module.collect(), module.net
+    found = []
+    for net.is_cnn in (True, False):
+        module.policy.zero_grad()
+        now = net.evaluate(rollout.obs, rollout.action)
+        torch.autograd.backward([net._evaluated.log_prob.sum(), net._evaluated.value.sum()])
+        found.append([now.log_prob, now.value, *(each.grad for each in module.policy.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        assert one.stride() == other.stride()
