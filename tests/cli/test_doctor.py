@@ -128,7 +128,7 @@ def test_a_configuration_brings_its_block_and_levels(cli: Cli) -> None:
     assert (d["n_envs"], d["observation_bytes"]) == (3, 32)
     cli.config({"env": {"backend": "auto", "step_timeout": 5}})
     assert "env.step_timeout needs worker processes" in " ".join(cli("doctor", "--config", "run.yaml").out.split())
-    levels = [{"name": "a", "env_kwargs": {"sutton_barto_reward": True}}, {"name": "b", "env_kwargs": {"no_such": 1}}]
+    levels = [{"name": "a", "promote": {"metric": "timesteps", "threshold": 1}}, {"name": "b", "env_kwargs": {"no": 1}}]
     Path("levels.yaml").write_text(yaml.safe_dump({"env": {"id": "CartPole-v1"}, "curriculum": {"levels": levels}}))
     assert "curriculum.levels[1] 'b'" in cli.error("doctor", "--config", "levels.yaml")
 

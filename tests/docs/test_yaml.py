@@ -14,11 +14,13 @@ from tests.helpers.pages import blocks
 from tests.runs.conftest import Cli
 
 PAGES = [path.relative_to(ROOT) for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]]
+OF_OTHERS = ("search", "environment_parameters")
+"""Keys of files that are not for `fit`: of a sweep, of ML-Agents."""
 FILES = [
     pytest.param(text, id=f"{page}-{number}")
     for page in PAGES
     for number, text in enumerate(blocks(str(page), "yaml"))
-    if not text.startswith(" ") and "\nsearch" not in f"\n{text}"
+    if not text.startswith(" ") and not any(f"\n{key}" in f"\n{text}" for key in OF_OTHERS)
 ]
 SETTINGS_OF_A_MODEL = ("learning_rate", "prioritized_replay")
 BASE: dict[str, Any] = {"env": {"id": "CartPole-v1"}, "model": {"class_path": "PPO"}}

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lit_rl import PPO
 from lit_rl.cli.dispatch import run_command
-from lit_rl.training.contract import Algorithm
+from lit_rl.state.parts import union
 from tests.helpers.cli import checkpoints, write_config
 from tests.helpers.hostile import forge, saved
 from tests.runs.conftest import Cli
@@ -39,7 +40,9 @@ def test_a_whole_checkpoint(cli: Cli, run: Path) -> None:
         lines = cli("verify-checkpoint", path).out.splitlines()
         assert lines[0] == f"{newest}: good"
         names = [line.split()[0] for line in lines[1:]]
-        expected = {"policy", "obs_moments", "reward_moments", "optimizer", "lr_schedule", *Algorithm.PARTS} - {"logs"}
+        expected = {"policy", "obs_moments", "reward_moments", "optimizer", "lr_schedule", *union(PPO, "PARTS")} - {
+            "logs"
+        }
         assert names[:3] == ["manifest.json", "lightning.ckpt", "rank_00000.pt"]
         assert set(names[3:]) == expected
 
