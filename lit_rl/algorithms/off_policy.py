@@ -121,16 +121,16 @@ class OffPolicy(TwoWays):
         self.her = switched(her, HindsightReplay, "model.her")
         self.on_promotion, self.fast = on_promotion, fast
         self.resets = ParamResets(param_resets, total_timesteps)
-        self.cycle_begin = 0
-        n_envs = self.env_config.n_envs
+        self.cycle_begin, n_envs = 0, self.env_config.n_envs
         if self.train_unit == "episode" and n_envs > 1:
             raise ConfigError(
                 f"model.train_freq counts episodes, and env.n_envs is {n_envs}: their episodes end at different times; "
                 "use env.n_envs: 1, or a number of steps."
             )
         if self.her is not None:
-            draws = self.curriculum is not None and self.curriculum.draws
-            check_alone(self.prioritized_replay is not None, n_steps, draws)
+            check_alone(self.prioritized_replay is not None, n_steps, bool(self.curriculum and self.curriculum.draws))
+        if on_promotion == "drop" and self.curriculum is not None and not self.curriculum.promotes:
+            raise ConfigError("model.on_promotion: drop needs a list of levels, and none is promoted here; remove it.")
         if buffer_size < n_envs:
             raise ConfigError(f"model.buffer_size is {buffer_size}, fewer than the environments, env.n_envs: {n_envs}.")
 

@@ -321,7 +321,12 @@ class OnPolicy(TwoWays):
         """The mean absolute advantage of each."""
         assert self.scores is not None
         ended = [(at, episode.env_index) for at, episode in zip(self.play.ended_at, self.play.ended, strict=True)]
-        return self.scores.take(experience.all_advantage.view(self.n_steps, -1).cpu().numpy(), ended)
+        advantage = experience.all_advantage.view(self.n_steps, -1).cpu().numpy()
+        return self.scores.take(advantage, ended, self.play.broken)
+
+    def forget_episodes(self, envs: list[int]) -> None:
+        if self.scores is not None:
+            self.scores.forget(envs)
 
     # -- update --------------------------------------------------------------------------------------------------
 

@@ -118,4 +118,9 @@ class CurriculumConfig:
             if getattr(self, name) != getattr(default, name):
                 raise ConfigError(f"curriculum.{name}: given beside dimensions; write it under one of these.")
         at = "curriculum.dimensions"
+        for name in self.dimensions:
+            if not isinstance(name, str) or not name or "/" in name:
+                raise ConfigError(
+                    f"{at}: {name!r} is no name of a dimension; give a word without /, in quotes if need be."
+                )
         return {str(name): DimensionConfig.from_plain(plain, f"{at}.{name}") for name, plain in self.dimensions.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from lit_rl.curriculum.adapting import adapting
 from lit_rl.curriculum.assignment import Assignment, made_values, on_level
 from lit_rl.curriculum.checks import check_no_rules
+from lit_rl.curriculum.choice import Weighted
 from lit_rl.curriculum.config import CurriculumConfig, DimensionConfig
 from lit_rl.curriculum.dimension import Dimension, LevelChange
 from lit_rl.curriculum.grounds import merged, own_levels
@@ -26,7 +27,8 @@ class Curriculum:
     """The curriculum of one run; equal on every rank that is given the same outcomes.
 
     One iteration is: every episode that begins takes its task from the `assignment` of the boundary before; then
-    `record` with what finished, `record_evaluation` after an evaluation, and `advance`. An episode is on one level of
+    `record` with what finished, `record_evaluation` of the dimensions that `judged_on` names after an evaluation, and
+    `advance`. An episode is on one level of
     each dimension; most curricula have one dimension. The levels of all together are `levels`, by whose indices
     episodes name them.
 
@@ -52,6 +54,7 @@ class Curriculum:
             name: _dimension(name, block, own[name], n_envs, run_seed) for name, block in blocks.items()
         }
         self._sizes = tuple(len(levels) for levels in own.values())
+        self._check_seeds()
         self.levels = merged(own, config)
         """Of all dimensions together, the last dimension's fastest."""
         self.bounds = adapting(config, self.levels)
@@ -61,6 +64,12 @@ class Curriculum:
         self.draws = bool(made)
         """Whether an episode has values of its own."""
         self._assignment = Assignment()
+
+    def _check_seeds(self) -> None:
+        """An episode has one reset, and so one seed of a level."""
+        choices = [each.choice() for each in self.dimensions.values()]
+        if sum(isinstance(choice, Weighted) and choice.seeds is not None for choice in choices) > 1:
+            raise ConfigError("curriculum.dimensions: two of them choose seeds; give `seeds: null` to all but one.")
 
     # -- what is asked -------------------------------------------------------------------------------------------
 
@@ -152,10 +161,15 @@ class Curriculum:
                 found[name].append(replace(outcome, level=at))
         return dict(found)
 
-    def record_evaluation(self, metrics: Mapping[str, float]) -> None:
-        """Take in one evaluation, such as `{"eval/mean_reward": 200.0, "eval/success_rate": 0.9}`."""
-        for dimension in self.dimensions.values():
-            dimension.record_evaluation(metrics)
+    def judged_on(self) -> dict[str, list[int]]:
+        """The levels whose evaluation counts for a dimension's rules: those that are on its own current level."""
+        found: dict[str, list[int]] = {}
+        below = len(self.levels)
+        for (name, dimension), size in zip(self.dimensions.items(), self._sizes, strict=True):
+            below //= size
+            if dimension.current is not None:
+                found[name] = [i for i in range(len(self.levels)) if i // below % size == dimension.current]
+        return found
 
     def advance(self, timesteps: int) -> list[LevelChange]:
         """The check at the end of an iteration: levels change where a rule is due, by one at most in each dimension.
@@ -246,6 +260,8 @@ def _key(name: str) -> str:
 def _dimension(name: str, block: DimensionConfig, levels: Sequence[Level], n_envs: int, run_seed: int) -> Dimension:
     key = _key(name)
     is_list = block.schedule in ("list", {"strategy": "list"})
+    if isinstance(block.schedule, dict) and block.schedule.get("strategy") == "list" and not is_list:
+        raise ConfigError(f"{key}.schedule: list takes no options; its rules stand with the levels.")
     if block.sample is None and is_list:
         if block.n_levels is not None and block.n_levels > 1:
             raise ConfigError(

@@ -15,6 +15,7 @@ from lit_rl.curriculum.levels import Level, Played
 from lit_rl.curriculum.shown import Shown
 from lit_rl.curriculum.values import OverLevels, check_spelling, is_made, read_value
 from lit_rl.errors import ConfigError
+from lit_rl.ops.limits import check_names
 
 L = TypeVar("L", bound=Level)
 MOST = 10_000
@@ -38,6 +39,8 @@ def own_levels(config: DimensionConfig, key: str) -> list[Level]:
     if not config.levels and config.n_levels is None:
         levels = [Level("all")]
     check_levels(levels, f"{key}.levels")
+    check_names(config.env_kwargs, f"{key}.env_kwargs")
+    check_names(config.attributes, f"{key}.attributes")
     shared = Level("all", config.env_kwargs, config.attributes, config.set_level)
     _constant(shared, 0, len(levels), key)  # a mistake in it is named where it stands
     filled = [
@@ -92,6 +95,8 @@ def merged(dimensions: Mapping[str, Sequence[Level]], config: CurriculumConfig) 
         )
     _check_apart(dimensions, config)
     beside = config if config.dimensions else CurriculumConfig()
+    check_names(beside.env_kwargs, "curriculum.env_kwargs")
+    check_names(beside.attributes, "curriculum.attributes")
     levels = [
         Played(
             JOINED.join(level.name for level in each),
@@ -104,6 +109,12 @@ def merged(dimensions: Mapping[str, Sequence[Level]], config: CurriculumConfig) 
         )
         for each in itertools.product(*dimensions.values())
     ]
+    names = [level.name for level in levels]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(dimensions) > 1 else None
+    if twice is not None:
+        raise ConfigError(
+            f"curriculum.dimensions: '{twice}' names two levels together; leave + out of names of levels."
+        )
     if config.dimensions:
         levels = [_constant(level, 0, 1, "curriculum") for level in levels]
     if config.visible:

@@ -77,6 +77,10 @@ class Listed(Dimension):
 
     def carry(self, state: Mapping[str, Any]) -> None:
         """Begin at the level of another run's state, found by name, with empty counts and history."""
+        if "name" not in state:
+            raise ConfigError(
+                "warmstart.level: carry needs a run on a list of levels, and that one's were chosen otherwise; give 0."
+            )
         self.start_at(self._index(state))
 
     def _index(self, state: Mapping[str, Any]) -> int:

@@ -188,11 +188,23 @@ def check_spelling(value: Any, key: str) -> None:
     Raises:
         ConfigError: names the nearest form.
     """
+    if not is_made(value):
+        _check_within(value, key)
     if isinstance(value, Mapping) and len(value) == 1 and not is_made(value):
         ((name, given),) = value.items()
         near = did_you_mean(name, FORMS) if isinstance(given, list | tuple) else ""
         if near:
             raise ConfigError(f"{key}.{name}: makes no value.{near} (A mapping as it stands: {{choice: [{{...}}]}}.)")
+
+
+def _check_within(value: Any, key: str) -> None:
+    """Refuse what would make a value where nothing does: within a mapping or a list."""
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        at = f"{key}.{name}" if isinstance(value, Mapping) else f"{key}[{name}]"
+        if is_made(part) and len(part) == 1 and isinstance(next(iter(part.values())), list):
+            raise ConfigError(f"{at}: values are made for whole parameters only; give several of these by `choice`.")
+        _check_within(part, at)
 
 
 def read_value(value: Mapping[str, Any], key: str) -> Made | OverLevels:
@@ -223,8 +235,8 @@ def read_value(value: Mapping[str, Any], key: str) -> Made | OverLevels:
             return Gaussian(mean, std)
         case "integers":
             low, high = _range(given, key)
-            if low != low // 1 or high != high // 1:
-                raise ConfigError(f"{key}: is {given!r}; both bounds must be whole numbers.")
+            if low != low // 1 or high != high // 1 or max(abs(low), abs(high)) > 2**53:
+                raise ConfigError(f"{key}: is {given!r}; both bounds must be whole numbers within {2**53:,}.")
             return Integers(int(low), int(high))
         case "choice":
             if not isinstance(given, Sequence) or isinstance(given, str) or not given:
@@ -265,6 +277,8 @@ def _steps(given: Any, key: str) -> tuple[tuple[int, Any], ...]:
     fit = isinstance(given, Sequence) and not isinstance(given, str) and bool(given)
     if not fit or not all(isinstance(each, Sequence) and len(each) == 2 and _is_number(each[0]) for each in given):
         raise ConfigError(f"{key}: must be a list of [timestep, value] such as [[0, 1], [50_000, 2]], is {given!r}.")
+    if any(since != since // 1 for since, _ in given):
+        raise ConfigError(f"{key}: timesteps are whole numbers, and are {[since for since, _ in given]}.")
     steps = tuple((int(since), value) for since, value in given)
     if steps[0][0] != 0 or any(a[0] >= b[0] for a, b in itertools.pairwise(steps)):
         raise ConfigError(f"{key}: timesteps must begin at 0 and rise, and are {[since for since, _ in steps]}.")

@@ -183,8 +183,9 @@ class Slot:
                 )
         self._monitor.task = task
 
-    def _reset(self, task: Task) -> Any:
-        seed = self._seeds[self.episode] if task.seed is None else task.seed
+    def _reset(self, task: Task | None = None) -> Any:
+        """`task`: of an episode that begins here; at a lost life none does."""
+        seed = self._seeds[self.episode] if task is None or task.seed is None else task.seed
         if self.streams is not None:
             self.streams.seed(seed)
         for space in self._action_spaces:
@@ -217,13 +218,14 @@ class Slot:
     def _begin(self) -> Any:
         self.episode += 1
         self._resetting = True
-        task = self._next_task()
-        if self._monitor.over:  # this reset will be a true one
+        task, is_true = self._next_task(), self._monitor.over
+        if is_true:  # this reset will be a true one
             if self._config.fresh_instance and not self._is_new:  # not at a lost life: the game goes on
                 self._make(task)
             self._enter(task)
-        obs = self._reset(task)
-        if self._monitor.began and self._monitor.task != task:  # a wrapper cut the episode: only the reset shows it
+        obs = self._reset(task if is_true else None)
+        cut = self._monitor.began and not is_true  # a wrapper cut the episode: only the reset shows it
+        if cut and (self._monitor.task != task or task.seed is not None):
             self._make(task)
             self._enter(task)
             obs = self._reset(task)

@@ -147,6 +147,9 @@ class Algorithm(LightningModule):
         """
         raise NotImplementedError
 
+    def forget_episodes(self, envs: list[int]) -> None:
+        """The episodes in flight of these environments, of all ranks, are no more: they were lost."""
+
     def check_curriculum(self) -> None:
         """Refuse a curriculum that waits for evaluations that are never made, or for scores that nobody gives.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,7 +75,11 @@ class Evaluation:
 
     def on_level(self, level: int) -> Evaluation:
         """Its episodes on one level."""
-        return Evaluation([episode for episode in self.episodes if episode.level == level])
+        return self.on_levels([level])
+
+    def on_levels(self, levels: Collection[int]) -> Evaluation:
+        """Its episodes on some levels."""
+        return Evaluation([episode for episode in self.episodes if episode.level in levels])
 
     def logged(self, levels: Sequence[Level], each: bool) -> dict[str, float]:
         """`eval/mean_reward` and related metrics over all episodes; with `each`, also level by level."""

@@ -98,7 +98,7 @@ class Loop:
             run.curriculum.record(ended, timesteps - before)
         if run.eval_config.due(before, timesteps):
             metrics |= self._evaluate(now)
-        run.play.settle()
+        run.forget_episodes(run.play.settle())
         if run.counters.env_restarts:
             metrics["env/restarts"] = run.counters.env_restarts
         if run.curriculum is not None:
@@ -116,9 +116,9 @@ class Loop:
         height = 0 if curriculum is None or config.level != "current" else curriculum.height
         run.score.evaluated.take(timesteps, metrics["eval/mean_reward"], height)
         if curriculum is not None:
-            current = curriculum.current
-            judged = found.on_level(current) if config.level == "all" and current is not None else found
-            curriculum.record_evaluation(judged.logged(run.levels, each=False))
+            for name, levels in curriculum.judged_on().items():
+                judged = found.on_levels(levels) if config.on_all(curriculum) else found
+                curriculum.dimensions[name].record_evaluation(judged.logged(run.levels, each=False))
         return metrics
 
     def _time_metrics(self) -> dict[str, float]:

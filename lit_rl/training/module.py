@@ -288,6 +288,7 @@ class RLModule(Algorithm):
             self.play.begin()
         else:
             restore(self.rank_parts(), self._resumed_rank)
+            self.forget_episodes(self.play.restarted_everywhere())
             self._resumed_rank, self._loaded = None, {}
         self.loop.begin_segment()
         show(self._trainer, self.log_book.latest)

@@ -72,12 +72,15 @@ class Play:
         """Episodes of all ranks that ended before the last `finish`, in the order (step, environment)."""
         self.ended_at: list[int] = []
         """The step at which each of them ended, counted from the `finish` before."""
+        self.broken: list[tuple[int, int]] = []
+        """(step, environment) of all episodes of all ranks that were lost in that time."""
         self._assignment: Assignment | None = None
         self.foreign: str | None = None
         """What only a checkpoint names, and would be imported to make the environments; they are not made then."""
         self._steps = 0
         self._episodes: list[tuple[int, Episode]] = []
         self._restarts = 0
+        self._broken: list[tuple[int, int]] = []
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -204,6 +207,8 @@ class Play:
             raise
         check_step(result, self.envs.offset, timesteps)
         self._restarts += len(result.restarts)
+        for restart in result.restarts:
+            self._broken += [(self._steps, self.envs.offset + row) for row in restart.rows]
         self._episodes += [(self._steps, episode) for episode in result.episodes]
         self._steps += 1
         self.obs = result.obs
@@ -220,29 +225,44 @@ class Play:
         Returns:
             what each rank gave, in rank order.
         """
-        of_all = self.ranks.gather((self._episodes, self.normalizer.own if self._moments_apart else [], shared))
-        ended = [each for episodes, _, _ in of_all for each in episodes]
+        own = self.normalizer.own if self._moments_apart else []
+        of_all = self.ranks.gather((self._episodes, self._broken, own, shared))
+        ended = [each for episodes, *_ in of_all for each in episodes]
+        self.broken = sorted(each for _, broken, *_ in of_all for each in broken)
         ended.sort(key=lambda each: (each[0], each[1].env_index))
         self.ended, self.ended_at = [episode for _, episode in ended], [step for step, _ in ended]
         self._counters.timesteps = self.timesteps
         self._counters.episodes += len(self.ended)
-        self._steps, self._episodes = 0, []
+        self._steps, self._episodes, self._broken = 0, [], []
         if self._moments_apart:
-            self.normalizer.merge([own for _, own, _ in of_all])
+            self.normalizer.merge([own for *_, own, _ in of_all])
             self.show()
-        return [shared for _, _, shared in of_all]
+        return [shared for *_, shared in of_all]
 
-    def settle(self) -> None:
-        """Make anew which environments were lost since the last step, where that is wanted; count restarts."""
+    def settle(self) -> list[int]:
+        """Make anew which environments were lost since the last step, where that is wanted; count restarts.
+
+        Returns the indices of those that were, on all ranks.
+        """
         if self._config.on_env_crash != "restart":
-            return
+            return []
         assert self.envs is not None
         restarts = self.envs.settle()
+        rows = [row for restart in restarts for row in restart.rows]
         if restarts:
-            self.normalizer.returns[[row for restart in restarts for row in restart.rows]] = 0.0
+            self.normalizer.returns[rows] = 0.0
             self.show()
-        self._counters.env_restarts += sum(self.ranks.gather(self._restarts + len(restarts)))
+        own = (self._restarts + len(restarts), [self.envs.offset + row for row in rows])
+        of_all = self.ranks.gather(own)
+        self._counters.env_restarts += sum(count for count, _ in of_all)
         self._restarts = 0
+        return [env for _, envs in of_all for env in envs]
+
+    def restarted_everywhere(self) -> list[int]:
+        """Indices of the environments, on all ranks, whose episode could not be brought back at a resume."""
+        assert self.envs is not None
+        offset = self.envs.offset
+        return [env for envs in self.ranks.gather([offset + row for row in self.restarted]) for env in envs]
 
     def assign(self, assignment: Assignment) -> None:
         """What the curriculum says from now on: episodes that begin from here on are played on it."""

@@ -127,3 +127,33 @@ class Chance(gym.Env):
         over = self.left <= 0
         success = over and bool(self.np_random.random() < 0.1 * action + 1.0 / (1.0 + self.now))
         return self._obs(), float(success), over, False, {"is_success": success}
+
+
+class Careless(gym.Env):
+    """Draws from NumPy's global stream, reports a lost life at every seventh step, and is over after 30."""
+
+    observation_space = spaces.Box(-10.0, 10.0, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, hardness=0.0):
+        self.hardness = hardness
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.array([np.random.rand()], np.float32), {}  # noqa: NPY002
+
+    def step(self, action):
+        self.steps += 1
+        obs = np.array([np.random.rand() + self.hardness], np.float32)  # noqa: NPY002
+        return obs, float(action), self.steps >= 30, False, {"is_success": bool(action)}
+
+
+class SevenStepLives(Lives):
+    """The same as `Lives`, with a life of seven steps."""
+
+    def step(self, action):
+        self.obs, reward, terminated, truncated, info = self.env.step(action)
+        self.steps += 1
+        self.over = terminated or truncated
+        return self.obs, reward, terminated or self.steps % 7 == 0, truncated, info

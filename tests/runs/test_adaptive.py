@@ -296,3 +296,29 @@ def test_a_changed_curriculum_is_told_old_against_new(cli: Cli) -> None:
         assert text in said
     out = cli("fit", "--config", config, "--mode", "resume", "--resume.on_config_change", "accept").out
     assert "finished" in out
+
+
+def test_a_lost_life_is_no_new_level(cli: Cli) -> None:
+    """Levels by seed: what a lost life resets with is the episode's own seed, whatever would be chosen now."""
+    env = {
+        "class_path": f"{PATH}Careless",
+        "global_streams": "own",
+        "wrappers": [{"class_path": f"{PATH}SevenStepLives"}],
+    }
+    config = write(cli, "replay", env=env)
+    cli("fit", "--config", config, "--name", "straight")
+    mode = "fresh"
+    for stop in (128, 320, 640):
+        out = cli("fit", "--config", config, "--mode", mode, "--pause_at", stop, expect=75).out
+        assert "could not be brought back" not in out
+        mode = "resume"
+    cli("fit", "--config", config, "--mode", "resume")
+    same_run(cli.run("straight"), cli.run())
+
+
+@pytest.mark.parametrize("n_envs", [2, 8])
+def test_scores_go_on_with_another_number_of_environments(cli: Cli, n_envs: int) -> None:
+    config = write(cli, "replay")
+    cli("fit", "--config", config, "--pause_at", 320, expect=75)
+    more = ("--env.n_envs", n_envs, "--resume.on_config_change", "accept")
+    assert "finished" in cli("fit", "--config", config, "--mode", "resume", *more).out

@@ -231,4 +231,6 @@ def test_ctrl_c_is_answered_between_two_pictures(cli: Cli) -> None:
     heads = [i for i, line in enumerate(lines) if line.startswith("levels: 0 to 2")]
     assert len(heads) == 2
     assert heads[0] < stop < heads[1]
-    assert levels_in(lines[: heads[1]]).keys() == levels_in(lines[heads[1] :]).keys() == {"near", "middle", "far"}
+    names = {"near", "middle", "far"}
+    assert levels_in(lines[: heads[1]]).keys() <= names, "the line may come while the picture is drawn"
+    assert levels_in(lines[heads[1] :]).keys() == names

@@ -33,6 +33,7 @@ def per_level(values: Mapping[str, float] | Sequence[float], names: Sequence[str
                 f"{key}: has {len(values)} numbers, and there are {len(names)} levels; give one for each."
             )
         return [float(value) for value in values]
+    values = {str(name): value for name, value in values.items()}  # levels by number are named by it
     for name in values:
         if name not in names:
             raise ConfigError(f"{key}: no level is called '{name}'.{did_you_mean(name, names)}")
