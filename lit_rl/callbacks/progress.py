@@ -69,6 +69,8 @@ class Progress(Callback):
             of = "" if pl_module.ranks.alone else " (rank 0)"
             self._levels = LevelsView(pl_module.curriculum, dict(pl_module.log_book.latest), of)
             self._screen = Screen(sys.stderr) if terminal and os.environ.get("TERM") != "dumb" else None
+            if self._screen is not None:
+                self._screen.take_over()  # here, where events are printed, and not in the thread that draws
         self._thread = threading.Thread(target=self._watch, args=(pl_module, terminal), daemon=True, name="progress")
         self._over.clear()
         self._thread.start()
@@ -142,8 +144,9 @@ class Progress(Callback):
                 self._bar.update(module.counters.timesteps - self._bar.n)
                 with contextlib.suppress(OSError, ValueError):
                     self._show(module, last=True)
-            if self._screen is not None:
-                self._screen.close()
+        if self._screen is not None:
+            self._screen.close()
+        if self._bar is not None:
             self._bar.close()
             self._bar = None
 

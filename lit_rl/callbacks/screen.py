@@ -16,7 +16,8 @@ _STREAMS = ("stdout", "stderr")
 class Screen:
     """Some lines at the bottom of a terminal. Colours are not used, and the cursor stays visible.
 
-    From the first picture until `close`, what Python code prints to a terminal is put above them, line by line.
+    From `take_over` or the first picture until `close`, what Python code prints to a terminal is put above them, line
+    by line. Who prints while another thread draws the first one may have the stream of before: take over first.
 
     Args:
         stream: of the terminal.
@@ -45,7 +46,7 @@ class Screen:
             before, self._size = self._size, self.size()
             if self._size != before and not at_once:
                 return
-            self._take_over()
+            self.take_over()
             self._put(lines)
 
     def above(self, text: str, stream: TextIO) -> None:
@@ -78,7 +79,8 @@ class Screen:
             above.end()
         self._taken = {}
 
-    def _take_over(self) -> None:
+    def take_over(self) -> None:
+        """Let what is printed from now on come here."""
         for name in () if self._taken else _STREAMS:
             stream = getattr(sys, name)
             if stream is not None and stream.isatty():
