@@ -137,13 +137,12 @@ class Progress(Callback):
             self._thread = None
         if module is not None and self._terminal and self._bar is None:
             self._bar = _new_bar(module, self._initial, self._screen)  # it was over before the thread had a look
-        if self._bar is not None:
-            if module is not None:  # where it has ended
-                if module.loop.finished:
-                    self._bar.total = module.counters.timesteps  # at or past the target: the bar is full
-                self._bar.update(module.counters.timesteps - self._bar.n)
-                with contextlib.suppress(OSError, ValueError):
-                    self._show(module, last=True)
+        if self._bar is not None and module is not None:  # where it has ended
+            if module.loop.finished:
+                self._bar.total = module.counters.timesteps  # at or past the target: the bar is full
+            self._bar.update(module.counters.timesteps - self._bar.n)
+            with contextlib.suppress(OSError, ValueError):
+                self._show(module, last=True)
         if self._screen is not None:
             self._screen.close()
         if self._bar is not None:
