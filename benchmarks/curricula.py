@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from gates_curriculum import curve
 
 ROOT = Path(__file__).parents[1]
 GOAL, EVERY = 0.9, 16_384
@@ -81,12 +82,6 @@ def train(directory: Path, name: str, *options: str) -> None:
     command = [sys.executable, "-m", "lit_rl", "fit", "--config", str(directory / f"{name}.yaml"), *options]
     command += ["--trainer.default_root_dir", str(directory)]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
-
-
-def curve(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Timesteps and success rate of every evaluation."""
-    with np.load(path / "evaluations.npz") as stored:
-        return stored["timesteps"], stored["successes"].mean(axis=1)
 
 
 def reached(path: Path, goal: float = GOAL) -> int | None:

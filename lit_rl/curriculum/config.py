@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from lit_rl.curriculum.levels import Level, read_levels
 from lit_rl.errors import ConfigError
@@ -38,11 +38,11 @@ class DimensionConfig:
     set_level: Any = None
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any], key: str) -> DimensionConfig:
-        """From nested dictionaries; `key` is what error messages call it.
+    def from_plain(cls, plain: Mapping[str, Any], key: str = "curriculum") -> Self:
+        """From nested dictionaries, as they stand in a YAML file or a checkpoint; `key` is what errors call the block.
 
         Raises:
-            ConfigError: a key is not known; names it.
+            ConfigError: a key is not known, or a value is of another kind; names it.
         """
         values = known_only(plain, cls, key)
         made = cls(**{**values, "levels": read_levels(values.get("levels") or [], f"{key}.levels")})
@@ -51,7 +51,7 @@ class DimensionConfig:
 
 
 @dataclass
-class CurriculumConfig:
+class CurriculumConfig(DimensionConfig):
     """The levels of a run, and how an episode comes to one of them.
 
     Args:
@@ -72,15 +72,6 @@ class CurriculumConfig:
         visible: whether the level's index and the parameters made for an episode stand behind its observation.
     """
 
-    LIMITS: ClassVar = {"n_levels": at_least(1)}
-
-    levels: list[Level] = field(default_factory=list)
-    n_levels: int | None = None
-    schedule: str | dict = "list"  # type: ignore[type-arg]
-    sample: str | dict | None = None  # type: ignore[type-arg]
-    env_kwargs: dict = field(default_factory=dict)  # type: ignore[type-arg]
-    attributes: dict = field(default_factory=dict)  # type: ignore[type-arg]
-    set_level: Any = None
     dimensions: dict = field(default_factory=dict)  # type: ignore[type-arg]
     adr: dict | None = None  # type: ignore[type-arg]
     visible: bool = False
@@ -88,16 +79,6 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         self.sample, self.adr = self.sample or None, self.adr or None  # jsonargparse makes {} of a null now and then
         check_record(self, "curriculum")
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> CurriculumConfig:
-        """From nested dictionaries, as they stand in a YAML file or a checkpoint.
-
-        Raises:
-            ConfigError: a key is not known; names it.
-        """
-        values = known_only(plain, cls, "curriculum")
-        return cls(**{**values, "levels": read_levels(values.get("levels") or [])})
 
     @property
     def is_empty(self) -> bool:

@@ -28,9 +28,8 @@ class Curriculum:
 
     One iteration is: every episode that begins takes its task from the `assignment` of the boundary before; then
     `record` with what finished, `record_evaluation` of the dimensions that `judged_on` names after an evaluation, and
-    `advance`. An episode is on one level of
-    each dimension; most curricula have one dimension. The levels of all together are `levels`, by whose indices
-    episodes name them.
+    `advance`. An episode is on one level of each dimension; most curricula have one dimension. The levels of all
+    together are `levels`, by whose indices episodes name them.
 
     Args:
         config: the block of the YAML, or a list of levels alone.

@@ -7,6 +7,7 @@ import csv
 import functools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -201,6 +202,29 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def kill_at_random(*words: str | Path, cwd: Path, run: Path, seed: str, most: int) -> int:
+    """Start a command that goes on with a run, and kill it a little after its next checkpoint, again and again.
+
+    It is left alone when it ends by itself, which it must do well. Returns the number of kills.
+    """
+
+    def newest() -> str | None:
+        found = checkpoints(run) if (run / "checkpoints").is_dir() else []
+        return found[-1].name if found else None
+
+    rng = random.Random(seed)
+    for kills in range(most):
+        process, before = start(*words, cwd=cwd), newest()
+        wait_for(lambda process=process, before=before: newest() != before or process.poll() is not None)  # type: ignore[misc]
+        time.sleep(rng.uniform(0.0, 0.3))
+        if process.poll() is not None:
+            assert process.returncode == 0
+            return kills
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return most
 
 
 def kill_group(process: Forked, number: signal.Signals) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from lit_rl.curriculum import Sampler
 from lit_rl.curriculum.strategies.build import strategies
 from lit_rl.errors import ConfigError
 from lit_rl.state.plain import first_difference
-from tests.helpers.cli import checkpoints, final_state, lit_rl, merged, metrics, start, wait_for
+from tests.helpers.cli import checkpoints, final_state, kill_at_random, lit_rl, merged, metrics
 from tests.helpers.levels import PATH
 from tests.runs.conftest import Cli
 from tests.runs.test_levels import episodes, same_run
@@ -161,33 +158,13 @@ def test_two_ranks_play_what_one_does_and_go_on_exactly(cli: Cli, case: str) -> 
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("case", ["ladder", "replay", "bounds", "dimensions"])
 def test_ten_kills_change_nothing(cli: Cli, case: str) -> None:
-    kill_at_random(cli, case, 10)
-
-
-def kill_at_random(cli: Cli, case: str, most: int) -> int:
     config = write(cli, case, total_timesteps=6400, checkpoint={"every_timesteps": 64, "keep_last": 3})
     cli("fit", "--config", config, "--name", "straight")
-    rng, kills = random.Random(case), 0
-    while kills < most:
-        process = start("fit", "--config", config, "--requeue", "true", cwd=cli.cwd)
-        newest = _newest(cli)
-        wait_for(lambda process=process, newest=newest: _newest(cli) != newest or process.poll() is not None)
-        time.sleep(rng.uniform(0.0, 0.3))
-        if process.poll() is not None:
-            assert process.returncode == 0
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    cli("fit", "--config", config, "--requeue", "true")
+    words = ("fit", "--config", config, "--requeue", "true")
+    kills = kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=10)
+    cli(*words)
     same_run(cli.run(), cli.run("straight"))
-    assert kills >= min(most, 5)
-    return kills
-
-
-def _newest(cli: Cli) -> str | None:
-    found = checkpoints(cli.run()) if (cli.run() / "checkpoints").is_dir() else []
-    return found[-1].name if found else None
+    assert kills >= 5
 
 
 # -- what is seen ----------------------------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from lit_rl.cli.dispatch import run_command
 from lit_rl.data import replay as module
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs
-from tests.helpers.cli import ROOT, checkpoints, final_state, lit_rl, metrics, start, wait_for
+from tests.helpers.cli import ROOT, checkpoints, final_state, kill_at_random, lit_rl, metrics
 from tests.helpers.strace import needs_strace, traced
 from tests.runs.conftest import Cli
 
@@ -130,27 +128,11 @@ def test_nothing_depends_on_the_length_of_an_iteration(cli: Cli, case: str) -> N
 def test_twenty_kills_change_nothing(cli: Cli, case: str) -> None:
     config = write(cli, CASES[case], total_timesteps=4000, checkpoint={"every_timesteps": 64, "keep_last": 3})
     cli("fit", "--config", config, "--name", "straight")
-    rng = random.Random(case)
-    kills = 0
-    while kills < 20:
-        process = start("fit", "--config", config, "--requeue", "true", cwd=cli.cwd)
-        newest = _newest(cli)
-        wait_for(lambda process=process, newest=newest: _newest(cli) != newest or process.poll() is not None)
-        time.sleep(rng.uniform(0.0, 0.3))
-        if process.poll() is not None:
-            assert process.returncode == 0
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    cli("fit", "--config", config, "--requeue", "true")
+    words = ("fit", "--config", config, "--requeue", "true")
+    kills = kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=20)
+    cli(*words)
     assert kills >= 5
     same(cli.run(), cli.run("straight"))
-
-
-def _newest(cli: Cli) -> str | None:
-    found = checkpoints(cli.run()) if (cli.run() / "checkpoints").is_dir() else []
-    return found[-1].name if found else None
 
 
 @pytest.mark.parametrize("case", ["DQN, several, wrapped round", "SAC, moments, wrapped round"])
