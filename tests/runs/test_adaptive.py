@@ -157,14 +157,13 @@ def test_two_ranks_play_what_one_does_and_go_on_exactly(cli: Cli, case: str) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("case", ["ladder", "replay", "bounds", "dimensions"])
-def test_ten_kills_change_nothing(cli: Cli, case: str) -> None:
+def test_kills_at_random_change_nothing(cli: Cli, case: str) -> None:
     config = write(cli, case, total_timesteps=6400, checkpoint={"every_timesteps": 64, "keep_last": 3})
     cli("fit", "--config", config, "--name", "straight")
     words = ("fit", "--config", config, "--requeue", "true")
-    kills = kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=10)
+    kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=10)
     cli(*words)
     same_run(cli.run(), cli.run("straight"))
-    assert kills >= 5
 
 
 # -- what is seen ----------------------------------------------------------------------------------------------------
