@@ -107,7 +107,7 @@ class RecurrentPPO(PPO):
     # -- rollout -------------------------------------------------------------------------------------------------
 
     def stored_space(self, policy_space: spaces.Space[Any]) -> spaces.Space[Any]:
-        flag: Any = spaces.Box(0, 1, (), np.bool_)  # type: ignore[arg-type]
+        flag: Any = spaces.Box(0, 1, (), np.bool_)
         memory = spaces.Box(-np.inf, np.inf, (self.net.remembered,), np.float32)
         seen = super().stored_space(policy_space)
         return spaces.Dict({"seen": seen, "memory": memory, "start": flag, "begin": flag})

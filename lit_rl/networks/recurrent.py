@@ -104,7 +104,7 @@ class RecurrentActorCritic(ActorCritic):
         states, start = [], 0
         for lstm in self._lstms:
             size = lstm.num_layers * lstm.hidden_size
-            parts = memory_NK[:, start : start + 2 * size].unflatten(1, (2, lstm.num_layers, lstm.hidden_size))
+            parts = memory_NK[:, start : start + 2 * size].reshape(-1, 2, lstm.num_layers, lstm.hidden_size)
             hidden, cell = parts.permute(1, 2, 0, 3).contiguous()
             states.append((hidden, cell))
             start += 2 * size
