@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.td3.policies import CnnPolicy, MultiInputPolicy, TD3Policy
+from stable_baselines3.td3.policies import Actor, CnnPolicy, MultiInputPolicy, TD3Policy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -154,7 +154,7 @@ class TD3(Continuous):
 
     def by_hand(self) -> str | None:
         policy: Any = self.policy
-        actor, actor_target = DenseOutputs.of(policy.actor), DenseOutputs.of(policy.actor_target)
+        actor, actor_target = (DenseOutputs.of(each, Actor, "mu") for each in (policy.actor, policy.actor_target))
         critics, critics_target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
         if isinstance(actor, str) or isinstance(actor_target, str):
             return actor if isinstance(actor, str) else str(actor_target)

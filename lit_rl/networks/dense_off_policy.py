@@ -14,9 +14,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.dqn.policies import QNetwork
 from stable_baselines3.sac import policies as sac
-from stable_baselines3.td3 import policies as td3
 from torch import Tensor, nn
 
 from lit_rl.networks.actor_critic import as_tensor
@@ -57,7 +55,7 @@ def _features(obs: Tensor) -> Tensor:
 
 
 class DenseOutputs:
-    """`Outputs` of DQN's `QNetwork` or TD3's `Actor`."""
+    """`Outputs` of a network that is one perceptron, such as DQN's `QNetwork` or TD3's `Actor`."""
 
     def __init__(self, layers: Sequence[Spec]) -> None:
         self.flat = Flat(parameters_of_layers([layers]))
@@ -65,11 +63,15 @@ class DenseOutputs:
         self._quick: dict[int, Quick | None] = {}
 
     @classmethod
-    def of(cls, network: QNetwork | td3.Actor) -> DenseOutputs | str:
-        """It, or why a network is none for it."""
-        plain: Any = network
-        layers = layers_of([plain.q_net if isinstance(network, QNetwork) else plain.mu])
-        return refused(network, QNetwork if isinstance(network, QNetwork) else td3.Actor, [layers]) or cls(layers or [])
+    def of(cls, network: Any, kind: type[nn.Module], layers: str) -> DenseOutputs | str:
+        """It, or why a network is none for it.
+
+        Args:
+            network: that has its layers in the attribute `layers`.
+            kind: the class it has to be of.
+        """
+        plain = layers_of([getattr(network, layers)]) if type(network) is kind else None
+        return refused(network, kind, [plain]) or cls(plain or [])
 
     def forward(self, obs: Tensor) -> Tensor:
         return self._net.forward(_features(obs))[0]
