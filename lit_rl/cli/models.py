@@ -57,6 +57,7 @@ def model_settings(path: str) -> ModelSettings:
     Raises:
         ConfigError: there is none.
     """
+    algorithms.refuse_unavailable(path, "model.class_path")
     try:
         found = next((each for each in _classes(path) if each.name == path), None)
         if found is not None and not found.is_open(algorithms.NEEDED):
@@ -143,6 +144,7 @@ def model_class(path: str) -> type[RLModule]:
     """
     from lit_rl.training.module import RLModule
 
+    algorithms.refuse_unavailable(path, "model.class_path")
     named = algorithms.algorithms()
     known = named | {cls.__name__: cls for cls in _subclasses(RLModule) if algorithms.is_algorithm(cls)}
     if path in known:

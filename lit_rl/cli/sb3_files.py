@@ -8,7 +8,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from lit_rl.algorithms import algorithms
+from lit_rl.algorithms import algorithms, refuse_unavailable
 from lit_rl.cli.agents import named_in
 from lit_rl.cli.output import check_free
 from lit_rl.envs.images import is_image
@@ -43,6 +43,7 @@ def write_sb3(command: str, wanted: str, which: str | None, config: str | None, 
 
     name = source.ours["algorithm"]
     if name not in algorithms():
+        refuse_unavailable(name, command)
         raise ConfigError(f"{command}: {source.path} was written by {name}, which stable-baselines3 does not have.")
     cls = algorithms()[name]
     module: Any = _load(command, cls, source, config)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lit_rl.algorithms import refuse_unavailable
 from lit_rl.envs.raw import OwnSpaces
 from lit_rl.envs.spaces import plain_action_space, plain_space
 from lit_rl.errors import ConfigError, LitRLError
@@ -36,6 +37,7 @@ def agent_of_zip(path: Path, vecnormalize: str | Path | None = None, given: Mapp
     read = read_agent(path)
     algorithm = by_zoo_name().get(read.algorithm)
     if algorithm is None:
+        refuse_unavailable(read.algorithm, f"load: {path}")
         raise ConfigError(
             f"load: {path} holds an agent of {read.algorithm}, and there are {', '.join(by_zoo_name())} here; use "
             "stable-baselines3 itself for it."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from lit_rl.algorithms import algorithms
+from lit_rl.algorithms import algorithms, refuse_unavailable
 from lit_rl.checkpoint.manifest import CHECKPOINTS, LIGHTNING_FILE, MANIFEST
 from lit_rl.checkpoint.reader import read_lightning
 from lit_rl.checkpoint.store import CheckpointStore
@@ -203,6 +203,7 @@ def algorithm_in(path: Path, state: Mapping[str, Any]) -> type[RLModule]:
         )
     known = algorithms()
     if ours.get("algorithm") not in known:
+        refuse_unavailable(str(ours.get("algorithm")), "load")
         raise ConfigError(
             f"load: {path} was written by {ours.get('algorithm')!r}, which is none of {', '.join(known)} and is not "
             "imported because a file names it; open it with its own class: YourAlgorithm.load_from_checkpoint(path)."

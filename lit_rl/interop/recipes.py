@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from lit_rl.algorithms import refuse_unavailable
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.images import is_image
 from lit_rl.errors import ConfigError, did_you_mean
@@ -74,6 +75,7 @@ def algorithm_named(name: str) -> type[Any]:
     """
     named = {cls.__name__: cls for cls in by_zoo_name().values()}
     if name not in named:
+        refuse_unavailable(name, "--algorithm")
         raise ConfigError(
             f"--algorithm: there is no algorithm '{name}'; there are {', '.join(named)}.{did_you_mean(name, named)}"
         )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+from lit_rl.algorithms import refuse_unavailable
 from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.interop.history import evaluations_beside
@@ -116,7 +117,8 @@ def draft_run(
     cls = by_zoo_name().get(algorithm)
     if cls is None:
         known = ", ".join(by_zoo_name())
-        what = agent.path if agent else "draft"
+        what = str(agent.path) if agent else "draft"
+        refuse_unavailable(algorithm, what)
         raise ConfigError(f"{what}: an agent of {algorithm!r} starts no run here; there are {known}.")
     env = _env(stats, zoo, env_class or env_id, agent, missing)
     if env_class is not None:

@@ -5,6 +5,8 @@ Algorithms are imported when they are asked for: reading other people's files ne
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
@@ -34,10 +36,13 @@ def by_zoo_name() -> dict[str, type[Any]]:
 
 
 def sb3_class(algorithm: type[Any]) -> Any:
-    """Stable-baselines3's algorithm of the same name as ours, or as what ours derives from."""
+    """Stable-baselines3's algorithm, or sb3-contrib's, of the same name as ours or as what ours derives from."""
     import stable_baselines3
 
-    theirs = (getattr(stable_baselines3, cls.__name__, None) for cls in algorithm.__mro__)
+    there = [stable_baselines3]
+    if importlib.util.find_spec("sb3_contrib") is not None:
+        there.append(importlib.import_module("sb3_contrib"))
+    theirs = (getattr(package, cls.__name__, None) for cls in algorithm.__mro__ for package in there)
     return next(cls for cls in theirs if isinstance(cls, type))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from lit_rl.algorithms import refuse_unavailable
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.settings import Kind, by_zoo_name, with_episodes, zoo_kinds
@@ -129,6 +130,7 @@ def read_zoo(path: str | Path, env_id: str | None = None, algo: str = "ppo") -> 
     """
     known = by_zoo_name()
     if algo not in known:
+        refuse_unavailable(algo, "algo")
         raise ConfigError(f"algo: there is no {algo!r} here; there are {', '.join(known)}.{did_you_mean(algo, known)}")
     content = load_yaml(path)
     if not any(isinstance(value, dict) for key, value in content.items() if key not in _DICT_KEYS):

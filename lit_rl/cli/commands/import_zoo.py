@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lit_rl.algorithms import needed
 from lit_rl.cli.drafts import write_draft
 from lit_rl.errors import EXIT_OK
 from lit_rl.interop.run_yaml import draft_run
@@ -23,12 +24,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", help="a hyperparams file of the Zoo, or an agent's config.yml")
     parser.add_argument("--env", default=None, help="the environment whose block is read")
     parser.add_argument(
-        "--algo", choices=by_zoo_name(), help="whose settings they are (default: as the file is called, else ppo)"
+        "--algo", help=f"whose settings they are: {', '.join(by_zoo_name())} (default: as the file is called, else ppo)"
     )
     parser.add_argument("--out", required=True, help="the run.yaml to write")
     arguments = parser.parse_args(argv)
     called = Path(arguments.file).stem
-    algo = arguments.algo or (called if called in by_zoo_name() else "ppo")
+    algo = arguments.algo or (called if called in by_zoo_name() or needed(called) else "ppo")
     zoo = read_zoo(arguments.file, arguments.env, algo)
     write_draft(draft_run(zoo=zoo, env_id=arguments.env), arguments.out)
     return EXIT_OK
