@@ -34,7 +34,7 @@ NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckAc
 
 
 def their_model(config: dict[str, Any], seed: int) -> tuple[BaseAlgorithm, VecEnv]:
-    """Stable-baselines3's or sb3-contrib's algorithm of the same name with the settings of `config`, and its environments."""
+    """Their algorithm of the same name with the settings of `config`, and its environments."""
     name, given = config["model"]["class_path"], config["model"]["init_args"]
     ours, known = algorithms()[name], kinds(algorithms()[name])
     settings = {key: value for key, value in given.items() if key in known}
