@@ -89,8 +89,8 @@ def test_what_this_stable_baselines3_writes(tmp_path: Path, cls: type) -> None:
         ("QRDQN", "qrdqn"),
         ("TQC", "tqc"),
         ("CrossQ", "crossq"),
-        ("RecurrentPPO", "recurrent_ppo"),
-        ("MaskablePPO", "maskable_ppo"),
+        ("RecurrentPPO", "ppo_lstm"),
+        ("MaskablePPO", "maskableppo"),
     ],
 )
 def test_what_sb3_contrib_writes(tmp_path: Path, name: str, algorithm: str) -> None:
