@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from gymnasium.wrappers import TimeLimit
 
 import lit_rl as lit_rl_package
 from lit_rl.state.plain import first_difference
@@ -222,6 +224,60 @@ def test_a_masked_policy_predicts_what_is_allowed(cli: Cli) -> None:
         np.testing.assert_array_equal(actions, theirs.predict(seen, deterministic=True, action_masks=masks)[0])
         assert not (ours.predict(obs, action_masks=masks)[0] == forbidden).any()
     assert ours.predict(obs[0], action_masks=[False, True, False])[0] == 1
+
+
+@pytest.mark.parametrize("case", ["masks", "masks of several parts"])
+def test_an_exported_policy_takes_masks(cli: Cli, case: str) -> None:
+    cli("fit", "--config", write(cli, case, total_timesteps=96))
+    done = cli("export", cli.run(), "--format", "torchscript", "--out", cli.cwd / "policy.pt")
+    assert "its actions are ours for 256 observations that it meets" in done.out
+    exported, agent = torch.jit.load(cli.cwd / "policy.pt"), lit_rl_package.load(cli.run())
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(50, 2)).astype(np.float32)
+    size = 3 if case == "masks" else 7
+    masks = (np.arange(size) + rng.integers(3, size=(50, 1))) % 3 != 0
+    taken = exported(torch.from_numpy(obs), torch.from_numpy(masks)).numpy()
+    np.testing.assert_array_equal(taken, agent.predict(obs, deterministic=True, action_masks=masks)[0])
+    assert (taken != exported(torch.from_numpy(obs), torch.ones(50, size, dtype=torch.bool)).numpy()).any()
+
+
+def test_what_remembers_is_not_exported_as_one_network(cli: Cli) -> None:
+    cli("fit", "--config", write(cli, "memory", total_timesteps=96))
+    said = cli.error("export", cli.run(), "--format", "torchscript", "--out", cli.cwd / "policy.pt")
+    assert "export: RecurrentPPO remembers its episode" in said
+    said = cli.error("fit", "--config", write(cli, "memory"), "--model.fast", "compile")
+    assert said.startswith("model.fast: sequences have any length")
+
+
+@pytest.mark.parametrize("name", ["RecurrentPPO", "MaskablePPO"])
+def test_contribs_own_runs_go_on(cli: Cli, name: str) -> None:
+    """`import-sb3`, a new run from its weights, and the same run gone on with."""
+    import sb3_contrib
+    from stable_baselines3.common.env_util import make_vec_env
+
+    cls = {"RecurrentPPO": envs.Noisy, "MaskablePPO": Masked}[name]
+    kwargs = {"net_arch": [8]} | ({"lstm_hidden_size": 8, "shared_lstm": True, "enable_critic_lstm": False}
+                                  if name == "RecurrentPPO" else {})  # fmt: skip
+    policy = "MlpLstmPolicy" if name == "RecurrentPPO" else "MlpPolicy"
+    there = make_vec_env(cls, 2, env_kwargs=None, wrapper_class=TimeLimit, wrapper_kwargs={"max_episode_steps": 9})
+    agent = getattr(sb3_contrib, name)(policy, there, n_steps=16, batch_size=8, n_epochs=1, device="cpu",
+                                       policy_kwargs=kwargs)  # fmt: skip
+    agent.learn(64).save(cli.cwd / "agent.zip")
+    out, path = cli.cwd / "run.yaml", f"{cls.__module__}.{cls.__name__}"
+    cli(
+        "import-sb3",
+        cli.cwd / "agent.zip",
+        "--out",
+        out,
+        "--env",
+        path.replace(".Noisy", ":Noisy").replace(".Masked", ":Masked"),
+    )
+    words = ("fit", "--config", out, "--env.max_episode_steps", 9, "--name", "run")
+    cli(*words)
+    go_on = ("--mode", "resume", "--resume.checkpoint", cli.cwd / "agent.zip", "--total_timesteps", 128)
+    done = cli(*words, *go_on, "--name", "on")
+    assert "timestep: 64 of 128" in done.out
+    assert int(final_state(cli.run("on"))["counters"]["timesteps"]) == 128
 
 
 def test_a_warm_start_remembers_nothing(cli: Cli) -> None:
