@@ -30,10 +30,13 @@ class CrossQ(SAC):
     """SAC whose critics see a batch and what follows it in one pass, so that both have the same statistics.
 
     Several ranks normalise by the statistics of their own piece of a batch, and keep the mean of their running ones.
+    The other settings are those of `SAC`, without those of targets.
 
-    Args: see `SAC`, of whose settings these are a part; `policy` is `MlpPolicy`, or the import path of an sb3-contrib
-        `CrossQPolicy`.
+    Args:
+        policy: `MlpPolicy`, or the import path of an sb3-contrib `CrossQPolicy`.
         policy_delay: gradient steps of the critics for one of the actor and of the entropy coefficient.
+        policy_kwargs: keyword arguments of the policy, as in sb3-contrib, `batch_norm: true` and
+            `renorm_warmup_steps: 100_000` among them; classes by their import path.
     """
 
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {"MlpPolicy": CrossQPolicy}

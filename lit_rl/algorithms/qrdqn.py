@@ -28,10 +28,14 @@ from lit_rl.training.config import EvalConfig, Fast
 class QRDQN(DQN):
     """DQN that learns quantiles of an action's return, and takes the action whose mean is the highest.
 
-    Its optimizer is Adam with ``eps = 0.01 / batch_size`` unless `policy_kwargs` name another, as in the paper.
+    Its optimizer is Adam with ``eps = 0.01 / batch_size``, as in the paper, unless `policy_kwargs` name another. The
+    other settings are those of `DQN`.
 
-    Args: see `DQN`, of whose settings these are a part; `policy` is `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or
-        the import path of an sb3-contrib `QRDQNPolicy`; `policy_kwargs` take `n_quantiles`, 200 of them by default.
+    Args:
+        policy: `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or the import path of an sb3-contrib `QRDQNPolicy`.
+        max_grad_norm: bound of the gradient's norm; `null` for none.
+        policy_kwargs: keyword arguments of the policy, as in sb3-contrib, `n_quantiles: 200` among them; classes by
+            their import path.
     """
 
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {

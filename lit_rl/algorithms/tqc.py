@@ -33,9 +33,14 @@ from lit_rl.training.config import EvalConfig, Fast
 class TQC(SAC):
     """SAC with quantiles of the return from each critic, the highest of which are left out of the targets.
 
-    Args: see `SAC`, whose settings these are; `policy` is `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or the import
-        path of an sb3-contrib `TQCPolicy`; `policy_kwargs` take `n_quantiles`, 25 by default, and `n_critics`, 2.
-        top_quantiles_to_drop_per_net: of all critics' quantiles together so many times `n_critics` are left out.
+    The other settings are those of `SAC`.
+
+    Args:
+        policy: `MlpPolicy`, `CnnPolicy`, `MultiInputPolicy`, or the import path of an sb3-contrib `TQCPolicy`.
+        top_quantiles_to_drop_per_net: how many of the quantiles of all critics together are left out of the targets,
+            times the number of critics.
+        policy_kwargs: keyword arguments of the policy, as in sb3-contrib, `n_quantiles: 25` and `n_critics: 2` among
+            them; classes by their import path.
     """
 
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {

@@ -174,8 +174,8 @@ def test_mistakes(tmp_path: Path, pendulum: Path) -> None:
     with pytest.raises(ConfigError, match="--env"):
         draft_run(read_agent(pendulum))
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu").save(tmp_path / "agent.zip")
-    unknown = dataclasses.replace(read_agent(tmp_path / "agent.zip"), algorithm="tqc")
-    with pytest.raises(ConfigError, match="'tqc'"):
+    unknown = dataclasses.replace(read_agent(tmp_path / "agent.zip"), algorithm="unknown")
+    with pytest.raises(ConfigError, match="'unknown'"):
         draft_run(unknown, env_id="Pendulum-v1")
     assert find_zoo_config(tmp_path / "agent.zip") is None
 
