@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
+from gymnasium import spaces
 from sb3_contrib.crossq.policies import CrossQPolicy
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from lit_rl.algorithms.transitions import Transitions
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
+from lit_rl.networks.renorm import renormalize_quickly
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
@@ -84,6 +86,11 @@ class CrossQ(SAC):
             total_timesteps=total_timesteps, seed=seed, curriculum=curriculum, evaluation=evaluation,
         )  # fmt: skip
         self.policy_delay = policy_delay
+
+    def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
+        policy = super().make_networks(observation_space, action_space)
+        renormalize_quickly(policy)
+        return policy
 
     def build_targets(self, policy: Any) -> None:
         """There are none."""
