@@ -6,14 +6,16 @@ import inspect
 from typing import Any
 
 import pytest
+import torch
 
+from lit_rl.errors import ConfigError
 from lit_rl.interop.settings import sb3_class
 from tests.helpers import envs
 from tests.helpers.beside_off_policy import assert_equal_runs
-from tests.helpers.off_policy import assert_equal_updates, twin_of
+from tests.helpers.off_policy import assert_equal_updates, play, twin_of
 from tests.helpers.on_policy import make
 
-pytest.importorskip("sb3_contrib")
+quantile_huber_loss = pytest.importorskip("sb3_contrib.common.utils").quantile_huber_loss
 
 from lit_rl import QRDQN, TQC, CrossQ
 
@@ -83,6 +85,65 @@ def test_an_update_equals_contribs(case: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("case", RUNS)
 def test_a_run_takes_the_same_updates(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_equal_runs(*RUNS[case], "moments" in case, monkeypatch)
+
+
+def test_optimizers_are_those_of_the_papers() -> None:
+    qrdqn, adamw = (ours_of("QRDQN", policy_kwargs={**FEW, **more}).optimizers().defaults
+                    for more in ({}, {"optimizer_class": "torch.optim.AdamW"}))  # fmt: skip
+    assert (qrdqn["eps"], adamw["eps"]) == (0.01 / 16, 1e-8)
+    given = ours_of("QRDQN", policy_kwargs={**FEW, "optimizer_kwargs": {"weight_decay": 0.1}}).optimizers().defaults
+    assert (given["eps"], given["weight_decay"]) == (0.01 / 16, 0.1)
+    assert [each.defaults["betas"] for each in ours_of("CrossQ", policy_kwargs=SMALL).optimizers()[:2]] == [
+        (0.5, 0.999)
+    ] * 2
+
+
+@pytest.mark.parametrize("case", ["QRDQN", "TQC"])
+def test_a_prioritized_update_weighs_its_batch_and_ranks_it_by_means(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is the weighted mean of sb3-contrib's of each transition alone."""
+    ours = ours_of(case, prioritized_replay={"alpha": 0.6, "beta": 0.5, "epsilon": 0.01})
+    play(ours, 8)
+    ours.learn(5)
+    batch, seen, prioritize = next(ours.batches(1)), [], ours.prioritize
+    monkeypatch.setattr(ours, "prioritize", lambda *given: (seen.append(given), prioritize(*given)))
+    found = ours.learn(1)
+    ((_, value, target),) = seen
+    value = value.transpose(0, 1) if case == "TQC" else value[:, None]  # [B, K, Q]
+    each = [
+        quantile_huber_loss(v[None], t[None, None], sum_over_quantiles=case == "QRDQN")
+        for v, t in zip(value, target, strict=True)
+    ]
+    assert batch.weight.std() > 0.01
+    mean = (batch.weight * torch.stack(each)).mean()
+    assert found["train/loss" if case == "QRDQN" else "train/critic_loss"] == pytest.approx(float(mean), rel=1e-4)
+    error = (value.mean(dim=2) - target.mean(dim=1, keepdim=True)).abs().mean(dim=1)
+    places = zip((batch.at.row - ours.replay.begin).tolist(), batch.at.env.tolist(), strict=True)
+    newest = dict(zip(places, ((error + 0.01) ** 0.6).tolist(), strict=True))  # sampled twice: the later counts
+    now = ours.priorities.columns(ours.replay.begin, ours.replay.end)["priority"]
+    assert all(now[at] == pytest.approx(priority, rel=1e-4) for at, priority in newest.items())
+
+
+@pytest.mark.parametrize(("case", "over", "text"), [
+    ("TQC", {"top_quantiles_to_drop_per_net": 25}, "model.top_quantiles_to_drop_per_net is 25, and each critic has 25"),
+    ("TQC", {"top_quantiles_to_drop_per_net": -1}, "model.top_quantiles_to_drop_per_net"),
+    ("CrossQ", {"policy_delay": 0}, "model.policy_delay"),
+    ("CrossQ", {"fast": True}, "model.fast: these networks cannot have it: CrossQ's have batch renormalisation"),
+    ("CrossQ", {"policy": "CnnPolicy"}, "model.policy"),
+    ("QRDQN", {"policy_kwargs": {"n_quantile": 5}}, "Did you mean 'n_quantiles'"),
+    ("QRDQN", {"policy_kwargs": {"net_arch": {"pi": [4]}}}, "net_arch: is one list of widths"),
+    ("TQC", {"policy_kwargs": {"net_arch": {"pi": [4], "vf": [4]}}}, "net_arch: unknown key 'vf'; it takes pi and qf"),
+])  # fmt: skip
+def test_mistakes_name_the_setting(case: str, over: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        ours_of(case, **over)
+
+
+@pytest.mark.parametrize(("cls", "env"), [(QRDQN, "NoisyBox"), (TQC, "Noisy"), (CrossQ, "NoisyMultiDiscrete")])
+def test_actions_that_it_is_not_for_are_refused(cls: Any, env: str) -> None:
+    with pytest.raises(ConfigError, match=f"model: {cls.__name__} is for"):
+        make(cls, {"class_path": envs.PATH + env, "n_envs": 1}, total_timesteps=100)
 
 
 @pytest.mark.parametrize("cls", [QRDQN, TQC, CrossQ])
