@@ -17,7 +17,7 @@ from tests.helpers.on_policy import make
 
 quantile_huber_loss = pytest.importorskip("sb3_contrib.common.utils").quantile_huber_loss
 
-from lit_rl import QRDQN, TQC, CrossQ
+from lit_rl import QRDQN, TQC, CrossQ  # noqa: E402  they need it
 
 SMALL = {"net_arch": [16, 16]}
 FEW, MORE = {**SMALL, "n_quantiles": 7}, {**SMALL, "n_quantiles": 5, "n_critics": 3}
@@ -107,9 +107,13 @@ def test_a_prioritized_update_weighs_its_batch_and_ranks_it_by_means(
     play(ours, 8)
     ours.learn(5)
     batch, seen, prioritize = next(ours.batches(1)), [], ours.prioritize
-    monkeypatch.setattr(ours, "prioritize", lambda *given: (seen.append(given), prioritize(*given)))
+    monkeypatch.setattr(
+        ours,
+        "prioritize",
+        lambda batch, *given: (seen.extend(each.clone() for each in given), prioritize(batch, *given)),
+    )
     found = ours.learn(1)
-    ((_, value, target),) = seen
+    value, target = seen
     value = value.transpose(0, 1) if case == "TQC" else value[:, None]  # [B, K, Q]
     each = [
         quantile_huber_loss(v[None], t[None, None], sum_over_quantiles=case == "QRDQN")
