@@ -24,6 +24,8 @@ ZOO = {
     ("Pendulum-v1", "TD3"): "-152 ± 90",
     ("Pendulum-v1", "DDPG"): "-152 ± 94",
     ("MountainCarContinuous-v0", "SAC"): "94.7 ± 1.1",
+    ("CartPole-v1", "QRDQN"): "500 ± 0",
+    ("Pendulum-v1", "TQC"): "-151 ± 88",
 }
 """What the RL Zoo publishes for the same settings and timesteps."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy
-from torch import Tensor
+from stable_baselines3.dqn.policies import CnnPolicy, DQNPolicy, MultiInputPolicy, QNetwork
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lit_rl.algorithms.off_policy import OffPolicy, TrainFreq
@@ -30,6 +30,22 @@ from lit_rl.training.config import EvalConfig, Fast
 
 _ROWS = 512
 """Observations, about, that the target network sees at once: more of them leave the processor's caches."""
+
+
+class Loss(NamedTuple):
+    """Of a batch.
+
+    Args:
+        loss: its value.
+        slope: its gradient with respect to the network's outputs.
+        value: of the actions that were taken, [B, ...].
+        target: what they should be.
+    """
+
+    loss: Tensor
+    slope: Tensor
+    value: Tensor
+    target: Tensor
 
 
 class DQN(OffPolicy):
@@ -91,6 +107,8 @@ class DQN(OffPolicy):
     }
     TENSORS: ClassVar[Table] = within("policy.", {"": "policy"})
     FIXED: ClassVar[Mapping[str, str]] = {"dueling": "its networks are others"}
+    PLAIN: ClassVar[tuple[type[nn.Module], str]] = (QNetwork, "q_net")
+    """A network that may be a plain perceptron, and the attribute in which it has its layers."""
 
     def __init__(
         self,
@@ -131,7 +149,8 @@ class DQN(OffPolicy):
             gradient_steps, n_steps, prioritized_replay, her, on_promotion, policy_kwargs, fast, max_bad_updates,
             cycles_per_iteration, total_timesteps, seed, curriculum, evaluation, param_resets,
         )  # fmt: skip
-        self.target_update_interval, self.max_grad_norm = target_update_interval, max_grad_norm
+        self.target_update_interval = target_update_interval
+        self.max_grad_norm: float | None = max_grad_norm
         self.share_exploration, self.double_q = share_exploration, double_q
         self.dueling = dueling
         shape = "linear" if exploration_fraction > 0 else "constant"
@@ -150,7 +169,7 @@ class DQN(OffPolicy):
     @classmethod
     def check_actions(cls, space: spaces.Space[Any]) -> None:
         if not isinstance(space, spaces.Discrete):
-            raise ConfigError(f"model: DQN is for Discrete actions; this environment has {space}.")
+            raise ConfigError(f"model: {cls.__name__} is for Discrete actions; this environment has {space}.")
 
     def check_ranks(self) -> None:
         super().check_ranks()
@@ -163,13 +182,18 @@ class DQN(OffPolicy):
     def stored_action_space(self) -> spaces.Space[Any]:
         return self.action_space
 
+    @staticmethod
+    def networks_of(policy: Any) -> tuple[Any, Any]:
+        """A policy's network and its target."""
+        return policy.q_net, policy.q_net_target
+
     def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy: Any = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate, policy_kwargs=self.policy_kwargs
         )
         if self.dueling:
             make_dueling(policy)
-        policy.q_net_target.requires_grad_(False)
+        self.networks_of(policy)[1].requires_grad_(False)
         return policy
 
     def check_export(self) -> None:
@@ -181,13 +205,13 @@ class DQN(OffPolicy):
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
-        self.net: Outputs | DenseOutputs = Outputs(policy.q_net)
-        self.target: Outputs | DenseOutputs = Outputs(policy.q_net_target)
+        net, target = self.networks_of(policy)
+        self.net: Outputs | DenseOutputs = Outputs(net)
+        self.target: Outputs | DenseOutputs = Outputs(target)
         return policy
 
     def by_hand(self) -> str | None:
-        policy: Any = self.policy
-        net, target = DenseOutputs.of(policy.q_net), DenseOutputs.of(policy.q_net_target)
+        net, target = (DenseOutputs.of(each, *self.PLAIN) for each in self.networks_of(self.policy))
         if isinstance(net, str) or isinstance(target, str):
             return net if isinstance(net, str) else str(target)
         self.net, self.target = net, target
@@ -197,8 +221,7 @@ class DQN(OffPolicy):
         return [self.net], [self.target]
 
     def make_optimizers(self) -> list[Optimizer]:
-        policy: Any = self.policy
-        return [self.optimizer_of(policy.q_net.parameters(), self.net)]
+        return [self.optimizer_of(self.networks_of(self.policy)[0].parameters(), self.net)]
 
     # -- playing -------------------------------------------------------------------------------------------------
 
@@ -210,14 +233,15 @@ class DQN(OffPolicy):
     def choose(self, drawn: Any, warmup: bool) -> tuple[np.ndarray, np.ndarray]:
         uniform, random = drawn
         explore = (uniform[:1] if self.share_exploration else uniform) < self._epsilon(self.play.timesteps)
-        chosen = random if warmup or explore.all() else np.where(explore, random, self._greedy(self.play.policy_obs))
+        chosen = random if warmup or explore.all() else np.where(explore, random, self.greedy(self.play.policy_obs))
         return chosen, chosen
 
     def _epsilon(self, timesteps: int) -> float:
         """The share of random actions at a timestep of the run."""
         return self.exploration(self.clock.progress_remaining(timesteps))
 
-    def _greedy(self, policy_obs: Any) -> np.ndarray:
+    def greedy(self, policy_obs: Any) -> np.ndarray:
+        """The best actions for what the environments of this rank show, [N]."""
         best: np.ndarray = self.net.of_few(policy_obs).argmax(axis=1)
         return best
 
@@ -236,7 +260,7 @@ class DQN(OffPolicy):
     @torch.no_grad()
     def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         self.training_mode(False)
-        greedy = self._greedy(policy_obs)
+        greedy = self.greedy(policy_obs)
         if rng is None:
             return greedy
         uniform, random = self.draw_exploration(rng, len(greedy))
@@ -249,22 +273,36 @@ class DQN(OffPolicy):
         losses, size = [], self.own_batch
         (optimizer,) = self.optimizers_now()
         for whole in self.gathered(steps):
-            after = self._after(whole)
+            after = self.after(whole)
             for batch, values in zip(whole.split(size), parts_of_tree(after, size), strict=True):
                 losses.append(self._gradient_step(optimizer, batch, values))
         return {"train/loss": sum(losses) / len(losses)}
 
-    def _after(self, whole: Transitions) -> Tensor:
-        """Values of the next observations by the target network, which follows between updates: of each action
-        [B, N] where the network itself chooses among them, else the targets [B]."""
+    def target_values(self, whole: Transitions) -> Tensor:
+        """What the target network, which follows between updates, makes of the next observations, [B, ...]."""
         rows = max(_ROWS // self.own_batch, 1) * self.own_batch
-        values = torch.cat([self.target.infer(part) for part in parts_of_tree(whole.next_obs, rows)])
+        return torch.cat([self.target.infer(part) for part in parts_of_tree(whole.next_obs, rows)])
+
+    def after(self, whole: Transitions) -> Tensor:
+        """Values of the next observations: of each action [B, N] where the network itself chooses among them, else the
+        targets [B]."""
+        values = self.target_values(whole)
         if self.double_q:
             return values
         return td_target(whole.reward, whole.discount, values.amax(dim=1))
 
     def _gradient_step(self, optimizer: Optimizer, batch: Transitions, after: Tensor) -> float:
-        """One, with what `_after` gives of it; its loss."""
+        """One, with what `after` gives of it; its loss."""
+        found = self.loss(batch, after)
+        self.descent.step_by(
+            optimizer, found.loss, lambda scale: self.net.backward(found.slope * scale), self.max_grad_norm
+        )
+        self.prioritize(batch, found.value, found.target)
+        self.counters.updates += 1
+        return float(found.loss)
+
+    def loss(self, batch: Transitions, after: Tensor) -> Loss:
+        """Of a batch, with what `after` gives of it."""
         target = after
         if self.double_q:
             best = self.net.infer(batch.next_obs).argmax(dim=1, keepdim=True)
@@ -272,11 +310,4 @@ class DQN(OffPolicy):
         values, taken = self.net.forward(batch.obs), batch.action.long()[:, None]
         value = values.gather(1, taken)[:, 0]
         loss, slope = huber_loss(value, target, batch.weight)
-
-        def backward(scale: float) -> None:
-            self.net.backward(torch.zeros_like(values).scatter_(1, taken, (slope * scale)[:, None]))
-
-        self.descent.step_by(optimizer, loss, backward, self.max_grad_norm)
-        self.prioritize(batch, value, target)
-        self.counters.updates += 1
-        return float(loss)
+        return Loss(loss, torch.zeros_like(values).scatter_(1, taken, slope[:, None]), value, target)

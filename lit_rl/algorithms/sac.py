@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.sac.policies import Actor, CnnPolicy, MultiInputPolicy, SACPolicy
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
@@ -89,6 +90,10 @@ class SAC(Continuous):
         "sde_sample_freq": at_least(1, besides=(-1, 0)),
     }
     TENSORS: ClassVar[Table] = {"log_ent_coef": "temperature"}
+    PLAIN: ClassVar[tuple[type[nn.Module], type[nn.Module]]] = (Actor, ContinuousCritic)
+    """An actor and critics that may be plain perceptrons."""
+    CRITICS: ClassVar[tuple[type[Critics], type[DenseCritics]]] = (Critics, DenseCritics)
+    """How critics are called, by autograd and by hand."""
     SCRATCH: ClassVar[Mapping[str, str]] = {
         "noises": "made from seed and counters",
         "matrices": "made from seed and counters",
@@ -151,18 +156,16 @@ class SAC(Continuous):
     # -- networks ------------------------------------------------------------------------------------------------
 
     def make_networks(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
-        policy: Any = make_policy(
+        return make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
             use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,
         )  # fmt: skip
-        policy.critic_target.requires_grad_(False)
-        return policy
 
     def build_actor_and_critics(self, observation_space: Any, action_space: spaces.Space[Any]) -> Any:
         policy = self.make_networks(observation_space, action_space)
         self.actor: SquashedActor | DenseSquashedActor = SquashedActor(policy.actor)
-        self.critics: Critics | DenseCritics = Critics(policy.critic, self.of_critics(policy))
-        self.critics_target: Critics | DenseCritics = Critics(policy.critic_target, ())
+        self.critics: Critics | DenseCritics = self.CRITICS[0](policy.critic, self.of_critics(policy))
+        self.build_targets(policy)
         shape = (self.own_batch, self._dim)
         drawn = self.actor.noise_shape if self.use_sde else (2, *shape)  # one matrix serves both, as in SB3
         self.noises = Draws(
@@ -179,10 +182,15 @@ class SAC(Continuous):
         self.matrix: np.ndarray | None = None
         return policy
 
+    def build_targets(self, policy: Any) -> None:
+        """Critics that follow the others and learn nothing themselves."""
+        policy.critic_target.requires_grad_(False)
+        self.critics_target: Critics | DenseCritics = self.CRITICS[0](policy.critic_target, ())
+
     def by_hand(self) -> str | None:
         policy: Any = self.policy
-        actor = DenseSquashedActor.of(policy.actor)
-        critics, target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
+        actor = DenseSquashedActor.of(policy.actor, self.PLAIN[0])
+        critics, target = (self.CRITICS[1].of(each, self.PLAIN[1]) for each in (policy.critic, policy.critic_target))
         if isinstance(actor, str):
             return actor
         if isinstance(critics, str) or isinstance(target, str):
@@ -233,7 +241,7 @@ class SAC(Continuous):
 
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of entropy coefficient, critics and actor, in this order; metrics as SB3 logs them."""
-        found = [self._gradient_step(batch, i) for i, batch in enumerate(self.batches(steps))]
+        found = [self.gradient_step(batch, i) for i, batch in enumerate(self.batches(steps))]
         actor, critic, ent_coef, ent_coef_loss = torch.stack(found).mean(dim=0).tolist()
         metrics = {"train/actor_loss": actor, "train/critic_loss": critic, "train/ent_coef": ent_coef}
         if self.log_ent_coef is not None:
@@ -243,7 +251,7 @@ class SAC(Continuous):
             metrics["train/std"] = float(actor_network.get_std().detach().mean())
         return metrics
 
-    def _gradient_step(self, batch: Transitions, index: int) -> Tensor:
+    def gradient_step(self, batch: Transitions, index: int) -> Tensor:
         """One step of each; losses of actor and critics, the entropy coefficient and its loss."""
         actor_optimizer, critic_optimizer, *temperature = self.optimizers_now()
         noise = torch.tensor(self.noises[self.counters.updates], device=self.device)
@@ -252,27 +260,14 @@ class SAC(Continuous):
         next_action, next_log_prob = self.actor.infer(batch.next_obs, after)
         action, log_prob = self.actor.forward(batch.obs, now)
         if self.log_ent_coef is not None:
-            ent_coef, ent_coef_loss = self._learn_temperature(temperature[0], self.log_ent_coef, log_prob)
-        next_q = self.critics_target.infer(batch.next_obs, next_action).amin(dim=0)
-        target = td_target(batch.reward, batch.discount, next_q - ent_coef * next_log_prob)
+            ent_coef, ent_coef_loss = self.learn_temperature(temperature[0], self.log_ent_coef, log_prob)
+        next_values = self.critics_target.infer(batch.next_obs, next_action)
+        target = self.target(batch, next_values, ent_coef * next_log_prob)
         values = self.critics.forward(batch.obs, batch.action)
-        squared, slope = squared_error(values, target, batch.weight)
-        critic_loss = 0.5 * squared
-        taken = self.descent.step_by(
-            critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * (0.5 * scale))
-        )
+        critic_loss, slope = self.critic_loss(values, target, batch.weight)
+        taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))
         self.prioritize(batch, values, target)
-        q = self.critics.judge(batch.obs, action)
-        lowest = q.amin(dim=0)
-        actor_loss = (ent_coef * log_prob - lowest).mean()
-
-        def backward(scale: float) -> None:
-            mean = scale / len(lowest)
-            chosen = (q == lowest).float()  # the lowest of the critics; where two are, they share
-            d_action = self.critics.slope_of_actions(chosen.div_(chosen.sum(dim=0)).mul_(-mean))
-            self.actor.backward(d_action, float(ent_coef) * mean)
-
-        self.descent.step_by(actor_optimizer, actor_loss, backward, ends_row=taken)
+        actor_loss = self.learn_actor(actor_optimizer, batch, action, log_prob, ent_coef, taken)
         if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:
             self.critics_target.follow(self.critics, self.tau)
         self.counters.updates += 1
@@ -280,7 +275,49 @@ class SAC(Continuous):
             [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]
         )
 
-    def _learn_temperature(
+    def target(self, batch: Transitions, next_KB: Tensor, less_B: Tensor) -> Tensor:
+        """What the critics' values should be: [B].
+
+        Args:
+            next_KB: values of the next observations, by each critic.
+            less_B: what the entropy takes off them.
+        """
+        return td_target(batch.reward, batch.discount, next_KB.amin(dim=0) - less_B)
+
+    def critic_loss(self, value_KB: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The critics' loss, and its gradient with respect to their values."""
+        squared, slope = squared_error(value_KB, target_B, weight_B)
+        return 0.5 * squared, slope * 0.5
+
+    def learn_actor(
+        self, optimizer: Optimizer, batch: Transitions, action: Tensor, log_prob_B: Tensor, alpha: Tensor, taken: bool
+    ) -> Tensor:
+        """Take a step down ``mean(alpha log pi - worth)`` for the actions that the actor gave last; returns the loss.
+
+        Args:
+            optimizer: the actor's.
+            batch: whose observations they are for.
+            action, log_prob_B: they.
+            alpha: the entropy's coefficient.
+            taken: whether the critics took their step.
+        """
+        worth_B, slope = self.worth(self.critics.judge(batch.obs, action))
+        loss = (alpha * log_prob_B - worth_B).mean()
+
+        def backward(scale: float) -> None:
+            mean = scale / len(worth_B)
+            self.actor.backward(self.critics.slope_of_actions(slope.mul_(-mean)), float(alpha) * mean)
+
+        self.descent.step_by(optimizer, loss, backward, ends_row=taken)
+        return loss
+
+    def worth(self, value_KB: Tensor) -> tuple[Tensor, Tensor]:
+        """What actions are worth to the actor, [B], and its gradient with respect to the critics' values."""
+        lowest = value_KB.amin(dim=0)
+        chosen = (value_KB == lowest).float()  # the lowest of the critics; where two are, they share
+        return lowest, chosen.div_(chosen.sum(dim=0))
+
+    def learn_temperature(
         self, optimizer: Optimizer, log_ent_coef: nn.Parameter, log_prob_B: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Take a step down ``-log(alpha) mean(log pi + wanted entropy)``; returns alpha before it, and the loss."""

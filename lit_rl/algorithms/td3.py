@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.td3.policies import CnnPolicy, MultiInputPolicy, TD3Policy
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.td3.policies import Actor, CnnPolicy, MultiInputPolicy, TD3Policy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -154,8 +155,10 @@ class TD3(Continuous):
 
     def by_hand(self) -> str | None:
         policy: Any = self.policy
-        actor, actor_target = DenseOutputs.of(policy.actor), DenseOutputs.of(policy.actor_target)
-        critics, critics_target = DenseCritics.of(policy.critic), DenseCritics.of(policy.critic_target)
+        actor, actor_target = (DenseOutputs.of(each, Actor, "mu") for each in (policy.actor, policy.actor_target))
+        critics, critics_target = (
+            DenseCritics.of(each, ContinuousCritic) for each in (policy.critic, policy.critic_target)
+        )
         if isinstance(actor, str) or isinstance(actor_target, str):
             return actor if isinstance(actor, str) else str(actor_target)
         if isinstance(critics, str) or isinstance(critics_target, str):

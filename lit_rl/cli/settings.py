@@ -164,8 +164,11 @@ def _plain(text: str) -> str:
 
 
 def meanings(doc: str) -> Mapping[str, str]:
-    """What a docstring says of each argument, in a line."""
+    """What a docstring says of each argument, in a line; where it has several lists of them, the last counts."""
     import docstring_parser
 
-    parsed = docstring_parser.parse(doc, docstring_parser.DocstringStyle.GOOGLE)
-    return {each.arg_name: " ".join((each.description or "").replace("``", "`").split()) for each in parsed.params}
+    found: dict[str, str] = {}
+    for part in re.split(r"^(?= *Args:$)", doc, flags=re.MULTILINE):
+        parsed = docstring_parser.parse(f"Arguments.\n\n{part}", docstring_parser.DocstringStyle.GOOGLE)
+        found |= {p.arg_name: " ".join((p.description or "").replace("``", "`").split()) for p in parsed.params}
+    return found

@@ -10,6 +10,7 @@ from lit_rl.envs.raw import OwnSpaces
 from lit_rl.envs.spaces import plain_action_space, plain_space
 from lit_rl.errors import ConfigError, LitRLError
 from lit_rl.inference.agent import Agent
+from lit_rl.interop.replay_settings import has_replay
 from lit_rl.interop.run_yaml import draft_model, draft_normalize
 from lit_rl.interop.sb3 import Agent as Sb3Agent
 from lit_rl.interop.sb3 import read_agent
@@ -55,7 +56,7 @@ def _module_of(
     stats, pickle = moments_for(read, vecnormalize)
     env = {**given.get("env", {}), "n_envs": 1, "normalize": draft_normalize(stats) or {}}
     settings = draft_model(read, algorithm) | {key: value for key, value in given.items() if key != "env"}
-    if "buffer_size" in settings or read.algorithm in ("dqn", "sac", "td3", "ddpg"):
+    if has_replay(algorithm):
         settings |= {"buffer_size": 1, "her": False, "prioritized_replay": False}
     try:
         module: RLModule = algorithm(env=env, **settings)

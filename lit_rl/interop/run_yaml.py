@@ -43,24 +43,32 @@ _POLICIES = {
     **{f"{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
     **{f"Maskable{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
     **{f"Recurrent{name}Policy": policy.replace("Policy", "LstmPolicy") for name, policy in _ACTOR_CRITIC.items()},
-    **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy"), "MlpPolicy"),
+    **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy", "QRDQNPolicy", "TQCPolicy", "CrossQPolicy"), "MlpPolicy"),
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
-_UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False}
-"""What stands in the file of an algorithm that has no exploration of this kind."""
+_UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False, "tau": 1.0}
+"""What stands in the file of an algorithm that has no exploration of this kind, or no targets."""
 OURS_ALONE = ("target_update_per_call", "share_exploration")
 """Settings that stable-baselines3 has not, where what it does is not what a run here does by itself."""
 GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
 """Names of Atari games."""
-_OFF_POLICY = {"dqn": [64, 64], "sac": [256, 256], "td3": [400, 300], "ddpg": [400, 300]}
+_OFF_POLICY: dict[str, Any] = {
+    "dqn": [64, 64],
+    "qrdqn": [64, 64],
+    "sac": [256, 256],
+    "tqc": [256, 256],
+    "crossq": {"pi": [256, 256], "qf": [1024, 1024]},
+    "td3": [400, 300],
+    "ddpg": [400, 300],
+}
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
 _BOOKKEEPING = re.compile(
     r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule"
     r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
     r"|optimize_memory_usage|exploration_schedule|exploration_rate"
-    r"|actor|critic|.*_target|.*batch_norm_stats.*|sde_support|remove_time_limit_termination|replay_buffer|tensors"
+    r"|actor|critic|n_quantiles|.*_target|.*batch_norm_stats.*|sde_support|remove_time_limit_termination|replay_buffer|tensors"
 )
 
 
@@ -380,7 +388,7 @@ def _policy_kwargs(
 def _off_policy_kwargs(kwargs: dict[str, Any], agent: Agent, policy: str | None) -> dict[str, Any]:
     """Without what is a setting of the algorithm here, and with the layer sizes that the tensors have."""
     kwargs = {key: value for key, value in kwargs.items() if key not in ("use_sde", "sde_net_arch")}
-    images = [256, 256] if agent.algorithm in ("td3", "ddpg") else [] if agent.algorithm == "dqn" else [256, 256]
+    images = [] if agent.algorithm in ("dqn", "qrdqn") else [256, 256]
     default = images if policy == "CnnPolicy" else _OFF_POLICY[agent.algorithm]
     given, actual = kwargs.get("net_arch", default), infer_net_arch(agent.policy)
     if "both" in actual:

@@ -35,8 +35,8 @@ class Agent:
 
     path: Path
     algorithm: str
-    """`ppo`, `a2c`, `dqn`, `sac`, `td3`, `ddpg`, `trpo`, `qrdqn`, `tqc`, `ppo_lstm`, `maskableppo`,
-    `unknown`.
+    """`ppo`, `a2c`, `dqn`, `sac`, `td3`, `ddpg`, `trpo`, `qrdqn`, `tqc`, `crossq`, `ppo_lstm`,
+    `maskableppo`, `unknown`.
     """
     sb3_version: str | None
     policy_class: str | None
@@ -243,6 +243,8 @@ def guess_algorithm(policy: Mapping[str, Tensor], settings: Mapping[str, Any]) -
     if {"actor", "critic"} <= roots:
         if "target_policy_noise" in settings:
             return "ddpg" if not any(name.startswith("critic.qf1.") for name in policy) else "td3"
+        if "critic_target" not in roots:
+            return "crossq"
         return "tqc" if "top_quantiles_to_drop_per_net" in settings else "sac"
     if {"action_net", "value_net"} <= roots:
         if "cg_max_steps" in settings:

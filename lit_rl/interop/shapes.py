@@ -60,6 +60,7 @@ def infer_shapes(policy: Mapping[str, Tensor], where: str = "the policy") -> Net
 
 _FIRST_LAYERS = {
     "q_net.q_net": "both",
+    "quantile_net.quantile_net": "both",
     "actor.latent_pi": "pi",
     "actor.mu": "pi",
     "critic.qf0": "qf",

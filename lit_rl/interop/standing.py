@@ -26,7 +26,8 @@ TEMPERATURE = "log_ent_coef"
 OPTIMIZERS: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(("ppo", "a2c", "ppo_lstm", "maskableppo"), (("policy.optimizer.pth", ""),)),
     "dqn": (("policy.optimizer.pth", "q_net."),),
-    "sac": (*_ACTOR_AND_CRITIC, ("ent_coef_optimizer.pth", TEMPERATURE)),
+    "qrdqn": (("policy.optimizer.pth", "quantile_net."),),
+    **dict.fromkeys(("sac", "tqc", "crossq"), (*_ACTOR_AND_CRITIC, ("ent_coef_optimizer.pth", TEMPERATURE))),
     "td3": _ACTOR_AND_CRITIC,
     "ddpg": _ACTOR_AND_CRITIC,
 }

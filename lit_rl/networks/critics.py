@@ -81,27 +81,36 @@ class Critics:
         self._module, self._parameters = module, parameters
         self._learn: Callable[..., tuple[Tensor, ...]] = module
         self._infer: Callable[..., tuple[Tensor, ...]] = module
-        self._first: Callable[..., Tensor] = module.q1_forward
+        self._first: Callable[..., Tensor] = self._q1
         self._out: Tensor | None = None
         self._action: Tensor | None = None
+
+    def _q1(self, obs: Any, action: Tensor) -> Tensor:
+        values: Tensor = self._module.q1_forward(obs, action)
+        return values
+
+    @staticmethod
+    def side_by_side(values: Any) -> Tensor:
+        """What the module gives, as [K, B]."""
+        return torch.cat(values, dim=1).t().float()
 
     def compile(self, target: bool = False) -> None:
         """Let torch.compile make what `forward` and `judge` call, or what `infer` does for target networks."""
         if target:
             self._infer = compiled(self._module)
         else:
-            self._learn, self._first = compiled(self._module), compiled(self._module.q1_forward)
+            self._learn, self._first = compiled(self._module), compiled(self._q1)
 
     def forward(self, obs: Any, action: Tensor) -> Tensor:
         """Values [K, B]."""
         with torch.enable_grad():
-            self._out = torch.cat(self._learn(obs, action), dim=1).t().float()
+            self._out = self.side_by_side(self._learn(obs, action))
         return self._out.detach()
 
     @torch.no_grad()
     def infer(self, obs: Any, action: Tensor) -> Tensor:
         """The same, of which nothing is kept."""
-        return torch.cat(self._infer(obs, action), dim=1).t().float()
+        return self.side_by_side(self._infer(obs, action))
 
     def backward(self, d_values_KB: Tensor) -> None:
         """Leave the gradient of the parameters in them."""
@@ -114,7 +123,7 @@ class Critics:
         self._action = action.detach().requires_grad_()
         with torch.enable_grad():
             values = (self._first(obs, self._action),) if first else self._learn(obs, self._action)
-            self._out = torch.cat(values, dim=1).t().float()
+            self._out = self.side_by_side(values)
         return self._out.detach()
 
     def slope_of_actions(self, d_values_KB: Tensor) -> Tensor:
@@ -128,3 +137,13 @@ class Critics:
     def follow(self, source: Any, tau: float) -> None:
         """Take over the share `tau` of other critics like these."""
         follow(self._module, source._module, tau)
+
+
+class QuantileCritics(Critics):
+    """K critics with Q quantiles each, of sb3-contrib's TQC: what has the shape [K, B] of `Critics` has [K, B, Q]."""
+
+    @staticmethod
+    def side_by_side(values: Any) -> Tensor:
+        """What the module gives, [B, K, Q], as [K, B, Q]."""
+        quantiles: Tensor = values.transpose(0, 1).float()
+        return quantiles

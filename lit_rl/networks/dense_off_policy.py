@@ -6,17 +6,14 @@ Each has what `Outputs`, `Critics` or `SquashedActor` has. Shapes: B a batch, A 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.dqn.policies import QNetwork
 from stable_baselines3.sac import policies as sac
-from stable_baselines3.td3 import policies as td3
 from torch import Tensor, nn
 
 from lit_rl.networks.actor_critic import as_tensor
@@ -57,7 +54,7 @@ def _features(obs: Tensor) -> Tensor:
 
 
 class DenseOutputs:
-    """`Outputs` of DQN's `QNetwork` or TD3's `Actor`."""
+    """`Outputs` of a network that is one perceptron, such as DQN's `QNetwork` or TD3's `Actor`."""
 
     def __init__(self, layers: Sequence[Spec]) -> None:
         self.flat = Flat(parameters_of_layers([layers]))
@@ -65,11 +62,15 @@ class DenseOutputs:
         self._quick: dict[int, Quick | None] = {}
 
     @classmethod
-    def of(cls, network: QNetwork | td3.Actor) -> DenseOutputs | str:
-        """It, or why a network is none for it."""
-        plain: Any = network
-        layers = layers_of([plain.q_net if isinstance(network, QNetwork) else plain.mu])
-        return refused(network, QNetwork if isinstance(network, QNetwork) else td3.Actor, [layers]) or cls(layers or [])
+    def of(cls, network: Any, kind: type[nn.Module], layers: str) -> DenseOutputs | str:
+        """It, or why a network is none for it.
+
+        Args:
+            network: that has its layers in the attribute `layers`.
+            kind: the class it has to be of.
+        """
+        plain = layers_of([getattr(network, layers)]) if type(network) is kind else None
+        return refused(network, kind, [plain]) or cls(plain or [])
 
     def forward(self, obs: Tensor) -> Tensor:
         return self._net.forward(_features(obs))[0]
@@ -100,34 +101,55 @@ class DenseCritics:
         self._judging, self._actions = self._all, actions
 
     @classmethod
-    def of(cls, critic: ContinuousCritic) -> DenseCritics | str:
-        """They, or why they are none for it."""
-        networks = [layers_of([each]) for each in critic.q_networks]
-        why = refused(critic, ContinuousCritic, networks)
+    def of(cls, critic: Any, kind: type[nn.Module]) -> Self | str:
+        """They, or why they are none for it; `kind` is the class it has to be of."""
+        known: bool = type(critic) is kind
+        networks = [layers_of([each]) for each in critic.q_networks] if known else []
+        why = refused(critic, kind, networks)
         plain = [each for each in networks if each is not None]
         if why is not None or not same_shapes(*plain):
             return why or "critics differ"
         return cls(plain, int(torch.Size(critic.action_space.shape or ()).numel()))
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
-        return self._all.forward(torch.cat([_features(obs), action], dim=1)).squeeze(2)
+        return self._values(self._all.forward(torch.cat([_features(obs), action], dim=1)))
 
     infer = forward
 
-    def backward(self, d_values_KB: Tensor) -> None:
-        self._all.backward(d_values_KB.unsqueeze(2))
+    def backward(self, d_values: Tensor) -> None:
+        self._all.backward(self._outputs(d_values))
         self.flat.show_gradient()
 
     def judge(self, obs: Tensor, action: Tensor, first: bool = False) -> Tensor:
         self._judging = self._first if first else self._all
-        return self._judging.forward(torch.cat([_features(obs), action], dim=1)).squeeze(2)
+        return self._values(self._judging.forward(torch.cat([_features(obs), action], dim=1)))
 
-    def slope_of_actions(self, d_values_KB: Tensor) -> Tensor:
-        d_inputs = self._judging.backward(d_values_KB.unsqueeze(2), inputs=True, weights=False)
+    def slope_of_actions(self, d_values: Tensor) -> Tensor:
+        d_inputs = self._judging.backward(self._outputs(d_values), inputs=True, weights=False)
         return d_inputs[:, :, -self._actions :].sum(dim=0)
 
     def follow(self, source: Any, tau: float) -> None:
         self.flat.move_towards(source.flat, tau)
+
+    @staticmethod
+    def _values(outputs_KBO: Tensor) -> Tensor:
+        return outputs_KBO.squeeze(2)
+
+    @staticmethod
+    def _outputs(values_KB: Tensor) -> Tensor:
+        return values_KB.unsqueeze(2)
+
+
+class DenseQuantileCritics(DenseCritics):
+    """`QuantileCritics`, computed side by side."""
+
+    @staticmethod
+    def _values(outputs_KBO: Tensor) -> Tensor:
+        return outputs_KBO
+
+    @staticmethod
+    def _outputs(values_KB: Tensor) -> Tensor:
+        return values_KB  # [K, B, Q]
 
 
 class DenseSquashedActor:
@@ -143,13 +165,13 @@ class DenseSquashedActor:
         self._kept: tuple[Tensor, ...] = ()
 
     @classmethod
-    def of(cls, actor: sac.Actor) -> DenseSquashedActor | str:
-        """It, or why an actor is none for it."""
+    def of(cls, actor: Any, kind: type[nn.Module]) -> DenseSquashedActor | str:
+        """It, or why an actor is none for it; `kind` is the class it has to be of."""
         if actor.use_sde:
             return "model.use_sde: true"
         modules: list[Any] = [actor.latent_pi, actor.mu, actor.log_std]
         parts = [layers_of([part]) for part in modules]
-        why = refused(actor, sac.Actor, parts)
+        why = refused(actor, kind, parts)
         hidden, *heads = (part for part in parts if part is not None) if why is None else ([], [])
         return why or cls(hidden, heads)
 

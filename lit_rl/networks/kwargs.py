@@ -5,14 +5,11 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.dqn.policies import DQNPolicy
-from stable_baselines3.sac.policies import SACPolicy
-from stable_baselines3.td3.policies import TD3Policy
 from torch import nn, optim
 from torch.optim import Optimizer
 
@@ -36,9 +33,7 @@ _ELSEWHERE = {
     "params": "they are the policy's",
 }
 """Arguments that a run gives itself."""
-_ON_POLICY = ("pi", "vf")
-_PARTS: dict[type, tuple[str, ...]] = {SACPolicy: ("pi", "qf"), TD3Policy: ("pi", "qf"), DQNPolicy: ()}
-"""What a policy's `net_arch` may have layers for; nothing where it is one list."""
+_ON_POLICY, _OFF_POLICY = ("pi", "vf"), ("pi", "qf")
 
 
 def resolve_policy_kwargs(kwargs: Mapping[str, Any] | None, policy: type[BasePolicy]) -> dict[str, Any]:
@@ -59,11 +54,11 @@ class _Constructor:
 
     def __init__(self, cls: type, otherwise: str = "") -> None:
         self.name, self._otherwise = cls.__name__, otherwise
-        self.parts = next((parts for base, parts in _PARTS.items() if issubclass(cls, base)), _ON_POLICY)
         self.parameters: dict[str, inspect.Parameter] = {}
         self.hints: dict[str, Any] = {}
         self.open = False
         own = [each for each in cls.__mro__ if "__init__" in vars(each) and each.__module__ != "builtins"]
+        self.parts = _parts_of(own)
         for each in own:
             found = inspect.signature(vars(each)["__init__"]).parameters
             self.parameters = dict(found) | self.parameters
@@ -95,6 +90,17 @@ class _Constructor:
 
     def default(self, name: str) -> Any:
         return self.known[name].default if name in self.known else None
+
+
+def _parts_of(classes: Iterable[type]) -> tuple[str, ...]:
+    """What a policy's `net_arch` may have layers for, by the constructors of it and its bases: nothing where it is one
+    list.
+    """
+    hints = [hints_of(vars(each)["__init__"]) for each in classes]
+    net_arch = next((each["net_arch"] for each in hints if "net_arch" in each), None)
+    if net_arch is not None and dict not in [typing.get_origin(each) for each in typing.get_args(net_arch)]:
+        return ()
+    return _OFF_POLICY if any("n_critics" in each for each in hints) else _ON_POLICY
 
 
 def _resolve(given: Mapping[str, Any], key: str, constructor: _Constructor | None) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def check_settings(algorithm: type, given: Mapping[str, Any], limits: Mapping[st
         ConfigError: names the first setting that is wrong, what is wrong and the fix.
     """
     to_plain_settings(dict(given))
-    for name, hint in _hints(algorithm):
+    for name, hint in _hints(algorithm).items():
         value: Any = given.get(name)
         if name in given and name not in ("env", "curriculum", "evaluation") and not isinstance(value, type):
             options = typing.get_args(hint)
@@ -108,14 +108,16 @@ def check_settings(algorithm: type, given: Mapping[str, Any], limits: Mapping[st
                 as_schedule(value, key_of(name), limits.get(name))
 
 
-def _hints(algorithm: type) -> Iterator[tuple[str, Any]]:
-    """Names and types of the constructor's arguments, those of the classes below it first."""
+def _hints(algorithm: type) -> dict[str, Any]:
+    """Types of the constructors' arguments by name, the class's own before those of the classes below it."""
+    found: dict[str, Any] = {}
     for cls in reversed(algorithm.__mro__):
         if "__init__" in vars(cls) and hasattr(cls, "LIMITS"):
             try:
-                yield from typing.get_type_hints(vars(cls)["__init__"]).items()
+                found |= typing.get_type_hints(vars(cls)["__init__"])
             except NameError:  # a name that only a type checker imports
                 continue
+    return found
 
 
 def default_settings(algorithm: type) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "DDPG": ("DDPG", BOX, REPLAY),
 }
 """Algorithm, environment, settings."""
+if importlib.util.find_spec("sb3_contrib") is not None:
+    CASES["QRDQN"] = ("QRDQN", DISCRETE, {**REPLAY, "train_freq": 2, "prioritized_replay": True})
+    CASES["TQC"] = ("TQC", BOX, {**REPLAY, "prioritized_replay": True})
 
 
 def trained(case: str, times: int = 12, **settings: Any) -> RLModule:

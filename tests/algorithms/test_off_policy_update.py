@@ -12,7 +12,7 @@ import torch
 from lit_rl import DDPG, DQN, SAC, TD3
 from lit_rl.errors import ConfigError, Diverged
 from tests.helpers import envs
-from tests.helpers.off_policy import as_numbers, differences, play, sb3_train, twin_of
+from tests.helpers.off_policy import assert_equal_updates, play, twin_of
 from tests.helpers.on_policy import make, weights
 
 SMALL = {"net_arch": [16, 16]}
@@ -58,19 +58,7 @@ def ours_of(case: str, **more: Any) -> Any:
 @pytest.mark.parametrize("case", CASES)
 def test_an_update_equals_sb3s(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = ours_of(case)
-    twin = twin_of(ours, CASES[case][2].get("policy", "MlpPolicy"))
-    before = weights(ours.policy)
-    for steps in (4, 1, 5):  # the later ones with the state of the first
-        play(ours, 10, twin)
-        theirs = sb3_train(twin, ours, steps, monkeypatch)
-        found = ours.learn(steps)
-        assert max(differences(twin, ours).values()) < 2e-5, differences(twin, ours)
-        logged = as_numbers(theirs)
-        for name in found.keys() & logged.keys():
-            assert found[name] == pytest.approx(logged[name], rel=2e-3, abs=1e-5), name
-        assert {*found} <= {*logged} | {"train/std"}
-    moved = [name for name, tensor in ours.policy.state_dict().items() if not torch.equal(tensor, before[name])]
-    assert len(moved) > len(before) / 3
+    assert_equal_updates(ours, twin_of(ours, CASES[case][2].get("policy", "MlpPolicy")), monkeypatch)
 
 
 @pytest.mark.parametrize("cls", [DQN, SAC, TD3, DDPG])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "DDPG": _BUFFER,
 }
 ON_POLICY = ("PPO", "A2C")
+if importlib.util.find_spec("sb3_contrib") is not None:
+    import sb3_contrib
+
+    KINDS |= {kind: getattr(sb3_contrib, kind) for kind in ("QRDQN", "TQC", "CrossQ")}
+    SETTINGS |= {"QRDQN": SETTINGS["DQN"], "TQC": _BUFFER, "CrossQ": _BUFFER}
 
 
 def env_of(kind: str) -> str:
-    return "CartPole-v1" if kind == "DQN" else "Pendulum-v1"
+    return "CartPole-v1" if kind.endswith("DQN") else "Pendulum-v1"
 
 
 def venv_of(kind: str, folder: Path | None = None) -> VecEnv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "TD3": {"env": PENDULUM, "model": _model("TD3", **OFF_POLICY, noise_type="normal", noise_std=0.3)},
     "DDPG": {"env": PENDULUM, "model": _model("DDPG", **OFF_POLICY)},
 }
+if importlib.util.find_spec("sb3_contrib") is not None:
+    CONFIGS |= {
+        "QRDQN": {"env": {"id": "CartPole-v1", "n_envs": 2}, "model": _model("QRDQN", **OFF_POLICY)},
+        "TQC": {"env": PENDULUM, "model": _model("TQC", **OFF_POLICY)},
+        "CrossQ": {"env": PENDULUM, "model": _model("CrossQ", **OFF_POLICY)},
+    }
 ALGORITHMS = sorted(CONFIGS)
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import stable_baselines3 as sb3
 import torch
 
 import lit_rl
+from lit_rl.algorithms import algorithms
 from lit_rl.errors import DataError
 from lit_rl.inference import export as exporting
+from lit_rl.interop.settings import sb3_class
 from tests.helpers.cli import ROOT
 from tests.inference.conftest import ALGORITHMS, CONFIGS
 from tests.runs.conftest import Cli
@@ -63,7 +64,7 @@ def test_sb3_is_a_format_and_export_sb3_its_name(cli: Cli, trained: Callable[...
     run = trained(name)
     cli("export", run, "--format", "sb3", "--out", cli.cwd / "one.zip")
     cli("export-sb3", run, "--out", cli.cwd / "two.zip")
-    one, two = (getattr(sb3, name).load(cli.cwd / f"{which}.zip") for which in ("one", "two"))
+    one, two = (sb3_class(algorithms()[name]).load(cli.cwd / f"{which}.zip") for which in ("one", "two"))
     assert all(torch.equal(a, b) for a, b in zip(one.policy.parameters(), two.policy.parameters(), strict=True))
     assert (cli.cwd / "one_vecnormalize.pkl").exists() == ("normalize" in CONFIGS[name]["env"])
 

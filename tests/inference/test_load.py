@@ -21,6 +21,7 @@ import lit_rl
 from lit_rl.algorithms import algorithms
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.errors import ConfigError
+from lit_rl.interop.settings import sb3_class
 from tests.helpers.cli import ROOT
 from tests.inference.conftest import ALGORITHMS, CONFIGS
 
@@ -137,10 +138,10 @@ def test_checkpoints_of_earlier_versions_are_loaded(golden: Path) -> None:
     assert agent.action_space.contains(action)
 
 
-@pytest.mark.parametrize("name", ["PPO", "A2C", "DQN", "SAC", "TD3", "DDPG"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_zip_of_stable_baselines3_acts_as_it_does_there(tmp_path: Path, name: str) -> None:
-    env_id = "CartPole-v1" if name in ("PPO", "DQN") else "Pendulum-v1"
-    theirs = getattr(sb3, name)("MlpPolicy", env_id, seed=0)
+    env_id = CONFIGS[name]["env"]["id"]
+    theirs = sb3_class(algorithms()[name])("MlpPolicy", env_id, seed=0)
     theirs.save(tmp_path / "agent.zip")
     agent = lit_rl.load(tmp_path / "agent.zip")
     obs = _observations({"id": env_id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -173,8 +174,8 @@ def test_mistakes(tmp_path: Path, pendulum: Path) -> None:
     with pytest.raises(ConfigError, match="--env"):
         draft_run(read_agent(pendulum))
     SAC("MlpPolicy", "Pendulum-v1", buffer_size=10, device="cpu").save(tmp_path / "agent.zip")
-    unknown = dataclasses.replace(read_agent(tmp_path / "agent.zip"), algorithm="tqc")
-    with pytest.raises(ConfigError, match="'tqc'"):
+    unknown = dataclasses.replace(read_agent(tmp_path / "agent.zip"), algorithm="unknown")
+    with pytest.raises(ConfigError, match="'unknown'"):
         draft_run(unknown, env_id="Pendulum-v1")
     assert find_zoo_config(tmp_path / "agent.zip") is None
 
@@ -186,6 +187,18 @@ OFF_POLICY = {
     "td3": (TD3, "Pendulum-v1", {"policy_delay": 3, "tau": 0.01}),
     "ddpg": (DDPG, "Pendulum-v1", {"policy_kwargs": SMALL, "gradient_steps": 2}),
 }
+if importlib.util.find_spec("sb3_contrib") is not None:
+    from sb3_contrib import QRDQN, TQC, CrossQ
+
+    OFF_POLICY |= {
+        "qrdqn": (QRDQN, "CartPole-v1", {"policy_kwargs": {**SMALL, "n_quantiles": 5}, "max_grad_norm": 10.0}),
+        "tqc": (TQC, "Pendulum-v1", {"policy_kwargs": {**SMALL, "n_critics": 3}, "top_quantiles_to_drop_per_net": 5}),
+        "crossq": (
+            CrossQ,
+            "Pendulum-v1",
+            {"policy_kwargs": {"net_arch": {"pi": [16], "qf": [24, 24]}}, "policy_delay": 2},
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", OFF_POLICY)
@@ -202,7 +215,10 @@ def test_an_off_policy_agent_starts_a_run_of_its_kind(tmp_path: Path, name: str)
             assert written[key] == list(value)
         elif key != "policy_kwargs":
             assert written[key] == value
-    assert written.get("policy_kwargs", {}).get("net_arch") == settings.get("policy_kwargs", {}).get("net_arch")
+    kwargs = written.get("policy_kwargs", {})
+    for key in ("net_arch", "n_quantiles", "n_critics"):
+        assert kwargs.get(key) == settings.get("policy_kwargs", {}).get(key)
+    assert name == "ddpg" or not draft.not_carried  # whose file has TD3's settings, too
 
 
 def test_noise_and_frequencies_of_the_zoo(tmp_path: Path) -> None:

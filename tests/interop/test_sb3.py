@@ -88,6 +88,7 @@ def test_what_this_stable_baselines3_writes(tmp_path: Path, cls: type) -> None:
         ("TRPO", "trpo"),
         ("QRDQN", "qrdqn"),
         ("TQC", "tqc"),
+        ("CrossQ", "crossq"),
         ("RecurrentPPO", "ppo_lstm"),
         ("MaskablePPO", "maskableppo"),
     ],
@@ -95,8 +96,8 @@ def test_what_this_stable_baselines3_writes(tmp_path: Path, cls: type) -> None:
 def test_what_sb3_contrib_writes(tmp_path: Path, name: str, algorithm: str) -> None:
     contrib = pytest.importorskip("sb3_contrib")
     policy = "MlpLstmPolicy" if name == "RecurrentPPO" else "MlpPolicy"
-    small = {"buffer_size": 10} if name in ("QRDQN", "TQC") else {"n_steps": 64, "batch_size": 64}
-    env = "Pendulum-v1" if name == "TQC" else "CartPole-v1"
+    small = {"buffer_size": 10} if name in ("QRDQN", "TQC", "CrossQ") else {"n_steps": 64, "batch_size": 64}
+    env = "Pendulum-v1" if name in ("TQC", "CrossQ") else "CartPole-v1"
     getattr(contrib, name)(policy, env, device="cpu", **small).save(tmp_path / "agent.zip")
     assert read_agent(tmp_path / "agent.zip").algorithm == algorithm
 

@@ -189,8 +189,8 @@ def test_mistakes(file: Path, tmp_path: Path) -> None:
         read_zoo(file, "Merged-v1")
     with pytest.raises(ConfigError, match="--env"):
         read_zoo(file)
-    with pytest.raises(ConfigError, match="'qrdqn'"):
-        read_zoo(file, "Merged-v0", "qrdqn")
+    with pytest.raises(ConfigError, match="'odqn'"):
+        read_zoo(file, "Merged-v0", "odqn")
     with pytest.raises(ConfigError, match="not there"):
         read_zoo(tmp_path / "missing.yml", "Merged-v0")
 
