@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lit_rl.algorithms.ppo import PPO
     from lit_rl.algorithms.sac import SAC
     from lit_rl.algorithms.td3 import TD3
+    from lit_rl.algorithms.trpo import TRPO
     from lit_rl.callbacks.config import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
@@ -51,6 +52,7 @@ __all__ = [
     "PPO",
     "SAC",
     "TD3",
+    "TRPO",
     "CheckpointConfig",
     "CurriculumConfig",
     "EnvConfig",

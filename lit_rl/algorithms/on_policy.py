@@ -141,12 +141,19 @@ class OnPolicy(TwoWays):
             self.policy_class, observation_space, action_space, self.learning_rate,
             use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,
         )  # fmt: skip
-        self.net = ActorCritic(policy)
+        self.net = self.net_of(policy)
         return policy
 
+    def net_of(self, policy: Any) -> ActorCritic:
+        """What rollout and update ask of a policy."""
+        return ActorCritic(policy)
+
+    def dense_net_of(self, policy: Any) -> ActorCritic | str:
+        """The same with gradients by hand, or why the policy is none for it."""
+        return DenseActorCritic.of(policy)
+
     def by_hand(self) -> str | None:
-        policy: Any = self.policy
-        net = DenseActorCritic.of(policy)
+        net = self.dense_net_of(self.policy)
         if isinstance(net, str):
             return net
         self.net = net

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
-import stable_baselines3
 import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -17,6 +16,7 @@ from lit_rl.algorithms.a2c import A2C
 from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.envs.config import EnvConfig
+from lit_rl.interop.settings import sb3_class
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.ops.streams import generator
 from lit_rl.training.module import RLModule
@@ -74,7 +74,7 @@ class _Spaces(gym.Env):
 
 def sb3_twin(ours: OnPolicy, policy: str = "MlpPolicy", **changes: Any) -> Any:
     """SB3's algorithm of the same name with the settings and weights of ours."""
-    cls = getattr(stable_baselines3, type(ours).__name__)
+    cls = sb3_class(type(ours))
     names = inspect.signature(cls.__init__).parameters.keys() & ours.hparams.keys()
     settings = {name: getattr(ours, name, ours.hparams[name]) for name in names}
     del settings["env"], settings["policy"], settings["seed"]
