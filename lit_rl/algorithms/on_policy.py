@@ -24,8 +24,9 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.rollout import Batch, Rollout, RolloutStorage
 from lit_rl.data.scores import AdvantageScores
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.masks import choices
 from lit_rl.errors import ConfigError
-from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, as_tensor, to_env
+from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, as_tensor, to_env, with_mask
 from lit_rl.networks.dense_actor_critic import DenseActorCritic
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import make_policy, policy_class
@@ -36,9 +37,10 @@ from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.losses import normalize_advantage
 from lit_rl.ops.returns import explained_variance, gae
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
-from lit_rl.ops.tree import tree_map, write_at
+from lit_rl.ops.tree import leaves, tree_map, write_at
 from lit_rl.state.parts import Part
 from lit_rl.training.config import EvalConfig, Fast
+from lit_rl.training.contract import Masks
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
 _EXTRACTOR = "features_extractor_class"
@@ -70,6 +72,7 @@ class OnPolicy(TwoWays):
         "sde_sample_freq": at_least(1, besides=(-1, 0)),
         "reduction_pieces": at_least(1),
     }
+    MASKS: ClassVar[Masks] = "taken"
     PARTS: ClassVar[Mapping[str, Part]] = {"scores": Part("advantages of episodes in flight, where a curriculum asks")}
     TENSORS: ClassVar[Table] = within("policy.", ACTOR_CRITIC)
     SCRATCH: ClassVar[Mapping[str, str]] = {
@@ -128,29 +131,30 @@ class OnPolicy(TwoWays):
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         if self.use_sde and not isinstance(action_space, spaces.Box):
             raise ConfigError(f"model.use_sde is for Box actions; this environment has {action_space}.")
-        takes_dict = issubclass(self.policy_class, MultiInputActorCriticPolicy)
+        of_dicts = next(name for name in self.POLICIES if name.startswith("MultiInput"))
+        takes_dict = issubclass(self.policy_class, self.POLICIES[of_dicts])
         if isinstance(observation_space, spaces.Dict) and not takes_dict:
-            raise ConfigError("model.policy: Dict observations need MultiInputPolicy.")
+            raise ConfigError(f"model.policy: Dict observations need {of_dicts}.")
         if takes_dict and not isinstance(observation_space, spaces.Dict) and not self.policy_kwargs.get(_EXTRACTOR):
             raise ConfigError(
-                f"model.policy: MultiInputPolicy is for Dict observations; this environment has {observation_space}; "
-                "use MlpPolicy, or CnnPolicy for images."
+                f"model.policy: {of_dicts} is for Dict observations; this environment has {observation_space}; use "
+                f"{' or '.join(name for name in self.POLICIES if name != of_dicts)}."
             )
         refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         policy: ActorCriticPolicy = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
-            use_sde=self.use_sde, policy_kwargs=self.policy_kwargs,
+            policy_kwargs=self.policy_kwargs, **({"use_sde": True} if self.use_sde else {}),
         )  # fmt: skip
         self.net = self.net_of(policy)
         return policy
 
     def net_of(self, policy: Any) -> ActorCritic:
         """What rollout and update ask of a policy."""
-        return ActorCritic(policy)
+        return ActorCritic(policy, self.env_config.action_masks)
 
     def dense_net_of(self, policy: Any) -> ActorCritic | str:
         """The same with gradients by hand, or why the policy is none for it."""
-        return DenseActorCritic.of(policy)
+        return DenseActorCritic.of(policy, self.env_config.action_masks)
 
     def by_hand(self) -> str | None:
         net = self.dense_net_of(self.policy)
@@ -185,10 +189,28 @@ class OnPolicy(TwoWays):
         if not hasattr(self, "storage"):
             space, n_envs = self.normalizer.policy_space(self.observation_space), self.env_config.n_envs
             own = len(self.ranks.rows(n_envs))
-            self.storage = RolloutStorage(self.n_steps, own, space, self.action_space)
+            self.storage = RolloutStorage(self.n_steps, own, self.stored_space(space), self.action_space)
             self.noises = self._action_noises()
             self.sharing = share(self.ranks, n_envs, self.reduction_pieces if self.deterministic_reduction else None)
         return self.storage, self.sharing
+
+    def stored_space(self, policy_space: spaces.Space[Any]) -> spaces.Space[Any]:
+        """Of what networks take for one step, given that of observations as the policy sees them."""
+        if not self.env_config.action_masks:
+            return policy_space
+        return spaces.Dict(with_mask(policy_space, spaces.Box(0, 1, (sum(choices(self.action_space)),), np.bool_)))
+
+    def seen(self, policy_obs: Any, masks: Any) -> Any:
+        """What networks take: observations, with the masks where there are some (`None` where all is allowed)."""
+        if not self.env_config.action_masks:
+            return policy_obs
+        if masks is None:
+            masks = np.ones((len(leaves(policy_obs)[0]), sum(choices(self.action_space))), dtype=np.bool_)
+        return with_mask(policy_obs, masks)
+
+    def look(self, t: int) -> None:
+        """Store what networks see at step t."""
+        write_at(self.storage.obs_np, t, self.seen(self.play.policy_obs, self.play.masks))
 
     @torch.no_grad()
     def collect(self) -> Rollout:
@@ -200,13 +222,13 @@ class OnPolicy(TwoWays):
         play, normalizer = self.play, self.normalizer
         storage, _ = self._prepare()
         self.training_mode(False)
-        act = self._actor()
+        act = self.actor()
         rewards = np.empty(storage.reward.shape)
         truncated: list[tuple[int, int]] = []
         final_obs: list[Any] = []
         with self.full_precision():
             for t in range(self.n_steps):
-                write_at(storage.obs_np, t, play.policy_obs)
+                self.look(t)
                 result = play.step(act(t))
                 rewards[t] = result.reward
                 storage.done[t] = result.terminated | result.truncated
@@ -215,7 +237,7 @@ class OnPolicy(TwoWays):
                         truncated.append((t, row))
                         final_obs.append(normalizer.normalize_obs(final))
         storage.reward[:] = normalizer.scale_rewards(rewards, storage.done)
-        current = as_tensor(play.policy_obs, self.device)
+        current = as_tensor(self.seen(play.policy_obs, None), self.device)
         own = self._evaluate(storage, current, truncated, final_obs)
         if self.ranks.alone:
             play.finish(None)
@@ -224,10 +246,10 @@ class OnPolicy(TwoWays):
         everywhere = torch.from_numpy(np.concatenate(shared, axis=2)).flatten(1).to(self.device)  # [3, T, N] to [3, B]
         return Rollout(**vars(own), **dict(zip(("all_value", "all_advantage", "all_ret"), everywhere, strict=True)))
 
-    def _actor(self) -> Callable[[int], np.ndarray]:
+    def actor(self) -> Callable[[int], np.ndarray]:
         """What stores the actions of a step of the coming rollout, for what is stored of it, and gives them as the
         environments take them."""
-        storage, sharing, policy, every = self.storage, self.sharing, self.policy, self._noise_every
+        storage, sharing, policy, every = self.storage, self.sharing, self.policy, self.noise_every
         noise_np = np.ascontiguousarray(self.noises[self.counters.iterations].swapaxes(0, 1))  # [draws, N, ...]
         noise = torch.tensor(noise_np, device=self.device)
         quick = self.net.quick(len(storage.log_prob[0])) if sharing.acts_at_once else None
@@ -235,7 +257,7 @@ class OnPolicy(TwoWays):
         def act(t: int) -> np.ndarray:
             actions: np.ndarray = storage.action_np[t]
             if quick is not None:
-                actions[...] = quick(storage.obs_np[t], noise_np[t // every])
+                actions[...] = quick(tree_map(lambda part: part[t], storage.obs_np), noise_np[t // every])
             else:
                 now = tree_map(lambda part: part[t].to(self.device), storage.obs)
                 storage.action[t] = sharing.act(self._act, now, noise[t // every])
@@ -251,18 +273,29 @@ class OnPolicy(TwoWays):
 
     @torch.no_grad()
     def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        return self.policy_step(policy_obs, rng)[0]
+
+    @torch.no_grad()
+    def policy_step(
+        self,
+        policy_obs: Any,
+        rng: np.random.Generator | None = None,
+        memory: Any = None,
+        begun: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
+        exploring: bool = True,
+    ) -> tuple[np.ndarray, Any]:
         net = self.net
-        head, latent = net.actor(as_tensor(policy_obs, self.device))
+        head, latent = net.actor(as_tensor(self.seen(policy_obs, masks), self.device))
         if rng is None:
             action = net.distribution.mode(head)
         else:
             noise = torch.from_numpy(net.distribution.noise(rng, len(head))).to(self.device)
             action = net.distribution.sample(head, net.log_std, latent, noise)
-        taken: np.ndarray = to_env(action.cpu().numpy(), self.policy)  # type: ignore[arg-type]
-        return taken
+        return to_env(action.cpu().numpy(), self.policy), memory  # type: ignore[arg-type]
 
     @property
-    def _noise_every(self) -> int:
+    def noise_every(self) -> int:
         """Steps that a draw of noise lasts."""
         if not self.use_sde:
             return 1
@@ -270,7 +303,7 @@ class OnPolicy(TwoWays):
 
     def _action_noises(self) -> SideBySide:
         """Noise of whole rollouts by their number, [N, draws, ...]: a stream an environment, by its global index."""
-        draws, distribution = -(-self.n_steps // self._noise_every), self.net.distribution
+        draws, distribution = -(-self.n_steps // self.noise_every), self.net.distribution
         size = 1 if self.use_sde or draws > _SHORT else BLOCK // draws  # matrices of gSDE are large
 
         def draw(rng: np.random.Generator, rollouts: int) -> np.ndarray:
@@ -296,13 +329,15 @@ class OnPolicy(TwoWays):
         value, log_prob = torch.empty_like(storage.log_prob), storage.log_prob
         last_value = np.empty(storage.reward.shape[1], dtype=np.float32)
         for group in self.sharing.groups:
-            values, log_probs = self._values_and_log_probs(storage.flat_obs(group), storage.flat_action(group))
+            values, log_probs = self.judged(storage, group)
             value[:, group], log_prob[:, group] = values.view(steps, -1), log_probs.view(steps, -1)
-            last_value[group] = self.net.critic(rows_of_tree(current, group)).float().cpu().numpy()
+            last_value[group] = self.values_now(rows_of_tree(current, group), group).float().cpu().numpy()
             ends = [i for i, (_, row) in enumerate(truncated) if group.start <= row < group.stop]
             if ends:
-                final = as_tensor(tree_map(lambda *parts: np.stack(parts), *(final_obs[i] for i in ends)), device)
-                for i, v in zip(ends, self.net.critic(final).float().cpu().numpy(), strict=True):
+                last = tree_map(lambda *parts: np.stack(parts), *(final_obs[i] for i in ends))
+                final = as_tensor(self.seen(last, None), device)
+                values = self.values_at_ends(final, [truncated[i] for i in ends])
+                for i, v in zip(ends, values.float().cpu().numpy(), strict=True):
                     storage.reward[truncated[i]] += self.gamma * v
         advantage, ret = gae(storage.reward, value.numpy(), storage.done, last_value, self.gamma, self.gae_lambda)
         flat = (log_prob, value, torch.from_numpy(advantage), torch.from_numpy(ret))
@@ -312,10 +347,19 @@ class OnPolicy(TwoWays):
             *(numbers.reshape(-1).to(device, copy=True) for numbers in flat),
         )
 
-    def _values_and_log_probs(self, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and log-probabilities, [B], of actions [B, ...] taken for observations [B, ...]."""
+    def values_now(self, current: Any, group: slice) -> Tensor:
+        """Values [N] of what environments at some positions show after a rollout, [N, ...]."""
+        return self.net.critic(current)
+
+    def values_at_ends(self, final: Any, at: list[tuple[int, int]]) -> Tensor:
+        """Values of the last observations of episodes that were cut off at (step, environment)."""
+        return self.net.critic(final)
+
+    def judged(self, storage: RolloutStorage, group: slice) -> tuple[Tensor, Tensor]:
+        """Values and log-probabilities of a rollout's actions in some environments, [B] each."""
         net, values, log_probs = self.net, [], []
-        obs, action = as_tensor(obs, self.device), action.to(self.device)
+        obs = as_tensor(storage.flat_obs(group), self.device)
+        action = storage.flat_action(group).to(self.device)
         chunk = _EVALUATE_IMAGES if net.is_cnn else _EVALUATE_CHUNK
         for start in range(0, len(action), chunk):
             piece = slice(start, start + chunk)

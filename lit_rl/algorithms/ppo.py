@@ -9,6 +9,8 @@ import functools
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from lit_rl.algorithms.on_policy import OnPolicy
 from lit_rl.algorithms.statistics import RatioStats, UpdateStats
 from lit_rl.curriculum import CurriculumConfig
@@ -122,7 +124,7 @@ class PPO(OnPolicy):
         stats, going_on = UpdateStats(), True
         for _ in range(self.n_epochs):
             stats.begin_epoch()
-            order = rng.permutation(len(rollout.all_value))
+            order = self.order(rng, len(rollout.all_value))
             for pieces in self.sharing.minibatches(rollout, rollout.all_advantage, order, self.batch_size, self.scale):
                 found = self.descent.gradient(self.sharing, pieces, self.net, loss, RatioStats)
                 if self.target_kl is not None and float(found.kl()) > 1.5 * self.target_kl:
@@ -135,6 +137,10 @@ class PPO(OnPolicy):
             if not going_on:
                 break
         return self._metrics(rollout, stats, clip_range, clip_range_vf)
+
+    def order(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """The order in which an epoch takes the transitions of all ranks, by their places in (time, environment)."""
+        return rng.permutation(count)
 
     def _loss(self, piece: Piece, clip_range: float, clip_range_vf: float | None) -> tuple[Slope, RatioStats]:
         """The slope of a piece's mean loss, and what it leaves for the log."""

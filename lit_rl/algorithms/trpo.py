@@ -27,6 +27,7 @@ from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.losses import value_loss
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.training.config import EvalConfig
+from lit_rl.training.contract import Masks
 from lit_rl.training.sharing import Piece
 
 
@@ -83,6 +84,7 @@ class TRPO(OnPolicy):
         "target_kl": above(0),
         "sub_sampling_factor": at_least(1),
     }
+    MASKS: ClassVar[Masks] = "refused"
     net: TrustRegion
 
     def __init__(

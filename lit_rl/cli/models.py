@@ -117,10 +117,10 @@ def _written(cls: Class) -> ModelSettings:
 
 
 def _doc(docs: Iterable[str]) -> str:
-    """A class's docstring, with the arguments of the first class above it where it names none itself."""
+    """What a class's docstring begins with, and the arguments of all classes above it and its own, which come last."""
     own, *above = docs
-    listed = [doc for doc in (own, *above) if re.search(r"^ *Args:$", doc, re.MULTILINE)]
-    return own if own in listed[:1] else "\n\n".join([own.partition("\n")[0], *listed[:1]])
+    listed = [doc[found.start() :] for doc in (own, *above) if (found := re.search(r"^ *Args:$", doc, re.MULTILINE))]
+    return "\n\n".join([own.partition("\n")[0], *reversed(listed)])
 
 
 def _items(table: ast.expr) -> Iterator[tuple[str, ast.expr]]:

@@ -27,6 +27,7 @@ class Arrays:
         terminated, truncated: bool [N].
         episode: int64 [N], index of the episode going on.
         level: int64 [N], index of the curriculum's level that it is played on.
+        mask: bool [N, M], which actions are allowed; `None` where environments do not say.
     """
 
     obs: Obs
@@ -35,13 +36,15 @@ class Arrays:
     truncated: np.ndarray
     episode: np.ndarray
     level: np.ndarray
+    mask: np.ndarray | None
 
     @classmethod
-    def zeros(cls, space: spaces.Space[Any], n: int) -> Arrays:
+    def zeros(cls, space: spaces.Space[Any], n: int, flags_of_mask: int = 0) -> Arrays:
         """For n environments that send observations of `space`, none of which has begun an episode."""
         flags = np.zeros((2, n), dtype=np.bool_)
         episode, level = np.full(n, -1), np.zeros(n, dtype=np.int64)
-        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], episode, level)
+        mask = np.ones((n, flags_of_mask), dtype=np.bool_) if flags_of_mask else None
+        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], episode, level, mask)
 
 
 def _zeros(space: spaces.Space[Any], n: int) -> Obs:
@@ -107,8 +110,13 @@ class Block:
 
     def _has_begun(self, i: int, slot: Slot, obs: Any) -> None:
         write_at(self._arrays.obs, i, obs)
+        self._show_mask(i, slot)
         self._arrays.episode[i], self._arrays.level[i] = slot.episode, slot.level
         slot.take_finished()
+
+    def _show_mask(self, i: int, slot: Slot) -> None:
+        if self._arrays.mask is not None:
+            self._arrays.mask[i] = slot.mask
 
     def step(self, actions: np.ndarray, allowed: int) -> tuple[list[tuple[int, Any]], list[Episode]]:
         """Step every environment, and make anew those that are lost.
@@ -124,7 +132,7 @@ class Block:
             EnvironmentLost: one was lost and must not be made anew; `lost` says what came before.
         """
         arrays, note = self._arrays, self._note
-        batch, reward = arrays.obs, arrays.reward  # looked up once: this loop is run at every step
+        batch, reward, masks = arrays.obs, arrays.reward, arrays.mask  # looked up once: this loop is run at every step
         all_terminated, all_truncated = arrays.terminated, arrays.truncated
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
@@ -139,6 +147,8 @@ class Block:
                 obs = self._make_anew(i, slot, error, allowed)
                 reward[i], terminated, truncated = 0.0, False, True
             write_at(batch, i, obs)
+            if masks is not None:
+                masks[i] = slot.mask
             all_terminated[i] = terminated
             all_truncated[i] = truncated
             if final is not None:
@@ -177,6 +187,7 @@ class Block:
                 self._note(i)
             obs, exact = slot.restore_plain(state)
             write_at(self._arrays.obs, i, obs)
+            self._show_mask(i, slot)
             self._arrays.episode[i], self._arrays.level[i] = slot.episode, slot.level
             if not exact:
                 lost.append(i)

@@ -73,13 +73,20 @@ def _in_turn(here: VectorEnv, there: VectorEnv, rng: np.random.Generator) -> tup
 
 def _time(envs: VectorEnv, rng: np.random.Generator) -> float:
     """Median time of a step, in seconds, of as many as a round has time for."""
-    action = np.stack([random_action(envs.action_space, rng) for _ in range(envs.n_envs)])
+    action = _actions(envs, rng)
     times: list[float] = []
     while len(times) < _STEPS or sum(times) < _ROUND_S:
+        if envs.masks is not None:
+            action = _actions(envs, rng)
         start = time.perf_counter()
         envs.step(action)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
+
+
+def _actions(envs: VectorEnv, rng: np.random.Generator) -> np.ndarray:
+    masks = [None] * envs.n_envs if envs.masks is None else envs.masks
+    return np.stack([random_action(envs.action_space, rng, mask) for mask in masks])
 
 
 def _ms(seconds: float) -> str:

@@ -81,6 +81,8 @@ class EnvConfig:
         normalize: running normalisation.
         atari: SB3's Atari preprocessing (no-op starts, frame skip 4, 84x84 grey, lives, reward sign).
         frame_stack: the last K observations as one, zeros before an episode's start, as SB3's VecFrameStack.
+        action_masks: whether environments say which actions are allowed at the moment, by a method `action_masks()` of
+            their own or of a wrapper, as for sb3-contrib; for on-policy algorithms, of which MaskablePPO sets it.
         max_episode_steps: time limit; `null` keeps the environment's own.
         fresh_instance: make the environment anew for every episode, for environments that carry state across resets.
         global_streams: which global random streams of Python, NumPy and torch an environment draws from: `own` gives
@@ -118,6 +120,7 @@ class EnvConfig:
     normalize: NormalizeConfig = field(default_factory=NormalizeConfig)
     atari: bool = False
     frame_stack: int | None = None
+    action_masks: bool = False
     max_episode_steps: int | None = None
     fresh_instance: bool = False
     global_streams: GlobalStreams = "auto"
@@ -135,6 +138,11 @@ class EnvConfig:
             raise ConfigError(
                 "env.backend: native steps all environments in one array and takes no wrappers, atari, frame_stack "
                 "or fresh_instance; remove them or use backend: sync."
+            )
+        if self.backend == "native" and self.action_masks:
+            raise ConfigError(
+                "env.action_masks: backend: native steps all environments in one array, which has no masks; use "
+                "backend: sync or async."
             )
         self._check_crashes()
 

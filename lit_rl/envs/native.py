@@ -131,6 +131,10 @@ class NativeVectorEnv:
                     f"{space} of {config.name}; use backend: sync or async."
                 )
 
+    @property
+    def masks(self) -> None:
+        return None
+
     def assign(self, assignment: Assignment) -> None:
         raise AssertionError("a curriculum with this backend is refused by make_vector")
 

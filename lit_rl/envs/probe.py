@@ -14,6 +14,7 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.envs.bounds import Bounds
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, EnvironmentLost
+from lit_rl.envs.masks import random_allowed
 from lit_rl.envs.own_streams import present, put_back, same
 from lit_rl.envs.raw import OwnSpaces, own_spaces
 from lit_rl.envs.slot import Slot
@@ -158,7 +159,7 @@ def _comes_back_whole(
     if not played.truly_reset:
         return True  # lives: where we cut is not in the action log
     for _ in range(_WHOLE_STEPS):
-        played.step(random_action(played.env.action_space, rng))
+        played.step(random_action(played.env.action_space, rng, played.mask))
         if played.whole is not None:
             break
     if played.whole is None:
@@ -177,7 +178,7 @@ def _play(slot: Slot, rng: np.random.Generator, steps: int, bounds: Bounds) -> f
     bounds.look(slot.begin(), slot.env.observation_space)
     times = []
     for _ in range(steps):
-        action = random_action(slot.env.action_space, rng)
+        action = random_action(slot.env.action_space, rng, slot.mask)
         start = time.perf_counter()
         obs = slot.step(action).obs
         times.append(time.perf_counter() - start)
@@ -185,8 +186,13 @@ def _play(slot: Slot, rng: np.random.Generator, steps: int, bounds: Bounds) -> f
     return float(np.median(times))
 
 
-def random_action(space: spaces.Space[Any], rng: np.random.Generator) -> Any:
-    """A uniform action of a supported space, drawn from `rng` and not from the space's own stream."""
+def random_action(space: spaces.Space[Any], rng: np.random.Generator, mask: np.ndarray | None = None) -> Any:
+    """A uniform action of a supported space, drawn from `rng` and not from the space's own stream.
+
+    Where there is a mask, of those that it allows.
+    """
+    if mask is not None:
+        return random_allowed(space, mask, rng)
     if isinstance(space, spaces.Discrete):
         return np.dtype(space.dtype).type(rng.integers(int(space.n)))
     if isinstance(space, spaces.MultiDiscrete):

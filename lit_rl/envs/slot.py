@@ -28,6 +28,7 @@ from lit_rl.envs.failures import (
     close,
 )
 from lit_rl.envs.flight import ActionLog, SlotState
+from lit_rl.envs.masks import Mask
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.output import as_number, check_flags, first_observation, step_error, wrong_observation
 from lit_rl.envs.own_streams import OwnStreams
@@ -119,6 +120,8 @@ class Slot:
         self.keeps_whole = False
         """Whether the last episode that ended is kept, as it was at its end, in `whole`."""
         self.whole: SlotState | None = None
+        self.mask: np.ndarray | None = None
+        """Which actions are allowed now, where environments say so: bool [M]."""
         self.tick: Callable[[], object] = int
         """Called before each step of a replay, which may take long."""
         self._make(self.tasks.on(0, self._seeds[0]))
@@ -156,6 +159,7 @@ class Slot:
             raise mistake.__cause__ from None  # it could be made before: no mistake of the configuration
         self._monitor.finished, self._monitor.longest = finished, self._longest
         self._action_spaces = _action_spaces(self.env)
+        self._mask = Mask(self.env, self._config.name) if self._config.action_masks else None
         self._space = space = self.env.observation_space
         self._plain = (space.dtype, space.shape) if isinstance(space, spaces.Box) else (None, None)
         self._made_with, self._is_new = own, True
@@ -236,8 +240,15 @@ class Slot:
             self._tokens, self._monitor.tokens = self._monitor.tokens, []
             self._trace = 0
         self._trace = _checksum(obs, self._trace)
+        if self._mask is not None:
+            self._look_at_mask(self._mask)
         self._resetting = False
         return obs
+
+    def _look_at_mask(self, mask: Mask) -> None:
+        """At every step, played for the first time or again: what is asked may draw random numbers."""
+        self.mask = mask.look()
+        self._trace = zlib.crc32(self.mask.tobytes(), self._trace)
 
     @_named
     def step(self, action: Any) -> Transition:
@@ -261,6 +272,8 @@ class Slot:
             if self.keeps_whole:
                 self.whole = self.capture()
             return Transition(self._begin(), value, bool(terminated), bool(truncated), final)
+        if self._mask is not None:
+            self._look_at_mask(self._mask)
         return Transition(obs, value, False, False, None)
 
     @property

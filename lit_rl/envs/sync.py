@@ -13,6 +13,7 @@ from lit_rl.curriculum.levels import Level
 from lit_rl.envs.block import Arrays, Block
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentLost, Restart, Restarts
+from lit_rl.envs.masks import choices
 from lit_rl.envs.raw import own_spaces
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.vector import Grade, StepResult
@@ -59,7 +60,8 @@ class SyncVectorEnv:
         self.observation_space: spaces.Space[Any] = slots[0].env.observation_space
         self.action_space: spaces.Space[Any] = slots[0].env.action_space
         self.own_spaces = own_spaces(slots[0].env)
-        self._arrays = Arrays.zeros(self.observation_space, self.n_envs)
+        flags = sum(choices(self.action_space)) if config.action_masks else 0
+        self._arrays = Arrays.zeros(self.observation_space, self.n_envs, flags)
         self._block = Block(slots, self._arrays)
 
     def assign(self, assignment: Assignment) -> None:
@@ -68,6 +70,10 @@ class SyncVectorEnv:
     @property
     def levels(self) -> np.ndarray:
         return self._arrays.level
+
+    @property
+    def masks(self) -> np.ndarray | None:
+        return self._arrays.mask
 
     def reset(self) -> Obs:
         self._block.begin()

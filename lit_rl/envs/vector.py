@@ -60,6 +60,10 @@ class VectorEnv(Protocol):
     def levels(self) -> np.ndarray:
         """int64 [N], index of the curriculum's level that each environment's episode is played on; do not write."""
 
+    @property
+    def masks(self) -> np.ndarray | None:
+        """bool [N, M], which actions each environment allows now (`envs.masks`); `None` where they do not say."""
+
     def assign(self, assignment: Assignment) -> None:
         """What the curriculum says from now on; each environment takes its task from it at its next true reset."""
 

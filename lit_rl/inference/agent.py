@@ -52,10 +52,15 @@ class Agent:
         return self.module.play.raw_spaces().action_space
 
     def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
     ) -> tuple[np.ndarray, Any]:
         """Actions for raw observations; see `RLModule.predict`."""
-        return self.module.predict(observation, state, episode_start, deterministic)
+        return self.module.predict(observation, state, episode_start, deterministic, action_masks)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Begin the stream anew from which `predict` draws; `None` takes a seed of the system's."""

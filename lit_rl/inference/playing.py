@@ -17,6 +17,7 @@ from lit_rl.data.episode import Episode
 from lit_rl.data.task import Task
 from lit_rl.envs.build import lacks, make_env
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.masks import Mask
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.own_streams import OwnStreams
 from lit_rl.errors import ConfigError, did_you_mean
@@ -117,6 +118,7 @@ class Stage:
             self._env.close()
         config, shown = self._module.env_config.with_kwargs(own), shown_of(self._module.levels)
         self._env, self._monitor = _rendered(config, self._render_mode, shown)
+        self._mask = Mask(self._env, config.name) if config.action_masks else None
         self._monitor.longest, self._made_with = self._module.eval_config.max_episode_steps, own
 
     @property
@@ -167,18 +169,23 @@ class Stage:
         env, monitor = self._env, self._monitor
         obs, _ = env.reset(seed=seed)
         show(self._moment(number))
+        memory, begun = None, True
         while not monitor.finished:
-            obs, _, terminated, truncated, _ = env.step(self._action(obs, rng))
+            action, memory = self._action(obs, rng, memory, begun)
+            obs, _, terminated, truncated, _ = env.step(action)
             show(self._moment(number))
-            if (terminated or truncated) and not monitor.finished:  # a lost life: the game goes on
+            begun = bool(terminated or truncated)
+            if begun and not monitor.finished:  # a lost life: the game goes on
                 obs, _ = env.reset()
         return monitor.finished.pop()
 
-    def _action(self, obs: Any, rng: np.random.Generator | None) -> Any:
+    def _action(self, obs: Any, rng: np.random.Generator | None, memory: Any, begun: bool) -> tuple[Any, Any]:
+        """What the policy does now, and what it remembers after that."""
         module = self._module
         policy_obs = module.normalizer.normalize_obs(tree_map(lambda part: np.asarray(part)[None], obs))
-        actions = module.policy_actions(policy_obs) if rng is None else module.sample_actions(policy_obs, rng)
-        return actions.astype(module.action_space.dtype)[0]
+        masks = None if self._mask is None else self._mask.look()[None]
+        actions, memory = module.policy_step(policy_obs, rng, memory, np.array([begun]), masks, exploring=False)
+        return actions.astype(module.action_space.dtype)[0], memory
 
     def _moment(self, number: int) -> Moment:
         frame: Any = self._env.render() if self._env.render_mode == "rgb_array" else None

@@ -17,8 +17,16 @@ from torch import Tensor, nn
 
 from lit_rl.errors import ConfigError
 from lit_rl.networks.compiled import compiled
-from lit_rl.ops.distributions import ActionDistribution, StateDependentNoise, for_action_space
+from lit_rl.ops.distributions import (
+    ActionDistribution,
+    Bernoulli,
+    MultiCategorical,
+    StateDependentNoise,
+    for_action_space,
+)
 
+_FORBIDDEN = -1e8
+"""As sb3-contrib's: a probability of 0, and no infinity."""
 _NOT_CALLED = (
     "forward",
     "evaluate_actions",
@@ -66,19 +74,31 @@ class ActorCritic:
 
     Shapes: B batch, H width of the last policy layer. `head` is the output of `action_net`: logits or means.
 
+    With masks, observations are those of `with_mask`.
+
+    Args:
+        policy: stable-baselines3's, or sb3-contrib's of the same build.
+        masked: whether observations come with the actions that are allowed.
+
     Raises:
         ConfigError: the policy class replaces a method that the loops do not call, so its change would go unnoticed.
     """
 
-    def __init__(self, policy: ActorCriticPolicy) -> None:
+    def __init__(self, policy: ActorCriticPolicy, masked: bool = False) -> None:
         for name in _NOT_CALLED:
-            if getattr(type(policy), name) is not getattr(ActorCriticPolicy, name):
+            if not _is_theirs(getattr(type(policy), name)):
                 raise ConfigError(
                     f"model.policy: {type(policy).__name__} replaces {name}(), which is not called here: change "
                     "extract_features(), the features extractor or mlp_extractor instead."
                 )
         self.policy = policy
+        self.masked = masked
         self.distribution = action_distribution(policy)
+        if masked and isinstance(self.distribution, Bernoulli):
+            raise ConfigError(
+                "env.action_masks: for MultiBinary actions a policy needs logits for 0 and for 1 of each; those of "
+                "MaskablePPO have them."
+            )
         self.parameters: Sequence[Tensor] = list(policy.parameters())
         """What the optimizer moves, and `backward` leaves the gradient of."""
         self._evaluated: Evaluated | None = None
@@ -89,7 +109,7 @@ class ActorCritic:
             and not is_image_space(space)
             and type(policy.features_extractor) is FlattenExtractor
             and policy.share_features_extractor
-            and type(policy).extract_features is ActorCriticPolicy.extract_features
+            and _is_theirs(type(policy).extract_features)
         )
         self.is_cnn = type(policy.features_extractor) is NatureCNN
         """Whether it looks at images with SB3's own CNN, which takes them in any order of memory."""
@@ -103,7 +123,7 @@ class ActorCritic:
         """Let torch.compile make what `evaluate` calls."""
         self._whole = compiled(self.actor_critic)
 
-    def quick(self, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    def quick(self, rows: int) -> Callable[[Any, np.ndarray], np.ndarray] | None:
         """What gives actions [N, ...] for observations and noise [N, ...] of so many rows; `None` if torch has to."""
         return None
 
@@ -118,22 +138,30 @@ class ActorCritic:
 
     def actor(self, obs: Any) -> tuple[Tensor, Tensor]:
         """Head and latent [B, H] for a batch of observations."""
-        return self._actor(self._features(obs)[0])
+        obs, mask = self.without_mask(obs)
+        head, latent = self._actor(self._features(obs)[0])
+        return allowed(head, mask), latent
 
     def critic(self, obs: Any) -> Tensor:
         """Values [B]."""
-        return self._critic(self._features(obs)[1])
+        return self._critic(self._features(self.without_mask(obs)[0])[1])
 
     def actor_critic(self, obs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Head, latent [B, H] and values [B], the features computed once."""
+        obs, mask = self.without_mask(obs)
         pi_features, vf_features = self._features(obs)
         head, latent = self._actor(pi_features)
-        return head, latent, self._critic(vf_features)
+        return allowed(head, mask), latent, self._critic(vf_features)
+
+    def without_mask(self, obs: Any) -> tuple[Any, Any]:
+        """Observations and the masks that came with them; `None` where there are none."""
+        return (obs["obs"], obs["mask"]) if self.masked else (obs, None)
 
     def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
         """What losses are made of, for observations and actions [B, ...]."""
-        if self.is_cnn and obs.device.type == "cpu":  # the gradient of convolutions takes two thirds of the time then
-            obs = obs.contiguous(memory_format=torch.channels_last)
+        if self.is_cnn and action.device.type == "cpu":  # convolutions' gradient takes two thirds of the time then
+            images, mask = self.without_mask(obs)
+            obs = with_mask(images.contiguous(memory_format=torch.channels_last), mask)
         head, latent, value = self._whole(obs)
         log_prob, entropy = self.distribution.log_prob_entropy(head, self.log_std, latent, action)
         self._evaluated = Evaluated(log_prob, value, entropy)
@@ -158,6 +186,29 @@ class ActorCritic:
         extractor = self.policy.mlp_extractor
         latent = through(extractor.value_net, features) if self._mlp else extractor.forward_critic(features)
         return call(self.policy.value_net, latent).flatten().float()
+
+
+def with_mask(obs: Any, mask: Any) -> Any:
+    """Observations with the actions that are allowed, as networks that are `masked` take them.
+
+    Args:
+        obs: arrays, tensors, spaces, or dictionaries of them.
+        mask: the same of the mask; `None` leaves observations as they are.
+    """
+    return obs if mask is None else {"obs": obs, "mask": mask}
+
+
+def allowed(head: Any, mask: Any) -> Any:
+    """Logits [B, L] in which what a mask [B, L] forbids has no chance; `None` forbids nothing."""
+    if mask is None:
+        return head
+    if isinstance(head, np.ndarray):
+        return np.where(mask, head, _FORBIDDEN)
+    return torch.where(mask, head, _FORBIDDEN)
+
+
+def _is_theirs(method: Any) -> bool:
+    return str(getattr(method, "__module__", "")).startswith(("stable_baselines3.", "sb3_contrib."))
 
 
 def through(layers: nn.Sequential, x: Tensor) -> Tensor:
@@ -188,7 +239,10 @@ def action_distribution(policy: ActorCriticPolicy) -> ActionDistribution:
             squash=theirs.bijector is not None,
             epsilon=theirs.epsilon,
         )
-    return for_action_space(policy.action_space)
+    space, head = policy.action_space, policy.action_net
+    if isinstance(space, spaces.MultiBinary) and getattr(head, "out_features", 0) == 2 * int(np.prod(space.shape)):
+        return MultiCategorical((2,) * int(np.prod(space.shape)))  # sb3-contrib's maskable ones
+    return for_action_space(space)
 
 
 def to_env(action: Any, policy: ActorCriticPolicy) -> Any:

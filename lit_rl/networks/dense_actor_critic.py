@@ -6,7 +6,7 @@ Shapes: B a batch, H width of the last hidden layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor
 
-from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope
+from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, allowed
 from lit_rl.networks.dense import Dense, Spec, layers_of, parameters_of_layers, same_shapes
 from lit_rl.networks.flat import Flat
 from lit_rl.networks.quick import Quick
@@ -30,10 +30,13 @@ class DenseActorCritic(ActorCritic):
     Args:
         policy: whose parameters come to lie in `flat`.
         actor, critic: the layers of each, the last of which gives head and value.
+        masked: whether observations come with the actions that are allowed.
     """
 
-    def __init__(self, policy: ActorCriticPolicy, actor: Sequence[Spec], critic: Sequence[Spec]) -> None:
-        super().__init__(policy)
+    def __init__(
+        self, policy: ActorCriticPolicy, actor: Sequence[Spec], critic: Sequence[Spec], masked: bool = False
+    ) -> None:
+        super().__init__(policy, masked)
         hidden = [actor[:-1], critic[:-1]]
         self._stacked = len(actor) > 1 and same_shapes(*hidden)
         parts = [hidden, [actor[-1:]], [critic[-1:]]] if self._stacked else [[actor], [critic]]
@@ -49,19 +52,23 @@ class DenseActorCritic(ActorCritic):
         self._kept: Any = None
 
     @classmethod
-    def of(cls, policy: ActorCriticPolicy) -> Self | str:
+    def of(cls, policy: ActorCriticPolicy, masked: bool = False) -> DenseActorCritic | str:
         """It, or why a policy is none for it."""
-        layers = plain_layers(policy)
-        return layers if isinstance(layers, str) else cls(policy, *layers)
+        layers = plain_layers(policy, masked)
+        return layers if isinstance(layers, str) else cls(policy, *layers, masked)
 
     @property
     def log_std(self) -> Tensor | None:
         return self._log_std
 
-    def quick(self, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    def quick(self, rows: int) -> Callable[[Any, np.ndarray], np.ndarray] | None:
         head_of, draw = Quick.of(self._acting, rows), self.distribution.draw
         log_std = None if self._log_std is None else self._log_std.numpy()
-        return None if head_of is None else lambda obs, noise: draw(head_of(obs), log_std, noise)
+        if head_of is None:
+            return None
+        if self.masked:
+            return lambda seen, noise: draw(allowed(head_of(seen["obs"]), seen["mask"]), log_std, noise)
+        return lambda obs, noise: draw(head_of(obs), log_std, noise)
 
     def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self._acting.infer(features), features
@@ -70,6 +77,7 @@ class DenseActorCritic(ActorCritic):
         return self._judging.infer(features).flatten()
 
     def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
+        obs, mask = self.without_mask(obs)
         features = self._features(obs)[0]
         if self._stacked:
             hidden, head_of, value_of = self._parts
@@ -77,6 +85,7 @@ class DenseActorCritic(ActorCritic):
             head, value = head_of.forward(latent[:1])[0], value_of.forward(latent[1:])
         else:
             head, value = (part.forward(features)[0] for part in self._parts)
+        head = allowed(head, mask)  # what is forbidden has a probability of 0, and so its logit a gradient of 0
         log_prob, entropy, self._kept = self._with_gradient.forward(head, self._log_std, action)
         return Evaluated(log_prob, value.flatten(), entropy)
 
@@ -96,9 +105,9 @@ class DenseActorCritic(ActorCritic):
         self.flat.show_gradient()
 
 
-def plain_layers(policy: ActorCriticPolicy) -> tuple[list[Spec], list[Spec]] | str:
+def plain_layers(policy: ActorCriticPolicy, masked: bool = False) -> tuple[list[Spec], list[Spec]] | str:
     """The layers of a policy's actor and critic, or why they are not plain perceptrons."""
-    plain = ActorCritic(policy)
+    plain = ActorCritic(policy, masked)
     if isinstance(plain.distribution, StateDependentNoise):
         return "model.use_sde: true"
     if not isinstance(policy.observation_space, spaces.Box) or not plain.is_plain:

@@ -29,6 +29,6 @@ def write_at(batch: Any, i: int, value: Any) -> None:
     """Put `value` into place i of a batch, key by key."""
     if isinstance(batch, dict):
         for key, part in batch.items():
-            part[i] = value[key]
+            write_at(part, i, value[key])
     else:
         batch[i] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from lit_rl.training.descent import Descent
 from lit_rl.training.fast import BY_AUTOGRAD
 from lit_rl.training.play import Play
 from lit_rl.training.score import Score
+
+Masks = Literal["refused", "taken", "needed"]
+"""What an algorithm makes of the actions that an environment allows: it cannot, it can, or it has to know them."""
 
 
 class Algorithm(LightningModule):
@@ -76,6 +79,9 @@ class Algorithm(LightningModule):
     """Ranges of the settings that are numbers or schedules of them; any other number has to be finite."""
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {}
     """Policies by the names that `model.policy` takes; the first is the base of all."""
+
+    MASKS: ClassVar[Masks] = "refused"
+    """Whether it knows what to do with `env.action_masks`."""
 
     policy: nn.Module
     learning_rate: Schedule
@@ -136,6 +142,30 @@ class Algorithm(LightningModule):
     def sample_actions(self, policy_obs: Any, rng: np.random.Generator) -> np.ndarray:
         """Actions drawn from the policy itself, without noise that training adds to explore."""
         return self.policy_actions(policy_obs, rng)
+
+    def policy_step(
+        self,
+        policy_obs: Any,
+        rng: np.random.Generator | None = None,
+        memory: Any = None,
+        begun: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
+        exploring: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions for observations of N environments that are played beside training, and what is remembered of them.
+
+        Where a policy remembers nothing and knows no masks, these are those of `policy_actions`.
+
+        Args:
+            policy_obs: as the policy sees them.
+            rng: where the noise of drawn actions comes from; `None` takes the most likely ones.
+            memory: what the call before has returned; `None` at first.
+            begun: bool [N], whose episode begins with this observation; `None` where none does, or all do at first.
+            masks: bool [N, M], which actions are allowed (`envs.masks`); `None` allows all.
+            exploring: whether drawn actions are such as training draws, or drawn from the policy itself.
+        """
+        draws = rng is not None and not exploring
+        return (self.sample_actions(policy_obs, rng) if draws else self.policy_actions(policy_obs, rng)), memory  # type: ignore[arg-type]
 
     def episode_scores(self, experience: Any) -> list[float]:
         """How much there was to learn from each episode of `play.ended`, where a curriculum asks; equal on all ranks.

@@ -28,8 +28,15 @@ class Player(Protocol):
     env_config: EnvConfig
     seed: int
 
-    def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
-        """The most likely actions, or drawn ones."""
+    def policy_step(
+        self,
+        policy_obs: Any,
+        rng: np.random.Generator | None = None,
+        memory: Any = None,
+        begun: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, Any]:
+        """The most likely actions, or drawn ones, and what is remembered."""
 
     def train(self, mode: bool = True) -> Any:
         """Switch between training and evaluation."""
@@ -176,14 +183,16 @@ def evaluate(module: Player, envs: VectorEnv, episodes: int, rng: np.random.Gene
     played: list[list[Episode]] = [[] for _ in share]
     training = module.training
     module.train(False)
-    obs = envs.reset()
+    obs, memory, begun = envs.reset(), None, np.ones(envs.n_envs, dtype=np.bool_)
     cut = 0
     while any(len(mine) < due for mine, due in zip(played, share, strict=True)):
         signal = module.asked_to_stop()
         if signal is not None:
             raise EvaluationGivenUp(signal)
-        result = envs.step(module.policy_actions(module.normalizer.normalize_obs(obs), rng))
-        obs = result.obs
+        seen = module.normalizer.normalize_obs(obs)
+        actions, memory = module.policy_step(seen, rng, memory=memory, begun=begun, masks=envs.masks)
+        result = envs.step(actions)
+        obs, begun = result.obs, result.terminated | result.truncated
         for episode in result.episodes:
             row = episode.env_index - envs.offset
             if len(played[row]) < share[row]:

@@ -46,6 +46,7 @@ from lit_rl.training.settings import (
     given_settings,
     refuse_foreign_classes,
     to_plain_settings,
+    with_masks,
 )
 from lit_rl.training.spaces import spaces_in, stored_spaces
 from lit_rl.training.trainer import check_trainer
@@ -109,6 +110,7 @@ class RLModule(Algorithm):
         if isinstance(env, str):
             env = self.hparams["env"] = EnvConfig(id=env)
         self.env_config = env if isinstance(env, EnvConfig) else EnvConfig.from_plain(to_plain_settings(env))
+        self.env_config = with_masks(self.env_config, type(self))
         self.seed, self.gamma = seed, gamma
         self.curriculum = make_curriculum(to_plain_settings(curriculum), self.env_config.n_envs, seed)
         """What is played next; `None` for a run without levels."""
@@ -332,7 +334,12 @@ class RLModule(Algorithm):
     # -- acting --------------------------------------------------------------------------------------------------
 
     def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
     ) -> tuple[np.ndarray, Any]:
         """Actions for raw observations, with the meaning of stable-baselines3's `predict`.
 
@@ -342,13 +349,16 @@ class RLModule(Algorithm):
         Args:
             observation: one as the environment shows it, or a batch [N, ...]; a dictionary of such for a Dict. Frames
                 come stacked, images with channels first or last.
-            state: is passed through: no policy here has one.
-            episode_start: is not looked at.
+            state: what the call before has returned; `None` at first. Policies without a memory pass it through.
+            episode_start: bool, or [N]: whether an episode begins with the observation, whose policy then remembers
+                nothing.
             deterministic: the most likely actions; otherwise they are drawn from the policy, with DQN's share of random
                 ones.
+            action_masks: which actions are allowed, [M] or [N, M], as the environment's `action_masks()` says; `None`
+                allows all.
 
         Returns:
-            actions as the environment takes them, within its bounds: one, or [N, ...] for a batch; and `state`.
+            actions as the environment takes them, within its bounds: one, or [N, ...] for a batch; and the new state.
 
         Raises:
             ConfigError: the observation is not of the environment's space, or there is no policy yet.
@@ -357,11 +367,12 @@ class RLModule(Algorithm):
         seen, is_batch = raw.observed(observation)
         policy_obs, training = self.normalizer.normalize_obs(seen), self.training
         self.train(False)
-        if deterministic:
-            actions = self.policy_actions(policy_obs)
-        else:
-            self.predict_rng = self.predict_rng or np.random.default_rng()
-            actions = self.sample_actions(policy_obs, self.predict_rng)
+        rng = None
+        if not deterministic:
+            rng = self.predict_rng = self.predict_rng or np.random.default_rng()
+        begun = None if episode_start is None else np.asarray(episode_start, dtype=np.bool_).reshape(-1)
+        masks = None if action_masks is None else np.atleast_2d(np.asarray(action_masks, dtype=np.bool_))
+        actions, state = self.policy_step(policy_obs, rng, state, begun, masks, exploring=False)
         self.train(training)
         taken = raw.own_actions(actions)
         return (taken if is_batch else taken[0]), state

@@ -189,6 +189,12 @@ class Play:
         assert self.envs is not None
         return self.envs.levels
 
+    @property
+    def masks(self) -> np.ndarray | None:
+        """bool [N, M], which actions each environment allows now (`envs.masks`); `None` where they do not say."""
+        assert self.envs is not None
+        return self.envs.masks
+
     def step(self, actions: np.ndarray) -> StepResult:
         """Step every environment, and fold what it shows into the moments; `obs` and `policy_obs` are what they show.
 

@@ -7,6 +7,7 @@ import inspect
 import re
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -21,6 +22,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import Limit, check_value, shown
 from lit_rl.ops.schedules import Schedule, as_schedule
 from lit_rl.training.config import EvalConfig, key_of
+from lit_rl.training.contract import Algorithm
 
 _PLAIN = (str, int, float, bool, type(None))
 _DEEPEST = 50
@@ -203,3 +205,17 @@ def _import_paths(value: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from _import_paths(item, f"{key}[{i}]")
     elif isinstance(value, str) and _PATH.fullmatch(value):
         yield key, value
+
+
+def with_masks(env: EnvConfig, algorithm: type[Algorithm]) -> EnvConfig:
+    """The environments as an algorithm plays them: with masks where it needs them.
+
+    Raises:
+        ConfigError: they are asked for, and it knows nothing of them.
+    """
+    if env.action_masks and algorithm.MASKS == "refused":
+        raise ConfigError(
+            f"env.action_masks: {algorithm.__name__} does not know which actions are allowed; use MaskablePPO, or "
+            "another on-policy algorithm, or remove it."
+        )
+    return replace(env, action_masks=True) if algorithm.MASKS == "needed" else env

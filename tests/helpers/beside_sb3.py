@@ -9,6 +9,7 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from lit_rl.algorithms.on_policy import OnPolicy
+from lit_rl.ops.tree import tree_map
 from lit_rl.training.play import Play
 
 
@@ -21,7 +22,7 @@ class AsVecEnv(VecEnv):
         super().__init__(play.envs.n_envs, play.envs.observation_space, play.envs.action_space)
 
     def reset(self) -> Any:
-        return np.array(self.play.obs)  # the first episodes have begun already
+        return tree_map(np.array, self.play.obs)  # the first episodes have begun already
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
@@ -34,7 +35,7 @@ class AsVecEnv(VecEnv):
             infos[row]["terminal_observation"] = final
             infos[row]["TimeLimit.truncated"] = not result.terminated[row]
         done = result.terminated | result.truncated
-        return np.array(result.obs), result.reward.astype(np.float32), done, infos
+        return tree_map(np.array, result.obs), result.reward.astype(np.float32), done, infos
 
     def close(self) -> None: ...
 

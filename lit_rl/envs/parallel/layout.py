@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from lit_rl.envs.block import Arrays
+from lit_rl.envs.masks import choices
 from lit_rl.envs.parallel.line import NUMBERS
 
 STEP, RESET, CAPTURE, RESTORE, ASSIGN, ANEW, AGAIN, CLOSE = b"s", b"r", b"c", b"b", b"l", b"a", b"m", b"x"
@@ -51,6 +52,7 @@ class Layout:
     truncated: Any
     episode: Any
     level: Any
+    mask: Any
     at_work: Any
     progress: Any
     allowed: Any
@@ -60,7 +62,9 @@ class Layout:
     action_space: spaces.Space[Any]
 
     @classmethod
-    def allocate(cls, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> Layout:
+    def allocate(
+        cls, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], masks: bool = False
+    ) -> Layout:
         context = mp.get_context("spawn")
 
         def raw(space: spaces.Space[Any]) -> Any:
@@ -77,6 +81,7 @@ class Layout:
             truncated=context.RawArray(ctypes.c_bool, n_envs),
             episode=context.RawArray(ctypes.c_int64, [-1] * n_envs),
             level=context.RawArray(ctypes.c_int64, n_envs),
+            mask=context.RawArray(ctypes.c_bool, n_envs * sum(choices(action_space))) if masks else None,
             at_work=context.RawArray(ctypes.c_int64, [IDLE] * n_envs),
             progress=context.RawArray(ctypes.c_int64, n_envs),
             allowed=context.RawArray(ctypes.c_int64, 1),
@@ -101,6 +106,7 @@ class Layout:
             truncated=np.frombuffer(self.truncated, dtype=np.bool_),
             episode=np.frombuffer(self.episode, dtype=np.int64),
             level=np.frombuffer(self.level, dtype=np.int64),
+            mask=None if self.mask is None else np.frombuffer(self.mask, dtype=np.bool_).reshape(self.n_envs, -1),
             at_work=np.frombuffer(self.at_work, dtype=np.int64),
             progress=np.frombuffer(self.progress, dtype=np.int64),
             allowed=np.frombuffer(self.allowed, dtype=np.int64),

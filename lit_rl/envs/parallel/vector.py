@@ -108,7 +108,7 @@ class AsyncVectorEnv:
         self._config = config
         self._assignment: Assignment | None = None
         self._restarts = Restarts(config)
-        layout = Layout.allocate(self.n_envs, observation_space, action_space)
+        layout = Layout.allocate(self.n_envs, observation_space, action_space, config.action_masks)
         self._arrays = layout.arrays()
         processes = min(n_workers + shares, self.n_envs)
         bounds = np.linspace(0, self.n_envs, processes + 1).astype(int).tolist()
@@ -259,6 +259,10 @@ class AsyncVectorEnv:
     @property
     def levels(self) -> np.ndarray:
         return self._arrays.level
+
+    @property
+    def masks(self) -> np.ndarray | None:
+        return self._arrays.mask
 
     def reset(self) -> Obs:
         for worker in self._workers:

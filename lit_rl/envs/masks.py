@@ -1,0 +1,93 @@
+"""Which actions an environment allows at the moment, as sb3-contrib's `action_masks()` says it.
+
+A mask has one flag for each action of a Discrete space, for each choice of every part of a MultiDiscrete one, side by
+side, and for 0 and 1 of every part of a MultiBinary one: bool [M].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from lit_rl.envs.failures import InvalidOutput
+from lit_rl.errors import ConfigError
+
+METHOD = "action_masks"
+
+
+def choices(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """How many choices each part of an action has.
+
+    Raises:
+        ConfigError: actions of this space cannot be masked.
+    """
+    if isinstance(space, spaces.Discrete):
+        return (int(space.n),)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.reshape(-1))
+    if isinstance(space, spaces.MultiBinary):
+        return (2,) * int(np.prod(space.shape))
+    raise ConfigError(
+        f"env.action_masks: is for Discrete, MultiDiscrete and MultiBinary actions; this environment has {space}."
+    )
+
+
+class Mask:
+    """The mask of one environment: what `look` gives.
+
+    Args:
+        env: the outermost wrapper; the method is that of the outermost one which has it.
+        name: what to call the environment.
+
+    Raises:
+        ConfigError: nothing there has the method, or the actions cannot be masked.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
+        parts = choices(env.action_space)
+        self._size, self._starts = sum(parts), np.cumsum((0, *parts[:-1]))
+        self._whole = len(parts) == 1
+        try:
+            self._ask: Callable[[], Any] = env.get_wrapper_attr(METHOD)
+        except AttributeError:
+            raise ConfigError(
+                f"env.action_masks: {name} has no method {METHOD}(), which says the actions that are allowed; give it "
+                f"one, or a wrapper that has it in env.wrappers."
+            ) from None
+
+    def look(self) -> np.ndarray:
+        """Which actions are allowed now: bool [M].
+
+        Raises:
+            InvalidOutput: what the environment gives is no mask, or allows nothing.
+        """
+        given = np.asarray(self._ask())
+        mask = given.reshape(-1)
+        if mask.dtype != np.bool_:
+            mask = _as_flags(mask)
+        if mask.size != self._size:
+            raise InvalidOutput(f"a mask of {mask.size} flags from {METHOD}(), and its actions have {self._size}")
+        allowed = mask.any() if self._whole else np.logical_or.reduceat(mask, self._starts).all()
+        if not allowed:
+            what = "no action" if self._whole else "nothing of a part of its actions"
+            raise InvalidOutput(f"a mask that allows {what}")
+        return mask
+
+
+def _as_flags(mask: np.ndarray) -> np.ndarray:
+    if mask.dtype.kind not in "uif" or not ((mask == 0) | (mask == 1)).all():
+        raise InvalidOutput(f"a mask from {METHOD}() that is not of true and false: {str(mask.tolist())[:80]}")
+    return mask.astype(np.bool_)
+
+
+def random_allowed(space: spaces.Space[Any], mask: np.ndarray, rng: np.random.Generator) -> Any:
+    """A uniform action among those that a mask allows."""
+    parts = choices(space)
+    drawn = [int(rng.choice(np.flatnonzero(part))) for part in np.split(mask, np.cumsum(parts)[:-1])]
+    if isinstance(space, spaces.Discrete):
+        return np.dtype(space.dtype).type(drawn[0])
+    return np.array(drawn, dtype=space.dtype).reshape(space.shape)
