@@ -27,6 +27,7 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from lit_rl.algorithms.a2c import A2C
+    from lit_rl.algorithms.ars import ARS
     from lit_rl.algorithms.ddpg import DDPG
     from lit_rl.algorithms.dqn import DQN
     from lit_rl.algorithms.ppo import PPO
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "A2C",
+    "ARS",
     "DDPG",
     "DQN",
     "PPO",
