@@ -25,6 +25,7 @@ from lit_rl.data.rollout import RolloutStorage
 from lit_rl.envs.config import EnvConfig
 from lit_rl.networks.actor_critic import as_tensor, to_env
 from lit_rl.networks.recurrent import RecurrentActorCritic, State
+from lit_rl.networks.tensors import Table, within
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.ops.tree import leaves, tree_map, write_at
 from lit_rl.state.parts import Part
@@ -51,6 +52,7 @@ class RecurrentPPO(PPO):
     }
     PARTS: ClassVar[Mapping[str, Part]] = {"memory": Part("what the policy remembers of episodes in flight", "rank")}
     SCRATCH: ClassVar[Mapping[str, str]] = {"values": "filled anew by every rollout"}
+    TENSORS: ClassVar[Table] = within("policy.", {"lstm_critic.": "value", "critic.": "value"})
     net: RecurrentActorCritic
 
     def __init__(
@@ -98,6 +100,9 @@ class RecurrentPPO(PPO):
 
     def by_hand(self) -> str | None:
         return "LSTMs have none"
+
+    def _compile(self) -> str | None:
+        return "sequences have any length, and each would be compiled"
 
     def forget_episodes(self, envs: list[int]) -> None:
         super().forget_episodes(envs)

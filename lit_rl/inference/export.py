@@ -35,7 +35,7 @@ def export(agent: Agent, file_format: Format, out: Path) -> str:
     """Write a policy, after its actions have been compared with ours; returns what to say.
 
     The file takes raw observations as the environment shows them, [N, ...], frames stacked, and gives the most likely
-    actions as the environment takes them.
+    actions as the environment takes them. Where there are masks, they are the last input, `action_masks`: bool [N, M].
 
     Args:
         agent: the policy.
@@ -48,8 +48,9 @@ def export(agent: Agent, file_format: Format, out: Path) -> str:
     """
     network = Exported(agent).eval()
     is_played = can_play(agent)
-    raw = (played_observations if is_played else drawn_observations)(agent, _OBSERVATIONS)
-    example = tuple(torch.from_numpy(part[:2].copy()) for part in inputs_of(network, raw))
+    raw, masks = (played_observations if is_played else drawn_observations)(agent, _OBSERVATIONS)
+    inputs = inputs_of(network, raw, masks)
+    example = tuple(torch.from_numpy(part[:2].copy()) for part in inputs)
     write = {"onnx": _onnx, "torchscript": _torchscript}[file_format]
     try:
         with _quietly(), torch.no_grad():
@@ -57,7 +58,7 @@ def export(agent: Agent, file_format: Format, out: Path) -> str:
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         said = (" ".join(str(error).split()) or type(error).__name__)[:200]
         raise ConfigError(f"export: {agent.path} cannot be written as {file_format} ({said}).") from None
-    difference = _difference(run(inputs_of(network, raw)), agent.predict(raw, deterministic=True)[0])
+    difference = _difference(run(inputs), agent.predict(raw, deterministic=True, action_masks=masks)[0])
     replace_durably(out, data)
     where = "that it meets" if is_played else "drawn from its space, for there is no environment to play"
     return f"its actions are ours for {_OBSERVATIONS} observations {where} (largest difference {difference:.2g})"

@@ -14,10 +14,13 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
 from lit_rl.envs.images import channels_first, is_image
+from lit_rl.envs.masks import METHOD, choices
 from lit_rl.envs.normalize import Moments
 from lit_rl.envs.spaces import SEPARATOR, own_key, plain_key
 from lit_rl.errors import ConfigError
 from lit_rl.inference.agent import Agent
+from lit_rl.networks.actor_critic import ActorCritic, with_mask
+from lit_rl.state.parts import union
 
 
 class Exported(nn.Module):
@@ -37,6 +40,11 @@ class Exported(nn.Module):
             raise ConfigError(
                 f"export: {agent.algorithm} has no policy of stable-baselines3's kind, which this writes."
             )
+        if "memory" in union(type(module), "PARTS"):
+            raise ConfigError(
+                f"export: {agent.algorithm} remembers its episode, which no network of observations alone does; "
+                "write it with --format sb3, or open it with lit_rl.load."
+            )
         self.policy = module.policy
         self._seen, self._taken, self._own = module.observation_space, module.action_space, agent.action_space
         self.inputs = dict(_parts(agent.observation_space))
@@ -50,16 +58,26 @@ class Exported(nn.Module):
             self.mean[key] = nn.Parameter(moments.mean.clone(), requires_grad=False)
             self.scale[key] = nn.Parameter(torch.sqrt(moments.var + self._epsilon), requires_grad=False)
         self._whole = not isinstance(self._seen, spaces.Dict)
+        self._masked: ActorCritic | None = None
+        if module.env_config.action_masks:
+            self._masked = ActorCritic(module.policy, masked=True)  # type: ignore[arg-type]
+            flag: Any = spaces.MultiBinary(sum(choices(self._taken)))
+            self.inputs[METHOD] = flag
 
     def forward(self, *observation: Tensor) -> Tensor:
-        parts = zip(self._names, self.inputs.values(), observation, strict=True)
+        mask = observation[-1] if self._masked is not None else None
+        parts = zip(self._names, self.inputs.values(), observation[: len(self._names)], strict=False)
         if self._whole:
             ((_, space, value),) = parts
             obs: Any = self._policy_obs("obs", value, space, self._seen)
         else:
             assert isinstance(self._seen, spaces.Dict)
             obs = {name: self._policy_obs(name, value, space, self._seen[name]) for name, space, value in parts}
-        actions: Tensor = self.policy._predict(obs, deterministic=True)
+        actions: Tensor
+        if self._masked is None:
+            actions = self.policy._predict(obs, deterministic=True)
+        else:
+            actions = self._masked.distribution.mode(self._masked.actor(with_mask(obs, mask))[0])
         return self._environments(actions.detach())  # whoever calls it needs no torch.no_grad
 
     def _policy_obs(self, key: str, value: Tensor, own: spaces.Space[Any], seen: spaces.Space[Any]) -> Tensor:
@@ -110,8 +128,9 @@ def _parts(space: spaces.Space[Any], path: str = "") -> list[tuple[str, spaces.S
     return found
 
 
-def inputs_of(network: Exported, observation: Any) -> list[np.ndarray]:
-    """A batch of raw observations as the network's inputs, in their order and types."""
+def inputs_of(network: Exported, observation: Any, masks: np.ndarray | None = None) -> list[np.ndarray]:
+    """A batch of raw observations, and of masks where there are some, as the network's inputs: in their order and
+    types."""
 
     def part(key: str) -> Any:
         value = observation
@@ -119,4 +138,6 @@ def inputs_of(network: Exported, observation: Any) -> list[np.ndarray]:
             value = value[name]
         return value
 
-    return [np.asarray(part(key), dtype=space.dtype) for key, space in network.inputs.items()]
+    shown = [(key, space) for key, space in network.inputs.items() if masks is None or key != METHOD]
+    inputs = [np.asarray(part(key), dtype=space.dtype) for key, space in shown]
+    return inputs if masks is None else [*inputs, masks]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lit_rl.algorithms import refuse_unavailable
 from lit_rl.envs.raw import OwnSpaces
 from lit_rl.envs.spaces import plain_action_space, plain_space
 from lit_rl.errors import ConfigError, LitRLError
@@ -14,7 +13,7 @@ from lit_rl.inference.agent import Agent
 from lit_rl.interop.run_yaml import draft_model, draft_normalize
 from lit_rl.interop.sb3 import Agent as Sb3Agent
 from lit_rl.interop.sb3 import read_agent
-from lit_rl.interop.settings import by_zoo_name
+from lit_rl.interop.settings import by_zoo_name, refuse_unavailable
 from lit_rl.interop.spaces import space_in
 from lit_rl.interop.warmstart import moments_for
 from lit_rl.run.config import WarmstartConfig

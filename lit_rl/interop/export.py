@@ -137,8 +137,9 @@ def _make_policy(model: Any) -> None:
     if not isinstance(model, OffPolicyAlgorithm):
         model._setup_lr_schedule()
         model.policy = model.policy_class(
-            model.observation_space, model.action_space, model.lr_schedule, use_sde=model.use_sde, **model.policy_kwargs
-        )
+            model.observation_space, model.action_space, model.lr_schedule,
+            **({"use_sde": True} if model.use_sde else {}), **model.policy_kwargs,
+        )  # fmt: skip
         return
     size, model.buffer_size = model.buffer_size, model.n_envs  # its replay is not written
     model.env = _Spaces(model.observation_space, model.action_space)  # type: ignore[assignment]

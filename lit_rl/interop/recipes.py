@@ -19,7 +19,7 @@ from lit_rl.envs.images import is_image
 from lit_rl.errors import ConfigError, did_you_mean
 from lit_rl.interop.replay_settings import has_replay
 from lit_rl.interop.run_yaml import GAME, draft_run
-from lit_rl.interop.settings import by_zoo_name
+from lit_rl.interop.settings import by_zoo_name, zoo_name
 from lit_rl.interop.zoo import load_yaml, read_zoo
 
 _BLOCKS = Path(__file__).parent / "hyperparams"
@@ -96,10 +96,11 @@ def recipe(env: EnvConfig, observation: spaces.Space[Any], action: spaces.Space[
     """
     cls = algorithm_named(algorithm or default_algorithm(observation, action))
     cls.check_actions(action)
-    file = _BLOCKS / f"{cls.__name__.lower()}.yml"
+    zoo = zoo_name(cls.__name__)
+    file = _BLOCKS / f"{zoo}.yml"
     known = load_yaml(file) if file.is_file() else {}
     block = None if env.id is None else _block(env.id, known)
-    drafted = draft_run(zoo=read_zoo(file, block or _DEFAULT, cls.__name__.lower()), env_id=env.name)
+    drafted = draft_run(zoo=read_zoo(file, block or _DEFAULT, zoo), env_id=env.name)
     config, notes = drafted.config, [f"Not carried over: {each.key}: {each.reason}" for each in drafted.not_carried]
     config["name"] = _run_name(env.name, cls.__name__)
     if env.class_path is not None:

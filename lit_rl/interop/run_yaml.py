@@ -15,14 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from lit_rl.algorithms import refuse_unavailable
 from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.interop.history import evaluations_beside
 from lit_rl.interop.places import numbered
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
-from lit_rl.interop.settings import by_zoo_name, zoo_kinds
+from lit_rl.interop.settings import by_zoo_name, refuse_unavailable, zoo_kinds
 from lit_rl.interop.shapes import infer_net_arch, infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
 from lit_rl.interop.wrappers import translate
@@ -35,10 +34,15 @@ from lit_rl.interop.zoo import (
     setting,
 )
 
+_ACTOR_CRITIC = {
+    "ActorCritic": "MlpPolicy",
+    "ActorCriticCnn": "CnnPolicy",
+    "MultiInputActorCritic": "MultiInputPolicy",
+}
 _POLICIES = {
-    "ActorCriticPolicy": "MlpPolicy",
-    "ActorCriticCnnPolicy": "CnnPolicy",
-    "MultiInputActorCriticPolicy": "MultiInputPolicy",
+    **{f"{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
+    **{f"Maskable{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
+    **{f"Recurrent{name}Policy": policy.replace("Policy", "LstmPolicy") for name, policy in _ACTOR_CRITIC.items()},
     **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy"), "MlpPolicy"),
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
@@ -362,7 +366,7 @@ def _policy_kwargs(
             NotCarried("policy_kwargs.net_arch", f"shared layers {shapes.shared_layers}: gone since SB3 1.8")
         )
         return kwargs
-    given = kwargs.get("net_arch", [] if policy == "CnnPolicy" else [64, 64])
+    given = kwargs.get("net_arch", [] if (policy or "").startswith("Cnn") else [64, 64])
     both = given if isinstance(given, dict) else {"pi": given, "vf": given}
     actual = {"pi": list(shapes.policy_layers), "vf": list(shapes.value_layers)}
     if {"pi": both.get("pi", []), "vf": both.get("vf", [])} != actual:

@@ -35,7 +35,7 @@ class Agent:
 
     path: Path
     algorithm: str
-    """`ppo`, `a2c`, `dqn`, `sac`, `td3`, `ddpg`, `trpo`, `qrdqn`, `tqc`, `recurrent_ppo`, `maskable_ppo`,
+    """`ppo`, `a2c`, `dqn`, `sac`, `td3`, `ddpg`, `trpo`, `qrdqn`, `tqc`, `ppo_lstm`, `maskableppo`,
     `unknown`.
     """
     sb3_version: str | None
@@ -64,7 +64,7 @@ class Agent:
         """Whether its environments were wrapped in VecNormalize; None where the file does not tell
         (off-policy).
         """
-        if self.algorithm not in ("ppo", "a2c", "trpo", "maskable_ppo", "recurrent_ppo"):
+        if self.algorithm not in ("ppo", "a2c", "trpo", "maskableppo", "ppo_lstm"):
             return None
         return "_last_original_obs" in self.not_read
 
@@ -235,7 +235,7 @@ def guess_algorithm(policy: Mapping[str, Tensor], settings: Mapping[str, Any]) -
     """The algorithm a file comes from, by the names of its tensors and then by the settings only it has."""
     roots = {name.split(".")[0] for name in policy}
     if "lstm_actor" in roots:
-        return "recurrent_ppo"
+        return "ppo_lstm"
     if "quantile_net" in roots:
         return "qrdqn"
     if "q_net" in roots:
@@ -251,7 +251,7 @@ def guess_algorithm(policy: Mapping[str, Tensor], settings: Mapping[str, Any]) -
             return "a2c"
         kind = settings.get("policy_class")
         maskable = isinstance(kind, dict) and "maskable" in str(kind.get("__module__"))
-        return "maskable_ppo" if maskable else "ppo"
+        return "maskableppo" if maskable else "ppo"
     return "unknown"
 
 

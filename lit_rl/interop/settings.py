@@ -22,6 +22,8 @@ _KINDS: dict[str, Kind] = {
     "TrainFreq": "frequency",
     "NoiseType": "word",
 }
+_ZOO_NAMES = {"RecurrentPPO": "ppo_lstm"}
+"""Where they are not our own in small letters."""
 _ZOO_ALONE = frozenset({"noise_type", "noise_std"})
 """What the RL Zoo makes an object of stable-baselines3 of."""
 _ELSEWHERE = frozenset({"env", "policy", "policy_kwargs", "seed"})
@@ -32,7 +34,19 @@ def by_zoo_name() -> dict[str, type[Any]]:
     """Our algorithms by the names that the RL Zoo gives them (`ppo`)."""
     from lit_rl.algorithms import algorithms
 
-    return {name.lower(): cls for name, cls in sorted(algorithms().items())}
+    return {zoo_name(name): cls for name, cls in sorted(algorithms().items())}
+
+
+def zoo_name(algorithm: str) -> str:
+    """What the RL Zoo calls one of our algorithms, or would."""
+    return _ZOO_NAMES.get(algorithm, algorithm.lower())
+
+
+def refuse_unavailable(zoo: str, key: str) -> None:
+    """Say in one line that an algorithm, by the Zoo's name, needs a package that is not installed; see `algorithms`."""
+    from lit_rl import algorithms
+
+    algorithms.refuse_unavailable(next((own for own, name in _ZOO_NAMES.items() if name == zoo), zoo), key)
 
 
 def sb3_class(algorithm: type[Any]) -> Any:

@@ -24,8 +24,7 @@ _DEQUE = frozenset({"collections.deque", "collections.OrderedDict", *ARRAYS})
 _ACTOR_AND_CRITIC = (("actor.optimizer.pth", "actor."), ("critic.optimizer.pth", "critic."))
 TEMPERATURE = "log_ent_coef"
 OPTIMIZERS: dict[str, tuple[tuple[str, str], ...]] = {
-    "ppo": (("policy.optimizer.pth", ""),),
-    "a2c": (("policy.optimizer.pth", ""),),
+    **dict.fromkeys(("ppo", "a2c", "ppo_lstm", "maskableppo"), (("policy.optimizer.pth", ""),)),
     "dqn": (("policy.optimizer.pth", "q_net."),),
     "sac": (*_ACTOR_AND_CRITIC, ("ent_coef_optimizer.pth", TEMPERATURE)),
     "td3": _ACTOR_AND_CRITIC,

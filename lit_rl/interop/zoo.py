@@ -16,10 +16,9 @@ from typing import Any
 
 import yaml
 
-from lit_rl.algorithms import refuse_unavailable
 from lit_rl.errors import ConfigError, DataError, did_you_mean
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
-from lit_rl.interop.settings import Kind, by_zoo_name, with_episodes, zoo_kinds
+from lit_rl.interop.settings import Kind, by_zoo_name, refuse_unavailable, with_episodes, zoo_kinds
 from lit_rl.interop.text import CLASS_KEYS, class_name, is_known_class, keywords, schedule
 from lit_rl.interop.wrappers import ELSEWHERE, stacked
 from lit_rl.untrusted.archive import check_path

@@ -11,7 +11,7 @@ from lit_rl.errors import ConfigError, DataError
 from lit_rl.interop.history import History, history_beside
 from lit_rl.interop.run_yaml import OURS_ALONE, draft_model, draft_normalize, read_zoo_beside
 from lit_rl.interop.sb3 import Agent
-from lit_rl.interop.settings import sb3_class, zoo_kinds
+from lit_rl.interop.settings import sb3_class, zoo_kinds, zoo_name
 from lit_rl.interop.spaces import space_in
 from lit_rl.interop.standing import OptimizerState, Standing, optimizer_states, take_over
 from lit_rl.interop.vecnormalize import VecNormalizeStats
@@ -59,8 +59,7 @@ def check_kind(module: RLModule, agent: Agent) -> None:
     Raises:
         ConfigError: it is of one.
     """
-    own = sb3_class(type(module)).__name__
-    if agent.algorithm != own.lower():
+    if agent.algorithm != zoo_name(sb3_class(type(module)).__name__):
         raise ConfigError(
             f"resume.checkpoint: {agent.path} is an agent of {agent.algorithm.upper()}, but model.class_path is "
             f"{type(module).__name__}; set it as the agent has it, or begin a new run with its weights by mode: "

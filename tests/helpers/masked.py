@@ -13,15 +13,13 @@ PATH = "tests.helpers.masked."
 class _Allows:
     """Another third of all choices is forbidden at each step; one that is taken all the same raises."""
 
-    forbids = True
-
     def action_masks(self):
         space = self.action_space
         if isinstance(space, spaces.Discrete):
             size = int(space.n)
         else:
             size = int(space.nvec.sum()) if isinstance(space, spaces.MultiDiscrete) else 2 * space.n
-        return (np.arange(size) + self.steps) % 3 != 0 if self.forbids else np.ones(size, dtype=bool)
+        return (np.arange(size) + self.steps) % 3 != 0
 
     def step(self, action):
         space, mask = self.action_space, self.action_masks()
@@ -49,12 +47,6 @@ class MaskedDict(_Allows, walks.NoisyDict):
 
 class MaskedImages(_Allows, walks.SmallImages):
     pass
-
-
-class MaskedWithoutSay(Masked):
-    """The mask comes from a wrapper."""
-
-    action_masks = None
 
 
 class NothingAllowed(walks.Noisy):

@@ -88,8 +88,8 @@ def test_what_this_stable_baselines3_writes(tmp_path: Path, cls: type) -> None:
         ("TRPO", "trpo"),
         ("QRDQN", "qrdqn"),
         ("TQC", "tqc"),
-        ("RecurrentPPO", "recurrent_ppo"),
-        ("MaskablePPO", "maskable_ppo"),
+        ("RecurrentPPO", "ppo_lstm"),
+        ("MaskablePPO", "maskableppo"),
     ],
 )
 def test_what_sb3_contrib_writes(tmp_path: Path, name: str, algorithm: str) -> None:
