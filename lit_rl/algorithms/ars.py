@@ -143,10 +143,9 @@ class ARS(RLModule):
         policy: ARSPolicy = make_policy(
             self.policy_class, observation_space, action_space, policy_kwargs=self.policy_kwargs
         )
-        policy.requires_grad_(False)
         if self.zero_policy:
             for parameter in policy.parameters():
-                parameter.zero_()
+                nn.init.zeros_(parameter)
         return policy
 
     def configure_optimizers(self) -> None:
@@ -157,7 +156,7 @@ class ARS(RLModule):
     def collect(self) -> Trials:
         """Let every candidate play its episodes."""
         delta_std, learning_rate = self.delta_std(self.progress_remaining), self.learning_rate(self.progress_remaining)
-        weights = nn.utils.parameters_to_vector(self.policy.parameters()).cpu().numpy()
+        weights = nn.utils.parameters_to_vector(self.policy.parameters()).detach().cpu().numpy()
         rng = self.stream("directions", self.counters.iterations)
         directions = rng.standard_normal((self.n_delta, len(weights)), dtype=np.float32)
         moved = directions * np.float32(delta_std)
