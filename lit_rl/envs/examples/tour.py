@@ -55,7 +55,9 @@ class Tour(gym.Env[np.ndarray, np.int64]):
 
     def action_masks(self) -> np.ndarray:
         """Which towns were not visited yet, bool [M]; at the trip's end all, for there is no next choice."""
-        return self._visited if self._visited.all() else ~self._visited
+        visited = self._visited
+        allowed: np.ndarray = visited if visited.all() else ~visited
+        return allowed
 
     def _way(self, one: int, other: int) -> float:
         return float(np.linalg.norm(self._places[one] - self._places[other]))
