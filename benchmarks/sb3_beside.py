@@ -16,7 +16,6 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import stable_baselines3
 import torch
 import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -26,7 +25,7 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from lit_rl.algorithms import algorithms
-from lit_rl.interop.settings import kinds
+from lit_rl.interop.settings import kinds, sb3_class
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import policy_class
 from lit_rl.ops.schedules import as_schedule
@@ -35,7 +34,7 @@ NOISES = {"normal": NormalActionNoise, "ornstein-uhlenbeck": OrnsteinUhlenbeckAc
 
 
 def their_model(config: dict[str, Any], seed: int) -> tuple[BaseAlgorithm, VecEnv]:
-    """Stable-baselines3's algorithm of the same name with the settings of `config`, and its environments."""
+    """Their algorithm of the same name with the settings of `config`, and its environments."""
     name, given = config["model"]["class_path"], config["model"]["init_args"]
     ours, known = algorithms()[name], kinds(algorithms()[name])
     settings = {key: value for key, value in given.items() if key in known}
@@ -50,7 +49,7 @@ def their_model(config: dict[str, Any], seed: int) -> tuple[BaseAlgorithm, VecEn
     if "noise_type" in given:
         ones = np.ones(envs.action_space.shape or ())
         settings["action_noise"] = NOISES[given["noise_type"]](mean=0.0 * ones, sigma=given["noise_std"] * ones)
-    return getattr(stable_baselines3, name)(policy, envs, seed=seed, device="cpu", **settings), envs
+    return sb3_class(ours)(policy, envs, seed=seed, device="cpu", **settings), envs
 
 
 def main() -> None:

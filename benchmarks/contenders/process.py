@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from contenders.works import Work
+from contenders.works import CONTRIB, Work
 
 BENCHMARKS = Path(__file__).parents[1]
 ROOT = BENCHMARKS.parent
@@ -44,6 +44,8 @@ class Kind:
 
     def can(self, work: Work, accelerator: str) -> bool:
         """Whether it has the algorithm for these environments."""
+        if work.algorithm in CONTRIB and self.family in ("sbx", "single_file", "products"):
+            return False
         if self.family in ("sbx", "single_file"):
             return work.algorithm != "A2C" and not (self.own_venv and accelerator == "cuda")
         return self.backend != "native" or (work.env == "CartPole-v1" and not work.off_policy)

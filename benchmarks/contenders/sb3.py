@@ -1,4 +1,4 @@
-"""stable-baselines3, and how SBX, which is built on it, is trained."""
+"""stable-baselines3 and sb3-contrib, and how SBX, which is built on it, is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stable_baselines3.common.env_util import make_atari_env, make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from contenders.clock import Clock
-from contenders.works import Work
+from contenders.works import CONTRIB, Work
 
 
 class Ticking(BaseCallback):
@@ -55,4 +55,7 @@ def train(package: Any, work: Work, units: int, backend: str, **given: Any) -> t
 
 
 def measure(work: Work, units: int, backend: str, accelerator: str) -> tuple[int, float]:
-    return train(stable_baselines3, work, units, backend, device=accelerator)
+    package: Any = stable_baselines3
+    if work.algorithm in CONTRIB:
+        import sb3_contrib as package
+    return train(package, work, units, backend, device=accelerator)

@@ -140,9 +140,10 @@ def _make_policy(model: Any) -> None:
     if not isinstance(model, OnPolicyAlgorithm | OffPolicyAlgorithm):  # ARS
         model._setup_model()
         return
-    if not isinstance(model, OffPolicyAlgorithm):
+    if isinstance(model, OnPolicyAlgorithm):
         model._setup_lr_schedule()
-        model.policy = model.policy_class(
+        policy_class: Any = model.policy_class
+        model.policy = policy_class(
             model.observation_space, model.action_space, model.lr_schedule,
             **({"use_sde": True} if model.use_sde else {}), **model.policy_kwargs,
         )  # fmt: skip
