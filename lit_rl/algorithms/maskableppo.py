@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import (
     MaskableActorCriticCnnPolicy,
     MaskableActorCriticPolicy,
@@ -14,6 +15,7 @@ from sb3_contrib.common.maskable.policies import (
 from lit_rl.algorithms.ppo import PPO
 from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
 from lit_rl.ops.schedules import ScheduleLike
 from lit_rl.training.config import EvalConfig, Fast
 from lit_rl.training.contract import Masks
@@ -37,6 +39,14 @@ class MaskablePPO(PPO):
         "MultiInputPolicy": MaskableMultiInputActorCriticPolicy,
     }
     MASKS: ClassVar[Masks] = "needed"
+
+    @classmethod
+    def check_actions(cls, space: spaces.Space[Any]) -> None:
+        if isinstance(space, spaces.Box):
+            raise ConfigError(
+                "model: MaskablePPO is for Discrete, MultiDiscrete and MultiBinary actions; this environment has "
+                f"{space}."
+            )
 
     def __init__(
         self,

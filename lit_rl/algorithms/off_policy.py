@@ -29,7 +29,7 @@ from lit_rl.envs.goals import GoalRewards
 from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor
 from lit_rl.networks.kwargs import resolve_policy_kwargs
-from lit_rl.networks.policies import policy_class
+from lit_rl.networks.policies import check_observations, policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.ops.draws import Draws, SideBySide
 from lit_rl.ops.limits import Limit, at_least, between, switched
@@ -155,14 +155,7 @@ class OffPolicy(TwoWays):
 
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         self.check_action_space(action_space)
-        takes_dict = self.policy_class.__name__.startswith("MultiInput")
-        if isinstance(observation_space, spaces.Dict) and not takes_dict:
-            raise ConfigError("model.policy: Dict observations need MultiInputPolicy.")
-        if takes_dict and not isinstance(observation_space, spaces.Dict):
-            raise ConfigError(
-                f"model.policy: MultiInputPolicy is for Dict observations; this environment has {observation_space}; "
-                "use MlpPolicy, or CnnPolicy for images."
-            )
+        check_observations(self.policy_class, self.POLICIES, observation_space)
         refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         self._build_replay()
         policy: nn.Module = self.build_actor_and_critics(observation_space, action_space)

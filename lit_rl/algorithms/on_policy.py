@@ -29,7 +29,7 @@ from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import ActorCritic, Evaluated, Slope, as_tensor, to_env, with_mask
 from lit_rl.networks.dense_actor_critic import DenseActorCritic
 from lit_rl.networks.kwargs import resolve_policy_kwargs
-from lit_rl.networks.policies import make_policy, policy_class
+from lit_rl.networks.policies import check_observations, make_policy, policy_class
 from lit_rl.networks.small_images import refuse_small_image
 from lit_rl.networks.tensors import ACTOR_CRITIC, Table, within
 from lit_rl.ops.draws import BLOCK, Draws, SideBySide
@@ -44,10 +44,6 @@ from lit_rl.training.contract import Masks
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
 _EXTRACTOR = "features_extractor_class"
-_EVALUATE_CHUNK = 4096
-"""Observations in one forward pass when values of a whole rollout are computed."""
-_EVALUATE_IMAGES = 256
-"""The same for images: of more of them, what lies between the layers leaves the processor's caches."""
 _SHORT = 16
 """Steps of a rollout, up to which the noise of several rollouts is drawn at once."""
 
@@ -131,15 +127,7 @@ class OnPolicy(TwoWays):
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         if self.use_sde and not isinstance(action_space, spaces.Box):
             raise ConfigError(f"model.use_sde is for Box actions; this environment has {action_space}.")
-        of_dicts = next(name for name in self.POLICIES if name.startswith("MultiInput"))
-        takes_dict = issubclass(self.policy_class, self.POLICIES[of_dicts])
-        if isinstance(observation_space, spaces.Dict) and not takes_dict:
-            raise ConfigError(f"model.policy: Dict observations need {of_dicts}.")
-        if takes_dict and not isinstance(observation_space, spaces.Dict) and not self.policy_kwargs.get(_EXTRACTOR):
-            raise ConfigError(
-                f"model.policy: {of_dicts} is for Dict observations; this environment has {observation_space}; use "
-                f"{' or '.join(name for name in self.POLICIES if name != of_dicts)}."
-            )
+        check_observations(self.policy_class, self.POLICIES, observation_space, self.policy_kwargs.get(_EXTRACTOR))
         refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         policy: ActorCriticPolicy = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
@@ -357,16 +345,8 @@ class OnPolicy(TwoWays):
 
     def judged(self, storage: RolloutStorage, group: slice) -> tuple[Tensor, Tensor]:
         """Values and log-probabilities of a rollout's actions in some environments, [B] each."""
-        net, values, log_probs = self.net, [], []
         obs = as_tensor(storage.flat_obs(group), self.device)
-        action = storage.flat_action(group).to(self.device)
-        chunk = _EVALUATE_IMAGES if net.is_cnn else _EVALUATE_CHUNK
-        for start in range(0, len(action), chunk):
-            piece = slice(start, start + chunk)
-            head, latent, value = net.actor_critic(tree_map(lambda part, piece=piece: part[piece], obs))
-            values.append(value)
-            log_probs.append(net.distribution.log_prob_entropy(head, net.log_std, latent, action[piece])[0])
-        return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()
+        return self.net.values_and_log_probs(obs, storage.flat_action(group).to(self.device))
 
     def episode_scores(self, experience: Rollout) -> list[float]:
         """The mean absolute advantage of each."""

@@ -28,10 +28,11 @@ def look(
     found = examine(config, seed, levels, n_envs, stage)
     stage("its algorithms are looked for")
     from lit_rl.data.replay import Replay
-    from lit_rl.interop.recipes import default_algorithm, fitting, policy_for
+    from lit_rl.interop.recipes import algorithm_named, default_algorithm, fitting, policy_for
 
     action = plain_action_space(found.own.action)
-    fits = fitting(action)
+    fits = fitting(action, found.masks)
+    suggested = default_algorithm(found.observation_space, action, found.masks)
     return {
         "environment": config.name,
         "observation_space": " ".join(str(found.own.observation).split()),
@@ -53,8 +54,8 @@ def look(
         "is_atari": (config.id or "").startswith("ALE/") or "NoFrameskip" in (config.id or ""),
         "preprocessed": config.atari,
         "algorithms": [name for name, reason in fits.items() if reason is None],
-        "suggested": default_algorithm(found.observation_space, action),
-        "policy": policy_for(found.observation_space),
+        "suggested": suggested,
+        "policy": policy_for(found.observation_space, algorithm_named(suggested)),
         "refused": {name: reason for name, reason in fits.items() if reason is not None},
     }
 

@@ -16,6 +16,7 @@ from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, close
 from lit_rl.envs.make import make_vector
+from lit_rl.envs.masks import METHOD, Mask
 from lit_rl.envs.own_streams import present, put_back
 from lit_rl.envs.probe import Probe, probe, probe_levels, random_action
 from lit_rl.envs.raw import OwnSpaces
@@ -47,6 +48,7 @@ class Examined:
         backend: the faster one, `sync` or `async`.
         why: how it was found.
         out_of_bounds: the first observation that left the bounds of its Box, in words.
+        masks: whether it says which actions are allowed.
     """
 
     own: OwnSpaces
@@ -63,6 +65,7 @@ class Examined:
     backend: str
     why: str
     out_of_bounds: str | None
+    masks: bool
 
 
 def examine(config: EnvConfig, seed: int, levels: Sequence[Level], n_envs: int, stage: Stage) -> Examined:
@@ -82,6 +85,7 @@ def examine(config: EnvConfig, seed: int, levels: Sequence[Level], n_envs: int, 
     stage("it is made")
     config = config.with_kwargs(example(levels).env_kwargs) if levels else config
     with put_back():
+        config = _with_masks(config)
         seeded, matters, deterministic, streams = _played_twice(config, seed, stage)
     stage("an episode is brought back")
     found = _probe(config, seed, levels)
@@ -92,7 +96,22 @@ def examine(config: EnvConfig, seed: int, levels: Sequence[Level], n_envs: int, 
     return Examined(
         found.own_spaces, found.observation_space, _bytes(found.observation_space), seeded, matters, deterministic,
         streams, found.grade, remedy, found.step_seconds, n_envs, backend, why, found.out_of_bounds,
+        config.action_masks,
     )  # fmt: skip
+
+
+def _with_masks(config: EnvConfig) -> EnvConfig:
+    """With masks, where the environment says what is allowed: what is forbidden may be an error of its own."""
+    if config.backend == "native":
+        return config
+    env, _ = make_env(config)
+    try:
+        has_them = env.has_wrapper_attr(METHOD) and isinstance(
+            env.action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+        )
+    finally:
+        close(env, config.name)
+    return replace(config, action_masks=has_them)
 
 
 def _probe(config: EnvConfig, seed: int, levels: Sequence[Level]) -> Probe:
@@ -122,11 +141,11 @@ def _played_twice(config: EnvConfig, seed: int, stage: Stage) -> tuple[bool, boo
     try:
         stage("it is reset and stepped")
         before = present()
-        first = _play(one, seed, config.name)
+        first = _play(one, seed, config)
         drawn = _drawn(before, present())
         random.seed(7)  # what is drawn globally is then another in the second
         np.random.seed(7)  # noqa: NPY002
-        second, again = _play(two, seed, config.name), _reset(one, seed)
+        second, again = _play(two, seed, config), _reset(one, seed)
         other = _reset(two, seed + _OTHER_SEED)
         seeded = first[0] == second[0] == again
         return seeded, first[0] != other, first == second, drawn
@@ -143,17 +162,19 @@ def _reset(env: Any, seed: int) -> bytes:
     return _bits(env.reset(seed=seed)[0])
 
 
-def _play(env: Any, seed: int, name: str) -> list[bytes]:
+def _play(env: Any, seed: int, config: EnvConfig) -> list[bytes]:
     """The bits of a reset and of what steps after it send; the same actions for the same seed.
 
     Raises:
         ConfigError: it sends NaN or infinity where none may be.
     """
     rng = generator(seed, "probe")
+    name, mask = config.name, Mask(env, config.name) if config.action_masks else None
     env.action_space.seed(seed)
     sent = [_reset(env, seed)]
     for step in range(_STEPS):
-        obs, reward, terminated, truncated, _ = env.step(random_action(env.action_space, rng))
+        allowed = None if mask is None else mask.look()
+        obs, reward, terminated, truncated, _ = env.step(random_action(env.action_space, rng, allowed))
         if not np.isfinite(reward) or not (terminated or _is_finite(obs)):
             raise ConfigError(
                 f"env {name}: it sent {'an observation' if np.isfinite(reward) else 'a reward'} with NaN or infinity "

@@ -91,3 +91,11 @@ def random_allowed(space: spaces.Space[Any], mask: np.ndarray, rng: np.random.Ge
     if isinstance(space, spaces.Discrete):
         return np.dtype(space.dtype).type(drawn[0])
     return np.array(drawn, dtype=space.dtype).reshape(space.shape)
+
+
+def flags_of(given: Any, dimensions: int) -> np.ndarray | None:
+    """What somebody gives as flags, in so many dimensions; `None` stays."""
+    if given is None:
+        return None
+    flags = np.asarray(given, dtype=np.bool_)
+    return np.atleast_2d(flags) if dimensions == 2 else flags.reshape(-1)

@@ -43,23 +43,33 @@ class Recipe:
     notes: list[str]
 
 
-def default_algorithm(observation: spaces.Space[Any], action: spaces.Space[Any]) -> str:
-    """SAC for Box actions with finite bounds and observations that are no images, and PPO for all else."""
+def default_algorithm(observation: spaces.Space[Any], action: spaces.Space[Any], masks: bool = False) -> str:
+    """SAC for Box actions with finite bounds and observations that are no images, and PPO for all else.
+
+    Where the environment says which actions are allowed, PPO with masks.
+    """
+    if masks and "MaskablePPO" in fitting(action, masks):
+        return "MaskablePPO"
     bounded = isinstance(action, spaces.Box) and bool(np.isfinite(action.low).all() and np.isfinite(action.high).all())
     return "SAC" if bounded and not _images(observation) else "PPO"
 
 
-def policy_for(observation: spaces.Space[Any]) -> str:
-    """The policy, by name, that takes such observations."""
-    if isinstance(observation, spaces.Dict):
-        return "MultiInputPolicy"
-    return "CnnPolicy" if is_image(observation) else "MlpPolicy"
+def policy_for(observation: spaces.Space[Any], algorithm: type[Any]) -> str:
+    """The algorithm's policy, by name, that takes such observations."""
+    kind = "MultiInput" if isinstance(observation, spaces.Dict) else "Cnn" if is_image(observation) else "Mlp"
+    names: list[str] = [*algorithm.POLICIES]
+    return next((name for name in names if name.startswith(kind)), names[0])
 
 
-def fitting(action: spaces.Space[Any]) -> dict[str, str | None]:
-    """Every algorithm of the house, and why it is not for these actions, if it is not."""
+def fitting(action: spaces.Space[Any], masks: bool = False) -> dict[str, str | None]:
+    """Every algorithm of the house, and why it is not for these actions, if it is not.
+
+    Those that need masks are left out where the environment has none.
+    """
     found: dict[str, str | None] = {}
     for cls in by_zoo_name().values():
+        if cls.MASKS == "needed" and not masks:
+            continue
         try:
             cls.check_actions(action)
             found[cls.__name__] = None
@@ -138,7 +148,7 @@ def _suit(config: dict[str, Any], cls: type[Any], observation: spaces.Space[Any]
         if _has_floats(observation):
             env["normalize"] = {"obs": True, "reward": False}
         return
-    model["policy"] = policy_for(observation)
+    model["policy"] = policy_for(observation, cls)
     if replay:
         model["learning_starts"] = 10_000
         if images:

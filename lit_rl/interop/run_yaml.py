@@ -24,7 +24,7 @@ from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, refuse_unavailable, zoo_kinds
 from lit_rl.interop.shapes import infer_net_arch, infer_shapes
 from lit_rl.interop.vecnormalize import VecNormalizeStats
-from lit_rl.interop.wrappers import translate
+from lit_rl.interop.wrappers import translate, without_velocities
 from lit_rl.interop.zoo import (
     NotCarried,
     ZooSettings,
@@ -205,6 +205,7 @@ def _env(
     name = env_id or (zoo.env_id if zoo else None)
     if not name:
         raise ConfigError("env: the files do not name their environment; give it with --env.")
+    name, hidden = without_velocities(name)
     if name in RENAMED and env_id is None:
         new, note = RENAMED[name]
         missing.append(NotCarried("env.id", f"{name} is {new} now ({note}); --env says otherwise"))
@@ -215,6 +216,8 @@ def _env(
     env: dict[str, Any] = {"id": name, "n_envs": n_envs if type(n_envs) is int and n_envs > 0 else 1}
     if zoo and zoo.env_kwargs:
         env["kwargs"] = zoo.env_kwargs
+    if hidden is not None:
+        env["wrappers"] = [hidden]
     for wrapper in zoo.wrappers if zoo else []:
         if _ATARI.fullmatch(wrapper.class_path) and not wrapper.kwargs:
             env["atari"] = True

@@ -44,9 +44,9 @@ def zoo_name(algorithm: str) -> str:
 
 def refuse_unavailable(zoo: str, key: str) -> None:
     """Say in one line that an algorithm, by the Zoo's name, needs a package that is not installed; see `algorithms`."""
-    from lit_rl import algorithms
+    from lit_rl.algorithms import refuse_unavailable as refuse
 
-    algorithms.refuse_unavailable(next((own for own, name in _ZOO_NAMES.items() if name == zoo), zoo), key)
+    refuse(next((own for own, name in _ZOO_NAMES.items() if name == zoo), zoo), key)
 
 
 def sb3_class(algorithm: type[Any]) -> Any:

@@ -14,7 +14,7 @@ _ZOO: dict[str, str] = {
     "HistoryWrapperObsDict": _OWN,
     "TimeFeatureWrapper": "use sb3_contrib.common.wrappers.TimeFeatureWrapper (pip install 'lit-rl[contrib]'), or "
     "gymnasium.wrappers.TimeAwareObservation",
-    "MaskVelocityWrapper": _OWN,
+    "MaskVelocityWrapper": "use lit_rl.envs.wrappers.hidden.Hidden with the indices of the velocities",
     "DelayedRewardWrapper": _OWN,
     "ActionNoiseWrapper": _OWN,
     "ActionSmoothingWrapper": _OWN,
@@ -24,6 +24,15 @@ _ZOO: dict[str, str] = {
     "PlotActionWrapper": _OWN,
 }
 """What to use for each of the Zoo's own wrappers."""
+_VELOCITIES = {
+    "CartPole": [1, 3],
+    "MountainCar": [1],
+    "MountainCarContinuous": [1],
+    "Pendulum": [2],
+    "LunarLander": [2, 3, 5],
+    "LunarLanderContinuous": [2, 3, 5],
+}
+"""Where they stand in observations of environments that the RL Zoo has without them, as `CartPoleNoVel-v1`."""
 _RENAMED = {
     "GrayScaleObservation": "GrayscaleObservation",
     "FrameStack": "FrameStackObservation",
@@ -55,6 +64,15 @@ def translate(path: str) -> tuple[str | None, str]:
     if name in gymnasium.wrappers.__all__:
         return f"gymnasium.wrappers.{name}", ""
     return None, f"gymnasium.wrappers has no {name}.{did_you_mean(name, gymnasium.wrappers.__all__)}"
+
+
+def without_velocities(env_id: str) -> tuple[str, dict[str, Any] | None]:
+    """An environment's own id, and the wrapper that makes of it what the RL Zoo registers without velocities."""
+    found = re.fullmatch(r"(\w+)NoVel(-v\d+)", env_id)
+    if found is None or found[1] not in _VELOCITIES:
+        return env_id, None
+    hidden = {"class_path": "lit_rl.envs.wrappers.hidden.Hidden", "init_args": {"indices": _VELOCITIES[found[1]]}}
+    return found[1] + found[2], hidden
 
 
 def stacked(value: Any) -> int | None:

@@ -24,7 +24,12 @@ from lit_rl.ops.distributions import (
     StateDependentNoise,
     for_action_space,
 )
+from lit_rl.ops.tree import tree_map
 
+_CHUNK = 4096
+"""Observations in one forward pass when values of a whole rollout are computed."""
+_CHUNK_OF_IMAGES = 256
+"""The same for images: of more of them, what lies between the layers leaves the processor's caches."""
 _FORBIDDEN = -1e8
 """As sb3-contrib's: a probability of 0, and no infinity."""
 _NOT_CALLED = (
@@ -152,6 +157,17 @@ class ActorCritic:
         pi_features, vf_features = self._features(obs)
         head, latent = self._actor(pi_features)
         return allowed(head, mask), latent, self._critic(vf_features)
+
+    def values_and_log_probs(self, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and log-probabilities [B] of actions taken for observations, however many there are, on the CPU."""
+        values, log_probs = [], []
+        chunk = _CHUNK_OF_IMAGES if self.is_cnn else _CHUNK
+        for start in range(0, len(action), chunk):
+            piece = slice(start, start + chunk)
+            head, latent, value = self.actor_critic(tree_map(lambda part, piece=piece: part[piece], obs))
+            values.append(value)
+            log_probs.append(self.distribution.log_prob_entropy(head, self.log_std, latent, action[piece])[0])
+        return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()
 
     def without_mask(self, obs: Any) -> tuple[Any, Any]:
         """Observations and the masks that came with them; `None` where there are none."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.optim import Optimizer
@@ -36,6 +37,33 @@ def policy_class(policy: str | type[P], known: Mapping[str, type[P]]) -> type[P]
     if not (isinstance(policy, type) and issubclass(policy, base)):
         raise ConfigError(f"model.policy: {policy} is not a subclass of stable-baselines3's {base.__name__}.")
     return policy
+
+
+def check_observations(
+    policy: type[Any], known: Mapping[str, type[Any]], space: spaces.Space[Any], extractor: Any = None
+) -> None:
+    """Refuse observations that a policy is not for.
+
+    Args:
+        policy: the class.
+        known: the algorithm's by name, among them one for dictionaries.
+        space: of observations.
+        extractor: a features extractor in place of the policy's own, which may be for anything.
+
+    Raises:
+        ConfigError: says which policy they need.
+    """
+    of_dicts = next((name for name in known if name.startswith("MultiInput")), None)
+    takes_dicts = of_dicts is not None and issubclass(policy, known[of_dicts])
+    if isinstance(space, spaces.Dict) and not takes_dicts:
+        need = f"need {of_dicts}" if of_dicts else f"are for no policy of this algorithm ({', '.join(known)})"
+        raise ConfigError(f"model.policy: Dict observations {need}.")
+    if takes_dicts and not isinstance(space, spaces.Dict) and not extractor:
+        others = [f"{name}{' for images' * name.startswith('Cnn')}" for name in known if name != of_dicts]
+        raise ConfigError(
+            f"model.policy: {of_dicts} is for Dict observations; this environment has {space}; use "
+            f"{', or '.join(others)}."
+        )
 
 
 def make_policy(cls: type[P], *args: Any, policy_kwargs: dict[str, Any], **kwargs: Any) -> P:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 
@@ -20,6 +19,7 @@ from lit_rl.checkpoint.reader import local_path, read_lightning
 from lit_rl.checkpoint.store import checkpoint_in
 from lit_rl.curriculum import CurriculumConfig, make_curriculum
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.masks import flags_of
 from lit_rl.errors import ConfigError, DataError, LitRLWarning, disk_named
 from lit_rl.ops.schedules import Clock
 from lit_rl.ranks.group import Ranks
@@ -158,11 +158,6 @@ class RLModule(Algorithm):
     def metrics(self) -> dict[str, float]:
         """Those of the last iteration, by SB3's names."""
         return self.loop.iteration.metrics
-
-    @property
-    def scaler(self) -> torch.amp.GradScaler | None:
-        """Scales losses in half precision; its state lies in Lightning's part of a checkpoint."""
-        return getattr(self._trainer.precision_plugin, "scaler", None) if self._trainer is not None else None
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -350,12 +345,9 @@ class RLModule(Algorithm):
             observation: one as the environment shows it, or a batch [N, ...]; a dictionary of such for a Dict. Frames
                 come stacked, images with channels first or last.
             state: what the call before has returned; `None` at first. Policies without a memory pass it through.
-            episode_start: bool, or [N]: whether an episode begins with the observation, whose policy then remembers
-                nothing.
-            deterministic: the most likely actions; otherwise they are drawn from the policy, with DQN's share of random
-                ones.
-            action_masks: which actions are allowed, [M] or [N, M], as the environment's `action_masks()` says; `None`
-                allows all.
+            episode_start: bool, or [N]: whether an episode begins with the observation: nothing is remembered then.
+            deterministic: the most likely actions; otherwise drawn from the policy, with DQN's share of random ones.
+            action_masks: [M] or [N, M], what the environment's `action_masks()` says; `None` allows all.
 
         Returns:
             actions as the environment takes them, within its bounds: one, or [N, ...] for a batch; and the new state.
@@ -363,15 +355,13 @@ class RLModule(Algorithm):
         Raises:
             ConfigError: the observation is not of the environment's space, or there is no policy yet.
         """
-        raw = self.play.raw_spaces()
+        raw, rng, training = self.play.raw_spaces(), None, self.training
         seen, is_batch = raw.observed(observation)
-        policy_obs, training = self.normalizer.normalize_obs(seen), self.training
-        self.train(False)
-        rng = None
         if not deterministic:
             rng = self.predict_rng = self.predict_rng or np.random.default_rng()
-        begun = None if episode_start is None else np.asarray(episode_start, dtype=np.bool_).reshape(-1)
-        masks = None if action_masks is None else np.atleast_2d(np.asarray(action_masks, dtype=np.bool_))
+        begun, masks = flags_of(episode_start, 1), flags_of(action_masks, 2)
+        self.train(False)
+        policy_obs = self.normalizer.normalize_obs(seen)
         actions, state = self.policy_step(policy_obs, rng, state, begun, masks, exploring=False)
         self.train(training)
         taken = raw.own_actions(actions)

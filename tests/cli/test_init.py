@@ -67,7 +67,7 @@ def test_what_suits_the_spaces_of_an_unknown_one(cli: Cli, env: str, algorithm: 
 
 @pytest.mark.parametrize("name", sorted(models_by_name()))
 def test_every_key_stands_there_and_holds_when_it_is_given(cli: Cli, name: str) -> None:
-    env = "CartPole-v1" if name in ("PPO", "A2C", "DQN") else "Pendulum-v1"
+    env = "CartPole-v1" if name in ("PPO", "A2C", "DQN", "MaskablePPO", "RecurrentPPO") else "Pendulum-v1"
     given = written(cli, env, "--algorithm", name)
     text = Path("new.yaml").read_text()
     assert "  class_path: " in text
@@ -97,7 +97,11 @@ def test_blocks_of_the_zoo_are_all_translated() -> None:
             left |= {f"{file.stem} {name} {each.key}" for each in drafted.not_carried}
             errors = jsonschema.Draft202012Validator(schema()).iter_errors(drafted.config)
             assert [each.message for each in errors] == [], (file.stem, name)
-    assert left == {"ppo CarRacing-v3 env_wrapper", "dqn atari optimize_memory_usage"}
+    assert left == {
+        "ppo CarRacing-v3 env_wrapper",
+        "ppo_lstm CarRacing-v3 env_wrapper",
+        "dqn atari optimize_memory_usage",
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_blocks_of_the_zoo_are_all_translated() -> None:
         (("CartPol-v1",), "Did you mean 'CartPole-v1'?"),
         (
             ("CartPole-v1", "--algorithm", "PPA"),
-            "there is no algorithm 'PPA'; there are A2C, DDPG, DQN, PPO, SAC, TD3.",
+            "there is no algorithm 'PPA'; there are A2C, DDPG, DQN, MaskablePPO, PPO, RecurrentPPO, SAC, TD3.",
         ),
         (("CartPole-v1", "--algorithm", "SAC"), "SAC is for Box actions"),
         (("HalfCheetah-v3",), "It is HalfCheetah-v5 today"),

@@ -262,7 +262,7 @@ def test_what_is_left_out_takes_its_arguments_along_and_the_file_trains(tmp_path
 @pytest.mark.parametrize(
     ("path", "here", "reason"),
     [
-        ("rl_zoo3.wrappers.MaskVelocityWrapper", None, "gymnasium.Wrapper of your own"),
+        ("rl_zoo3.wrappers.MaskVelocityWrapper", None, "use lit_rl.envs.wrappers.hidden.Hidden"),
         ("rl_zoo3.wrappers.HistoryWrapper", None, "env.frame_stack"),
         ("utils.wrappers.TimeFeatureWrapper", None, "sb3_contrib.common.wrappers.TimeFeatureWrapper"),
         ("gym.wrappers.gray_scale_observation.GrayScaleObservation", "gymnasium.wrappers.GrayscaleObservation", ""),

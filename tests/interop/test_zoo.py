@@ -207,3 +207,19 @@ def test_episodes_of_old_blocks(tmp_path: Path) -> None:
         zoo = read_zoo(path, "Pendulum-v1", "sac")
         assert zoo.carried.get("train_freq") == read
         assert [item.key for item in zoo.not_carried] == left_out
+
+
+def test_environments_without_velocities(tmp_path: Path) -> None:
+    """The Zoo registers them; here they are the environments themselves with a wrapper."""
+    pytest.importorskip("sb3_contrib")
+    from lit_rl.interop.run_yaml import draft_run
+
+    zoo = "CartPoleNoVel-v1:\n  policy: MlpLstmPolicy\n  n_steps: 32\n  policy_kwargs: dict(lstm_hidden_size=64)\n"
+    path = tmp_path / "ppo_lstm.yml"
+    path.write_text(zoo)
+    config = draft_run(zoo=read_zoo(path, "CartPoleNoVel-v1", "ppo_lstm")).config
+    assert config["env"]["id"] == "CartPole-v1"
+    (wrapper,) = config["env"]["wrappers"]
+    assert (wrapper["class_path"].rpartition(".")[2], wrapper["init_args"]) == ("Hidden", {"indices": [1, 3]})
+    assert config["model"]["class_path"] == "RecurrentPPO"
+    assert config["model"]["init_args"]["policy_kwargs"] == {"lstm_hidden_size": 64}
