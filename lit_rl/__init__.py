@@ -27,11 +27,13 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from lit_rl.algorithms.a2c import A2C
+    from lit_rl.algorithms.ars import ARS
     from lit_rl.algorithms.ddpg import DDPG
     from lit_rl.algorithms.dqn import DQN
     from lit_rl.algorithms.ppo import PPO
     from lit_rl.algorithms.sac import SAC
     from lit_rl.algorithms.td3 import TD3
+    from lit_rl.algorithms.trpo import TRPO
     from lit_rl.callbacks.config import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
     from lit_rl.envs.config import EnvConfig, NormalizeConfig, WrapperConfig
@@ -46,11 +48,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "A2C",
+    "ARS",
     "DDPG",
     "DQN",
     "PPO",
     "SAC",
     "TD3",
+    "TRPO",
     "CheckpointConfig",
     "CurriculumConfig",
     "EnvConfig",

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-CONTRIB = ("QRDQN", "TQC", "CrossQ")
+CONTRIB = ("QRDQN", "TQC", "CrossQ", "TRPO", "ARS")
 """Those of sb3-contrib, which beside lit_rl it alone trains here."""
-OFF_POLICY = ("DQN", "SAC", "TD3", *CONTRIB)
+OFF_POLICY = ("DQN", "SAC", "TD3", "QRDQN", "TQC", "CrossQ")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Work:
         backends: how environments may be stepped, `sync` in the process or `async` in others: each contender's better.
         cores: that the contender may use; `None` for all.
         more_policy_kwargs: beside `net_arch`.
+        episode: steps of an episode, for ARS, whose rollouts are whole ones.
     """
 
     algorithm: str
@@ -41,10 +42,13 @@ class Work:
     cores: int | None = 1
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     more_policy_kwargs: dict[str, Any] = field(default_factory=dict)
+    episode: int = 0
 
     @property
     def unit(self) -> int:
         """Timesteps of a unit of work."""
+        if self.episode:
+            return 2 * int(self.settings["n_delta"]) * self.episode * self.cycles
         steps = self.settings["train_freq"] if self.off_policy else self.settings["n_steps"] * self.n_envs
         return int(steps) * self.cycles
 
@@ -72,12 +76,12 @@ class Work:
 
     @property
     def policy(self) -> str:
-        return "CnnPolicy" if self.atari else "MlpPolicy"
+        return "CnnPolicy" if self.atari else "MlpPolicy" if self.net_arch else "LinearPolicy"
 
     @property
     def policy_kwargs(self) -> dict[str, Any]:
         """For stable-baselines3, SBX and lit_rl; the CNN has no hidden layer behind it."""
-        return {} if self.atari else {"net_arch": list(self.net_arch), **self.more_policy_kwargs}
+        return {} if self.atari or not self.net_arch else {"net_arch": list(self.net_arch), **self.more_policy_kwargs}
 
 
 SHORT = {"n_steps": 128, "n_epochs": 4}
@@ -134,6 +138,31 @@ WORKS: dict[str, Work] = {
     ),
     "tqc_pendulum": Work("TQC", "Pendulum-v1", {**STEPWISE, "learning_rate": 1e-3}, (256, 256), cycles=64),
     "crossq_pendulum": Work("CrossQ", "Pendulum-v1", {**STEPWISE, "policy_delay": 2}, (256, 256), cycles=64),
+    "trpo_cartpole": Work(  # the RL Zoo's settings, as all that follow
+        "TRPO", "CartPole-v1",
+        {
+            "n_steps": 512, "batch_size": 512, "cg_damping": 1e-3, "gae_lambda": 0.98, "learning_rate": 1e-3,
+            "n_critic_updates": 20,
+        },
+        n_envs=2,
+    ),
+    "trpo_halfcheetah": Work(
+        "TRPO", "HalfCheetah-v5",
+        {
+            "n_steps": 1024, "batch_size": 128, "cg_max_steps": 25, "n_critic_updates": 20, "learning_rate": 1e-3,
+            "target_kl": 0.04,
+        },
+        n_envs=2, normalize=True,
+    ),
+    "ars_pendulum": Work(
+        "ARS", "Pendulum-v1",
+        {"n_delta": 4, "n_top": 1, "learning_rate": 0.018, "delta_std": 0.1, "zero_policy": False},
+        net_arch=(16,), cycles=4, episode=200,
+    ),
+    "ars_halfcheetah": Work(  # with fewer directions, and observations as they are
+        "ARS", "HalfCheetah-v5", {"n_delta": 4, "n_top": 4, "learning_rate": 0.02, "delta_std": 0.03},
+        net_arch=(), episode=1000,
+    ),
 }  # fmt: skip
 """By name; learning starts early in all of them, so that short runs measure learning."""
 

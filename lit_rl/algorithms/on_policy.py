@@ -133,12 +133,19 @@ class OnPolicy(TwoWays):
             self.policy_class, observation_space, action_space, self.learning_rate,
             policy_kwargs=self.policy_kwargs, **({"use_sde": True} if self.use_sde else {}),
         )  # fmt: skip
-        self.net = ActorCritic(policy, self.env_config.action_masks)
+        self.net = self.net_of(policy)
         return policy
 
+    def net_of(self, policy: Any) -> ActorCritic:
+        """What rollout and update ask of a policy."""
+        return ActorCritic(policy, self.env_config.action_masks)
+
+    def dense_net_of(self, policy: Any) -> ActorCritic | str:
+        """The same with gradients by hand, or why the policy is none for it."""
+        return DenseActorCritic.of(policy, self.env_config.action_masks)
+
     def by_hand(self) -> str | None:
-        policy: Any = self.policy
-        net = DenseActorCritic.of(policy, self.env_config.action_masks)
+        net = self.dense_net_of(self.policy)
         if isinstance(net, str):
             return net
         self.net = net

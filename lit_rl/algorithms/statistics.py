@@ -33,6 +33,13 @@ class LossStats:
 
 
 @dataclass
+class ValueStats(LossStats):
+    """The loss of one minibatch of a critic."""
+
+    COUNT: ClassVar[int] = 1
+
+
+@dataclass
 class RatioStats(LossStats):
     """Those of one minibatch of PPO. What is shared has been summed over all pieces; else it is worked out when asked.
 

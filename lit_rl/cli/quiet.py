@@ -14,4 +14,5 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=r".*no `val_dataloader`. Skipping val loop.*")
     warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=r".*in eval mode at the start of training.*")
+    warnings.filterwarnings("ignore", message=r".*returned `None`, this fit will run with no optimizer.*")
     warnings.filterwarnings("ignore", message=r".*LightningCLI's args parameter.*")

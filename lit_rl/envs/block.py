@@ -28,6 +28,7 @@ class Arrays:
         episode: int64 [N], index of the episode going on.
         level: int64 [N], index of the curriculum's level that it is played on.
         mask: bool [N, M], which actions are allowed; `None` where environments do not say.
+        resting: bool [N], which are not stepped for now.
     """
 
     obs: Obs
@@ -37,14 +38,20 @@ class Arrays:
     episode: np.ndarray
     level: np.ndarray
     mask: np.ndarray | None
+    resting: np.ndarray
 
     @classmethod
     def zeros(cls, space: spaces.Space[Any], n: int, flags_of_mask: int = 0) -> Arrays:
         """For n environments that send observations of `space`, none of which has begun an episode."""
-        flags = np.zeros((2, n), dtype=np.bool_)
+        flags = np.zeros((3, n), dtype=np.bool_)
         episode, level = np.full(n, -1), np.zeros(n, dtype=np.int64)
         mask = np.ones((n, flags_of_mask), dtype=np.bool_) if flags_of_mask else None
-        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], episode, level, mask)
+        return cls(_zeros(space, n), np.zeros(n), flags[0], flags[1], episode, level, mask, flags[2])
+
+    def rest(self, resting: np.ndarray) -> None:
+        """Let environments rest, bool [N], and no others; they show what they showed, and send nothing."""
+        self.resting[:] = resting
+        self.reward[resting], self.terminated[resting], self.truncated[resting] = 0.0, False, False
 
 
 def _zeros(space: spaces.Space[Any], n: int) -> Obs:
@@ -119,7 +126,7 @@ class Block:
             self._arrays.mask[i] = slot.mask
 
     def step(self, actions: np.ndarray, allowed: int) -> tuple[list[tuple[int, Any]], list[Episode]]:
-        """Step every environment, and make anew those that are lost.
+        """Step every environment that does not rest, and make anew those that are lost.
 
         Args:
             actions: [N, ...] of all environments of the rank.
@@ -133,11 +140,13 @@ class Block:
         """
         arrays, note = self._arrays, self._note
         batch, reward, masks = arrays.obs, arrays.reward, arrays.mask  # looked up once: this loop is run at every step
-        all_terminated, all_truncated = arrays.terminated, arrays.truncated
+        all_terminated, all_truncated, resting = arrays.terminated, arrays.truncated, arrays.resting
         finals: list[tuple[int, Any]] = []
         episodes: list[Episode] = []
         self.lost = []
         for i, slot in self._slots.items():
+            if resting[i]:
+                continue
             if note is not None:
                 note(i)
             try:

@@ -155,6 +155,13 @@ class NativeVectorEnv:
         if wrong is not None:
             raise EnvironmentFailed(f"the environments ({self._name}) sent {wrong}.")
 
+    def rest(self, resting: np.ndarray) -> None:
+        if resting.any():
+            raise ConfigError(
+                "env.backend: native steps all environments in one array, and none of them alone; use backend: sync or "
+                "async."
+            )
+
     def step(self, actions: np.ndarray) -> StepResult:
         obs, reward, terminated, truncated, info = self._env.step(actions)
         self._check(obs)

@@ -79,6 +79,9 @@ class SyncVectorEnv:
         self._block.begin()
         return self._arrays.obs
 
+    def rest(self, resting: np.ndarray) -> None:
+        self._arrays.rest(resting)
+
     def step(self, actions: np.ndarray) -> StepResult:
         arrays, restarts = self._arrays, []
         try:

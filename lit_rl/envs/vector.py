@@ -73,6 +73,13 @@ class VectorEnv(Protocol):
     def step(self, actions: np.ndarray) -> StepResult:
         """Step every environment; episodes that end begin anew in the same step."""
 
+    def rest(self, resting: np.ndarray) -> None:
+        """From here on step only the others: bool [N]. Those that rest show what they showed, and send nothing.
+
+        Raises:
+            ConfigError: this backend steps all or none.
+        """
+
     def settle(self) -> list[Restart]:
         """An iteration has ended: make anew what was lost since the last step, where that is wanted.
 

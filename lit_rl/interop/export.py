@@ -22,6 +22,7 @@ from gymnasium import spaces
 from stable_baselines3.common import torch_layers
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.sb2_compat import rmsprop_tf_like
 from stable_baselines3.common.utils import LinearSchedule
@@ -111,6 +112,8 @@ def write_agent(
         _make_policy(model)
     try:
         model.policy.load_state_dict(dict(policy))
+        if hasattr(model, "weights"):  # ARS has them beside the policy as well
+            model.weights = torch.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
         for theirs_own, state in zip(_optimizers(model), optimizers, strict=False):
             theirs_own.load_state_dict(_plain_optimizer(state))
         if log_ent_coef is not None:
@@ -134,9 +137,13 @@ def write_agent(
 
 def _make_policy(model: Any) -> None:
     """The networks of an algorithm of SB3's, without an environment."""
-    if not isinstance(model, OffPolicyAlgorithm):
+    if not isinstance(model, OnPolicyAlgorithm | OffPolicyAlgorithm):  # ARS
+        model._setup_model()
+        return
+    if isinstance(model, OnPolicyAlgorithm):
         model._setup_lr_schedule()
-        model.policy = model.policy_class(
+        policy_class: Any = model.policy_class
+        model.policy = policy_class(
             model.observation_space, model.action_space, model.lr_schedule,
             **({"use_sde": True} if model.use_sde else {}), **model.policy_kwargs,
         )  # fmt: skip
@@ -150,6 +157,8 @@ def _make_policy(model: Any) -> None:
 def _optimizers(model: Any) -> list[Any]:
     """Those of an algorithm of SB3's, in our order."""
     policy = model.policy
+    if not isinstance(model, OnPolicyAlgorithm | OffPolicyAlgorithm):
+        return []
     found = [policy.optimizer] if hasattr(policy, "optimizer") else [policy.actor.optimizer, policy.critic.optimizer]
     temperature = getattr(model, "ent_coef_optimizer", None)
     return found if temperature is None else [*found, temperature]

@@ -5,6 +5,7 @@ The Zoo's blocks lie in `hyperparams/`, one file an algorithm, and are translate
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,11 @@ def _suit(config: dict[str, Any], cls: type[Any], observation: spaces.Space[Any]
     """What the Zoo says of no environment in particular, with what the spaces ask for."""
     env, model = config["env"], config["model"]["init_args"]
     replay, images = has_replay(cls), _images(observation)
+    if "n_delta" in inspect.signature(cls).parameters:  # goes by whole episodes and their own returns
+        env["n_envs"] = 2 * model["n_delta"]
+        if _has_floats(observation):
+            env["normalize"] = {"obs": True, "reward": False}
+        return
     model["policy"] = policy_for(observation, cls)
     if replay:
         model["learning_starts"] = 10_000

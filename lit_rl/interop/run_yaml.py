@@ -44,11 +44,14 @@ _POLICIES = {
     **{f"Maskable{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
     **{f"Recurrent{name}Policy": policy.replace("Policy", "LstmPolicy") for name, policy in _ACTOR_CRITIC.items()},
     **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy", "QRDQNPolicy", "TQCPolicy", "CrossQPolicy"), "MlpPolicy"),
+    "ARSPolicy": "MlpPolicy",
+    "ARSLinearPolicy": "LinearPolicy",
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
-_UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False, "tau": 1.0}
-"""What stands in the file of an algorithm that has no exploration of this kind, or no targets."""
+_UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False, "tau": 1.0, "ent_coef": 0.0,
+           "vf_coef": 0.0, "max_grad_norm": 0.0}  # fmt: skip
+"""What stands in the file of an algorithm that has no exploration, targets or losses of this kind."""
 OURS_ALONE = ("target_update_per_call", "share_exploration")
 """Settings that stable-baselines3 has not, where what it does is not what a run here does by itself."""
 GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
@@ -67,7 +70,7 @@ _OFF_POLICY: dict[str, Any] = {
 _BOOKKEEPING = re.compile(
     r"_.*|policy|seed|n_envs|num_timesteps|start_time|verbose|device|tensorboard_log|lr_schedule"
     r"|ep_info_buffer|ep_success_buffer|rollout_buffer_class|rollout_buffer_kwargs|.*\.pth|eval_env|env"
-    r"|optimize_memory_usage|exploration_schedule|exploration_rate"
+    r"|optimize_memory_usage|exploration_schedule|exploration_rate|pop_size|old_count|n_params|weights"
     r"|actor|critic|n_quantiles|.*_target|.*batch_norm_stats.*|sde_support|remove_time_limit_termination|replay_buffer|tensors"
 )
 
@@ -371,6 +374,8 @@ def _policy_kwargs(
     kwargs.update(own)
     if agent.algorithm in _OFF_POLICY:
         return _off_policy_kwargs(kwargs, agent, policy)
+    if agent.algorithm == "ars":  # its layers stand in the file, where they are not the class's own
+        return kwargs
     shapes = infer_shapes(agent.policy, str(agent.path))
     if shapes.shared_layers:
         missing.append(

@@ -24,7 +24,8 @@ from lit_rl.interop.text import CLASS_KEYS, SpaceText, Value, class_name, is_kno
 from lit_rl.untrusted.archive import Archive
 from lit_rl.untrusted.tensors import NumpyValues, load_tensors
 
-_SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule"})
+_SCHEDULES = frozenset({"learning_rate", "clip_range", "clip_range_vf", "lr_schedule", "exploration_schedule",
+                        "delta_std_schedule"})  # fmt: skip
 _SPACES = frozenset({"observation_space", "action_space"})
 _BUFFERS = ("ep_info_buffer", "ep_success_buffer")
 
@@ -35,8 +36,8 @@ class Agent:
 
     path: Path
     algorithm: str
-    """`ppo`, `a2c`, `dqn`, `sac`, `td3`, `ddpg`, `trpo`, `qrdqn`, `tqc`, `crossq`, `ppo_lstm`,
-    `maskableppo`, `unknown`.
+    """`ppo`, `a2c`, `dqn`, `sac`, `td3`, `ddpg`, `trpo`, `qrdqn`, `tqc`, `crossq`, `ppo_lstm`, `maskableppo`,
+    `ars`, `unknown`.
     """
     sb3_version: str | None
     policy_class: str | None
@@ -175,7 +176,7 @@ def _settings(raw: Mapping[str, Any], not_read: dict[str, str]) -> dict[str, Any
         kind = class_name(str(value[":type:"])) or "an unknown type"
         known = _known(key, kind, value)
         if known is not None:
-            settings[key] = known
+            settings["delta_std" if key == "delta_std_schedule" else key] = known  # ARS keeps it as that alone
         else:
             not_read[key] = f"a serialised {kind[:80]}, which is never decoded"
     return with_episodes(settings)
@@ -254,7 +255,7 @@ def guess_algorithm(policy: Mapping[str, Tensor], settings: Mapping[str, Any]) -
         kind = settings.get("policy_class")
         maskable = isinstance(kind, dict) and "maskable" in str(kind.get("__module__"))
         return "maskableppo" if maskable else "ppo"
-    return "unknown"
+    return "ars" if "n_delta" in settings else "unknown"
 
 
 class TensorLine(NamedTuple):

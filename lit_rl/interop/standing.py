@@ -24,12 +24,13 @@ _DEQUE = frozenset({"collections.deque", "collections.OrderedDict", *ARRAYS})
 _ACTOR_AND_CRITIC = (("actor.optimizer.pth", "actor."), ("critic.optimizer.pth", "critic."))
 TEMPERATURE = "log_ent_coef"
 OPTIMIZERS: dict[str, tuple[tuple[str, str], ...]] = {
-    **dict.fromkeys(("ppo", "a2c", "ppo_lstm", "maskableppo"), (("policy.optimizer.pth", ""),)),
+    **dict.fromkeys(("ppo", "a2c", "trpo", "ppo_lstm", "maskableppo"), (("policy.optimizer.pth", ""),)),
     "dqn": (("policy.optimizer.pth", "q_net."),),
     "qrdqn": (("policy.optimizer.pth", "quantile_net."),),
     **dict.fromkeys(("sac", "tqc", "crossq"), (*_ACTOR_AND_CRITIC, ("ent_coef_optimizer.pth", TEMPERATURE))),
     "td3": _ACTOR_AND_CRITIC,
     "ddpg": _ACTOR_AND_CRITIC,
+    "ars": (),
 }
 """By algorithm, in the order of ours: the member of the zip that holds an optimizer's state, and how the names of the
 tensors begin that it steps."""
@@ -128,12 +129,14 @@ class OptimizerState:
         prefix: how the names of the tensors begin that it steps.
         settings: of its only group of parameters.
         by_tensor: the state of each parameter, by the tensor's name in `policy.pth`.
+        of_critic: whether it has taken steps with the critic alone.
     """
 
     member: str
     prefix: str
     settings: dict[str, Any]
     by_tensor: dict[str, dict[str, Any]]
+    of_critic: bool = False
 
 
 def optimizer_states(agent: Agent, own: Sequence[str]) -> list[OptimizerState | None]:
@@ -174,7 +177,8 @@ def _read(agent: Agent, member: str, prefix: str, state: Any, names: Sequence[st
                 )
             if shaped and not bool(torch.isfinite(value).all()):
                 raise DataError(f"{where}: {key} of '{name}' is not finite.")
-    return OptimizerState(member, prefix, {k: v for k, v in group.items() if k != "params"}, by_tensor)
+    settings = {k: v for k, v in group.items() if k != "params"}
+    return OptimizerState(member, prefix, settings, by_tensor, agent.algorithm == "trpo")
 
 
 def stepped(names: Sequence[str], prefix: str, count: int) -> list[str]:
@@ -207,7 +211,7 @@ def take_over(optimizer: Optimizer, own: Sequence[str], state: OptimizerState) -
     kept = [state.by_tensor.get(name) for name in names]
     if not any(kept):
         return [f"{state.member}: holds nothing yet"]
-    if not all(each is not None and needs(optimizer) <= each.keys() for each in kept):
+    if not all(state.of_critic if each is None else needs(optimizer) <= each.keys() for each in kept):
         return [f"WARNING: {state.member} lacks what {type(optimizer).__name__} needs; its moments begin anew"]
     states = {i: _with_tensors(each) for i, each in zip(group["params"], kept, strict=True) if each is not None}
     optimizer.load_state_dict({**mine, "state": states})

@@ -163,6 +163,21 @@ class Dense:
             x_BI = layer.activation.forward(torch.addmm(layer.biases_O[0], x_BI, layer.weights_IO[0]))
         return x_BI
 
+    def tangent(self, moved: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """How the outputs of the only network move, [B, O], where its parameters do, at the inputs of `forward`.
+
+        Args:
+            moved: by how much weights [O, I] and biases [O] of each layer move.
+        """
+        d_x: Tensor | None = None
+        for layer, (x_KBI, kept), (d_weight, d_bias) in zip(self.layers, self._kept, moved, strict=True):
+            d_z = torch.addmm(d_bias, x_KBI[0], d_weight.t())
+            if d_x is not None:
+                d_z.addmm_(d_x, layer.weights_IO[0])
+            d_x = layer.activation.backward(d_z, kept[0])
+        assert d_x is not None
+        return d_x
+
     def backward(self, g_KBO: Tensor, inputs: bool = False, weights: bool = True) -> Tensor:
         """Leave the gradient of the parameters in the flat gradient.
 

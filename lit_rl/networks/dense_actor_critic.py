@@ -54,23 +54,8 @@ class DenseActorCritic(ActorCritic):
     @classmethod
     def of(cls, policy: ActorCriticPolicy, masked: bool = False) -> DenseActorCritic | str:
         """It, or why a policy is none for it."""
-        plain = ActorCritic(policy, masked)
-        if isinstance(plain.distribution, StateDependentNoise):
-            return "model.use_sde: true"
-        if not isinstance(policy.observation_space, spaces.Box) or not plain.is_plain:
-            return "it takes no flat observations, or changes them"
-        extractor = policy.mlp_extractor
-        if type(extractor) is not MlpExtractor:
-            return f"{type(extractor).__name__} is not stable-baselines3's MlpExtractor"
-        actor = layers_of([extractor.policy_net, policy.action_net])
-        critic = layers_of([extractor.value_net, policy.value_net])
-        if actor is None or critic is None:
-            return "it has layers other than linear ones and the usual activations"
-        known = {id(each) for layers in (actor, critic) for each in parameters_of_layers([layers])}
-        known |= {id(getattr(policy, "log_std", None))}
-        if not {id(each) for each in policy.parameters()} <= known:
-            return "it has parameters of its own"
-        return cls(policy, actor, critic, masked)
+        layers = plain_layers(policy, masked)
+        return layers if isinstance(layers, str) else cls(policy, *layers, masked)
 
     @property
     def log_std(self) -> Tensor | None:
@@ -118,3 +103,24 @@ class DenseActorCritic(ActorCritic):
             for part, slope_of in zip(self._parts, (d_head, d_value), strict=True):
                 part.backward(slope_of)
         self.flat.show_gradient()
+
+
+def plain_layers(policy: ActorCriticPolicy, masked: bool = False) -> tuple[list[Spec], list[Spec]] | str:
+    """The layers of a policy's actor and critic, or why they are not plain perceptrons."""
+    plain = ActorCritic(policy, masked)
+    if isinstance(plain.distribution, StateDependentNoise):
+        return "model.use_sde: true"
+    if not isinstance(policy.observation_space, spaces.Box) or not plain.is_plain:
+        return "it takes no flat observations, or changes them"
+    extractor = policy.mlp_extractor
+    if type(extractor) is not MlpExtractor:
+        return f"{type(extractor).__name__} is not stable-baselines3's MlpExtractor"
+    actor = layers_of([extractor.policy_net, policy.action_net])
+    critic = layers_of([extractor.value_net, policy.value_net])
+    if actor is None or critic is None:
+        return "it has layers other than linear ones and the usual activations"
+    known = {id(each) for layers in (actor, critic) for each in parameters_of_layers([layers])}
+    known |= {id(getattr(policy, "log_std", None))}
+    if not {id(each) for each in policy.parameters()} <= known:
+        return "it has parameters of its own"
+    return actor, critic

@@ -129,9 +129,13 @@ class Flat:
             for begin, parameter in zip(self._begins, self._parameters, strict=True)
         ]
 
-    def gradient_of(self, parameter: nn.Parameter) -> Tensor:
+    def gradient_of(self, parameter: Tensor | None) -> Tensor:
         """Where its gradient lies."""
-        return self.split(self.gradient)[self._index(parameter)]
+        return self.part(self.gradient, parameter)
+
+    def part(self, flat: Tensor, parameter: Tensor | None) -> Tensor:
+        """The part of a tensor [F] that belongs to it; a view."""
+        return self.split(flat)[next(i for i, each in enumerate(self._parameters) if each is parameter)]
 
     def show_gradient(self) -> None:
         """Let the gradient be that of `values`, for the optimizer."""
@@ -142,9 +146,6 @@ class Flat:
         """Take over the share `tau` of another network's parameters, as `ops.td.polyak` does."""
         self.values.mul_(1.0 - tau).add_(source.values, alpha=tau)
 
-    def _index(self, parameter: nn.Parameter) -> int:
-        return next(i for i, each in enumerate(self._parameters) if each is parameter)
-
     def optimizer(
         self, make: Callable[[list[nn.Parameter]], optim.Optimizer], parameters: Sequence[nn.Parameter]
     ) -> optim.Optimizer:
@@ -152,36 +153,44 @@ class Flat:
 
         Args:
             make: makes one of a list of parameters.
-            parameters: in the order in which an optimizer of them would have them.
+            parameters: in the order in which an optimizer of them would have them. Those that do not lie here are
+                never moved by it, and have no state.
         """
         optimizer = FlatRMSprop.like(FlatAdam.like(make([self.values])))
-        order = [self._index(parameter) for parameter in parameters]
+        places = {id(parameter): i for i, parameter in enumerate(self._parameters)}
+        order = [places.get(id(parameter)) for parameter in parameters]
         optimizer.register_state_dict_post_hook(lambda _, state: self._apart(state, order))
         optimizer.register_load_state_dict_pre_hook(lambda _, state: self._joined(state, order))
         return optimizer
 
-    def _apart(self, state: dict[str, Any], order: list[int]) -> dict[str, Any]:
+    def _apart(self, state: dict[str, Any], order: list[int | None]) -> dict[str, Any]:
         """The state of an optimizer of `values` as that of one of the parameters."""
         found: dict[int, dict[str, Any]] = {}
         for key, value in state["state"].get(0, {}).items():
             flat = isinstance(value, Tensor) and value.shape == self.values.shape
             parts = self.split(value) if flat else None
-            for position, index in enumerate(order):
+            for position, index in _there(order):
                 part = value if parts is None else parts[index]
                 found.setdefault(position, {})[key] = part.clone() if isinstance(part, Tensor) else part
         groups = [{**group, "params": list(range(len(order)))} for group in state["param_groups"]]
         return {**state, "state": found, "param_groups": groups}
 
-    def _joined(self, state: dict[str, Any], order: list[int]) -> dict[str, Any]:
+    def _joined(self, state: dict[str, Any], order: list[int | None]) -> dict[str, Any]:
         """The inverse of `_apart`; also of a state that holds nothing."""
         groups = [{**group, "params": [0] if group["params"] else []} for group in state["param_groups"]]
         joined: dict[str, Any] = {}
-        for key, first in state["state"].get(0, {}).items():
-            if not (isinstance(first, Tensor) and first.dim() and first.shape == self._parameters[order[0]].shape):
+        at, lies = _there(order)[0]
+        for key, first in state["state"].get(at, {}).items():
+            if not (isinstance(first, Tensor) and first.dim() and first.shape == self._parameters[lies].shape):
                 joined[key] = first
                 continue
             joined[key] = torch.zeros_like(self.values.data, dtype=first.dtype)
             parts = self.split(joined[key])
-            for position, index in enumerate(order):
+            for position, index in _there(order):
                 parts[index].copy_(state["state"][position][key])
         return {**state, "state": {0: joined} if joined else {}, "param_groups": groups}
+
+
+def _there(order: Sequence[int | None]) -> list[tuple[int, int]]:
+    """Positions in an optimizer of parameters that lie in the flat tensor, and where they do."""
+    return [(position, index) for position, index in enumerate(order) if index is not None]

@@ -308,9 +308,7 @@ class StateDependentNoise:
     def log_prob_entropy(
         self, head: Tensor, extra: Tensor | None, latent: Tensor, action: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        assert extra is not None
-        features = latent if self.learn_features else latent.detach()
-        variance = torch.mm(features.square(), self.std(extra).square()) + self.epsilon
+        variance = self.variance(extra, latent)
         gaussian = action
         if self.squash:
             limit = 1.0 - torch.finfo(action.dtype).eps
@@ -322,6 +320,12 @@ class StateDependentNoise:
             return log_prob, None
         entropy = (0.5 + 0.5 * LOG_2PI + 0.5 * torch.log(variance)).sum(dim=1)
         return log_prob, entropy
+
+    def variance(self, extra: Tensor | None, latent: Tensor) -> Tensor:
+        """Of each action before it is squashed, [B, A]."""
+        assert extra is not None
+        features = latent if self.learn_features else latent.detach()
+        return torch.mm(features.square(), self.std(extra).square()) + self.epsilon
 
 
 def for_action_space(space: spaces.Space[Any]) -> ActionDistribution:

@@ -231,8 +231,7 @@ def put_in_place(adopted: Adopted, module: RLModule, optimizers: list[Any]) -> l
         optimizers: the Trainer's.
     """
     names, said = [name for name, _ in module.policy.named_parameters()], list[str]()
-    for i, optimizer in enumerate(optimizers):
-        state = adopted.optimizers[i] if i < len(adopted.optimizers) else None
+    for optimizer, state in zip(optimizers, adopted.optimizers, strict=False):
         if state is None:
             said.append("WARNING: optimizer: the zip does not hold its state, and its moments begin anew")
         else:

@@ -23,7 +23,7 @@ from lit_rl.envs.normalize import Normalizer
 from lit_rl.envs.raw import OwnSpaces, RawSpaces
 from lit_rl.envs.vector import StepResult, VectorEnv
 from lit_rl.errors import ConfigError
-from lit_rl.ops.tree import Obs
+from lit_rl.ops.tree import Obs, tree_map
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.plain import with_arrays
 from lit_rl.state.records import Counters
@@ -77,7 +77,8 @@ class Play:
         self._assignment: Assignment | None = None
         self.foreign: str | None = None
         """What only a checkpoint names, and would be imported to make the environments; they are not made then."""
-        self._steps = 0
+        self._steps = self._taken = 0
+        self._awake: np.ndarray | None = None
         self._episodes: list[tuple[int, Episode]] = []
         self._restarts = 0
         self._broken: list[tuple[int, int]] = []
@@ -169,7 +170,9 @@ class Play:
     @property
     def timesteps(self) -> int:
         """Where the run stands, with the steps that are not finished."""
-        return self._counters.timesteps + self._steps * self._config.n_envs
+        if self.envs is None:
+            return self._counters.timesteps
+        return self._counters.timesteps + self._taken * self._config.n_envs // self.envs.n_envs
 
     def begin(self) -> None:
         """Begin the first episodes. (`load_state_dict` brings back those of a checkpoint.)"""
@@ -195,8 +198,15 @@ class Play:
         assert self.envs is not None
         return self.envs.masks
 
+    def rest(self, resting: np.ndarray) -> None:
+        """From here on step only the others: bool [N]. Nothing of those that rest counts, or is folded in."""
+        self.build().rest(resting)
+        self._awake = np.flatnonzero(~resting) if resting.any() else None
+
     def step(self, actions: np.ndarray) -> StepResult:
-        """Step every environment, and fold what it shows into the moments; `obs` and `policy_obs` are what they show.
+        """Step every environment that does not rest, and fold what it shows into the moments.
+
+        `obs` and `policy_obs` are what they show then.
 
         Args:
             actions: [N, ...] as the environments take them.
@@ -218,7 +228,12 @@ class Play:
         self._episodes += [(self._steps, episode) for episode in result.episodes]
         self._steps += 1
         self.obs = result.obs
-        self.normalizer.update_obs(result.obs)
+        if self._awake is None:
+            self._taken += self.envs.n_envs
+            self.normalizer.update_obs(result.obs)
+        else:
+            self._taken += len(self._awake)
+            self.normalizer.update_obs(tree_map(lambda part: part[self._awake], result.obs))
         self.policy_obs = self.normalizer.normalize_obs(result.obs)
         return result
 
@@ -232,14 +247,14 @@ class Play:
             what each rank gave, in rank order.
         """
         own = self.normalizer.own if self._moments_apart else []
-        of_all = self.ranks.gather((self._episodes, self._broken, own, shared))
-        ended = [each for episodes, *_ in of_all for each in episodes]
-        self.broken = sorted(each for _, broken, *_ in of_all for each in broken)
+        of_all = self.ranks.gather((self._taken, self._episodes, self._broken, own, shared))
+        ended = [each for _, episodes, *_ in of_all for each in episodes]
+        self.broken = sorted(each for _, _, broken, *_ in of_all for each in broken)
         ended.sort(key=lambda each: (each[0], each[1].env_index))
         self.ended, self.ended_at = [episode for _, episode in ended], [step for step, _ in ended]
-        self._counters.timesteps = self.timesteps
+        self._counters.timesteps += sum(taken for taken, *_ in of_all)
         self._counters.episodes += len(self.ended)
-        self._steps, self._episodes, self._broken = 0, [], []
+        self._steps, self._taken, self._episodes, self._broken = 0, 0, [], []
         if self._moments_apart:
             self.normalizer.merge([own for *_, own, _ in of_all])
             self.show()

@@ -113,6 +113,10 @@ class Whole:
         net.backward(slope.times(scale))
         return found
 
+    def total(self, rows: Sequence[Tensor]) -> Tensor:
+        """The sum of numbers [F] of each of this rank's pieces, and of all ranks."""
+        return rows[0]
+
 
 class InPieces:
     """A minibatch is computed in pieces, and their gradients are added over the ranks.
@@ -187,10 +191,11 @@ class InPieces:
                 net.backward(slope.times(piece.weight * scale))
                 numbers = found.numbers() * piece.weight
             rows.append(flatten_gradient(parameters, numbers))
-        return stats.of_all(spread_gradient(self._total(torch.stack(rows)), parameters))
+        return stats.of_all(spread_gradient(self.total(rows), parameters))
 
-    def _total(self, rows_GF: Tensor) -> Tensor:
+    def total(self, rows: Sequence[Tensor]) -> Tensor:
         """The sum of all groups' numbers over all ranks, [F]; the same to the bit on all."""
+        rows_GF = torch.stack(list(rows))
         if not self._fixed:
             total = rows_GF[0].clone()
             self._ranks.sum_in_place(total)

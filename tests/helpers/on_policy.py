@@ -31,11 +31,11 @@ def make(cls: type[M], env: EnvConfig | dict[str, Any], **settings: Any) -> M:
     module = cls(env, **settings)
     module.build_envs()
     module.build_networks()
-    configured = module.configure_optimizers()
+    configured = module.configure_optimizers() or ()
     all_of = list(configured) if isinstance(configured, tuple) else [configured]
     optimizers, schedulers = ([each[key] for each in all_of] for key in ("optimizer", "lr_scheduler"))
-    module.optimizers = lambda use_pl_optimizer=True: optimizers if len(all_of) > 1 else optimizers[0]
-    module.lr_schedulers = lambda: schedulers if len(all_of) > 1 else schedulers[0]
+    module.optimizers = lambda use_pl_optimizer=True: optimizers[0] if len(all_of) == 1 else optimizers
+    module.lr_schedulers = lambda: schedulers[0] if len(all_of) == 1 else schedulers
     module.on_train_start()
     return module
 

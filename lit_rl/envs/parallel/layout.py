@@ -53,6 +53,7 @@ class Layout:
     episode: Any
     level: Any
     mask: Any
+    resting: Any
     at_work: Any
     progress: Any
     allowed: Any
@@ -82,6 +83,7 @@ class Layout:
             episode=context.RawArray(ctypes.c_int64, [-1] * n_envs),
             level=context.RawArray(ctypes.c_int64, n_envs),
             mask=context.RawArray(ctypes.c_bool, n_envs * sum(choices(action_space))) if masks else None,
+            resting=context.RawArray(ctypes.c_bool, n_envs),
             at_work=context.RawArray(ctypes.c_int64, [IDLE] * n_envs),
             progress=context.RawArray(ctypes.c_int64, n_envs),
             allowed=context.RawArray(ctypes.c_int64, 1),
@@ -107,6 +109,7 @@ class Layout:
             episode=np.frombuffer(self.episode, dtype=np.int64),
             level=np.frombuffer(self.level, dtype=np.int64),
             mask=None if self.mask is None else np.frombuffer(self.mask, dtype=np.bool_).reshape(self.n_envs, -1),
+            resting=np.frombuffer(self.resting, dtype=np.bool_),
             at_work=np.frombuffer(self.at_work, dtype=np.int64),
             progress=np.frombuffer(self.progress, dtype=np.int64),
             allowed=np.frombuffer(self.allowed, dtype=np.int64),

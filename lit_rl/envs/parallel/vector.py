@@ -272,6 +272,9 @@ class AsyncVectorEnv:
             self._receive(worker)
         return self._arrays.obs
 
+    def rest(self, resting: np.ndarray) -> None:
+        self._arrays.rest(resting)
+
     def step(self, actions: np.ndarray) -> StepResult:
         arrays, restarts = self._arrays, self._restarts
         arrays.action[...] = actions

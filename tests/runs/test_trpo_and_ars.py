@@ -1,0 +1,128 @@
+"""TRPO and ARS: stopped, killed, on several ranks and gone on with, all to the bit; mistakes are one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lit_rl.state.plain import first_difference
+from tests.helpers import envs
+from tests.helpers.cli import final_state, kill_at_random, lit_rl, metrics
+from tests.runs.conftest import Cli
+
+pytest.importorskip("sb3_contrib")
+
+BOX, DISCRETE = (envs.PATH + name for name in ("NoisyBox", "Noisy"))
+MOMENTS = {"normalize": {"obs": True}}
+TWO = ("--trainer.devices", 2, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp")
+
+
+def config_of(algorithm: str, env: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    common: dict[str, Any] = {
+        "n_steps": 16,
+        "batch_size": 12,
+        "n_critic_updates": 2,
+        "policy_kwargs": {"net_arch": [8]},
+    }
+    if algorithm == "ARS":
+        common = {"n_delta": 3, "cycles_per_iteration": 1}
+    return {
+        "name": "run",
+        "seed_everything": 1,
+        "total_timesteps": 480,
+        "env": {"backend": "sync", "n_envs": 4, "max_episode_steps": 11, **env},
+        "model": {"class_path": algorithm, "init_args": {**common, **settings}},
+        "checkpoint": {"every_timesteps": 96, "keep_last": 10},
+    }
+
+
+PERCEPTRON: dict[str, Any] = {"policy": "MlpPolicy", "zero_policy": False, "policy_kwargs": {"net_arch": [8]}}
+CASES: dict[str, dict[str, Any]] = {
+    "TRPO": config_of("TRPO", {"class_path": BOX, "normalize": {"obs": True, "reward": True}}),
+    "TRPO, autograd": config_of("TRPO", {"class_path": DISCRETE}, fast=False, sub_sampling_factor=3),
+    "TRPO, gSDE": config_of("TRPO", {"class_path": BOX}, use_sde=True, sde_sample_freq=5),
+    "TRPO, images": config_of("TRPO", {"class_path": envs.PATH + "SmallImages"}, policy="CnnPolicy", policy_kwargs={}),
+    "ARS": config_of("ARS", {"class_path": BOX, **MOMENTS}, **PERCEPTRON),
+    "ARS, linear": config_of("ARS", {"class_path": DISCRETE, "n_envs": 1}, cycles_per_iteration=3),
+    "ARS, several episodes": config_of(
+        "ARS", {"class_path": BOX, "n_envs": 5, **MOMENTS}, n_eval_episodes=3, delta_std="lin_0.3", n_top=2
+    ),
+}
+QUICK = ("TRPO", "ARS")
+
+
+def write(cli: Cli, case: str, **over: Any) -> Path:
+    path = cli.cwd / "run.yaml"
+    path.write_text(yaml.safe_dump({**CASES[case], **over}))
+    return path
+
+
+def same(one: Path, other: Path) -> None:
+    ours, theirs = final_state(one), final_state(other)
+    for name in ours.keys() | theirs.keys():
+        assert first_difference(ours.get(name), theirs.get(name), name) is None
+    assert metrics(one) == metrics(other)
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
+def test_stops_change_nothing(cli: Cli, case: str) -> None:
+    config = write(cli, case)
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--pause_at", 40, expect=75)
+    cli("fit", "--config", config, "--mode", "resume", "--pause_at", 200, expect=75)
+    cli("fit", "--config", config, "--mode", "resume")
+    same(cli.run(), cli.run("straight"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["TRPO", "ARS"])
+def test_kills_at_random_change_nothing(cli: Cli, case: str) -> None:
+    config = write(cli, case, total_timesteps=4800, checkpoint={"every_timesteps": 48, "keep_last": 3})
+    cli("fit", "--config", config, "--name", "straight")
+    words = ("fit", "--config", config, "--requeue", "true")
+    kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=5)
+    cli(*words)
+    same(cli.run(), cli.run("straight"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["TRPO", "ARS"])
+def test_two_ranks_are_exact(cli: Cli, case: str) -> None:
+    config = write(cli, case)
+    lit_rl("fit", "--config", config, *TWO, "--name", "straight", cwd=cli.cwd)
+    lit_rl("fit", "--config", config, *TWO, "--pause_at", 200, cwd=cli.cwd, expect=75)
+    lit_rl("fit", "--config", config, *TWO, "--mode", "resume", cwd=cli.cwd)
+    same(cli.run(), cli.run("straight"))
+
+
+@pytest.mark.slow
+def test_any_number_of_ranks_gives_the_same_search(cli: Cli) -> None:
+    """Without moments: which environment plays which candidate depends on counters alone."""
+    settings = {"env": {**CASES["ARS"]["env"], "normalize": {}}}
+    config = write(cli, "ARS", **settings)
+    cli("fit", "--config", config, "--name", "straight")
+    lit_rl("fit", "--config", config, *TWO, cwd=cli.cwd)
+    one, two = (final_state(each)["policy"] for each in (cli.run("straight"), cli.run()))
+    assert first_difference(one, two, "policy") is None
+    assert metrics(cli.run("straight")) == metrics(cli.run())
+
+
+@pytest.mark.slow
+def test_fixed_pieces_give_any_number_of_ranks_the_same_step(cli: Cli) -> None:
+    config = write(cli, "TRPO")
+    words = ("fit", "--config", config, "--model.deterministic_reduction", "true")
+    cli(*words, "--name", "straight")
+    lit_rl(*words, *TWO, cwd=cli.cwd)
+    one, two = (final_state(each)["policy"] for each in (cli.run("straight"), cli.run()))
+    assert first_difference(one, two, "policy") is None
+
+
+@pytest.mark.parametrize("case", ["TRPO", "ARS"])
+def test_workers_give_the_same_bits(cli: Cli, case: str) -> None:
+    config = write(cli, case, total_timesteps=200)
+    cli("fit", "--config", config, "--name", "straight")
+    cli("fit", "--config", config, "--env.backend", "async", "--env.n_workers", 2)
+    same(cli.run(), cli.run("straight"))
