@@ -43,8 +43,7 @@ _POLICIES = {
     **{f"{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
     **{f"Maskable{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
     **{f"Recurrent{name}Policy": policy.replace("Policy", "LstmPolicy") for name, policy in _ACTOR_CRITIC.items()},
-    **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy", "QRDQNPolicy", "TQCPolicy", "CrossQPolicy"), "MlpPolicy"),
-    "ARSPolicy": "MlpPolicy",
+    **{f"{name}Policy": "MlpPolicy" for name in ("DQN", "SAC", "TD3", "QRDQN", "TQC", "CrossQ", "ARS")},
     "ARSLinearPolicy": "LinearPolicy",
     **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
 }
@@ -57,13 +56,10 @@ OURS_ALONE = ("target_update_per_call", "share_exploration")
 GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
 """Names of Atari games."""
 _OFF_POLICY: dict[str, Any] = {
-    "dqn": [64, 64],
-    "qrdqn": [64, 64],
-    "sac": [256, 256],
-    "tqc": [256, 256],
+    **dict.fromkeys(("dqn", "qrdqn"), [64, 64]),
+    **dict.fromkeys(("sac", "tqc"), [256, 256]),
+    **dict.fromkeys(("td3", "ddpg"), [400, 300]),
     "crossq": {"pi": [256, 256], "qf": [1024, 1024]},
-    "td3": [400, 300],
-    "ddpg": [400, 300],
 }
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.
