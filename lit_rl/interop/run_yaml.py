@@ -56,9 +56,9 @@ OURS_ALONE = ("target_update_per_call", "share_exploration")
 GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
 """Names of Atari games."""
 _OFF_POLICY: dict[str, Any] = {
-    **dict.fromkeys(("dqn", "qrdqn"), [64, 64]),
-    **dict.fromkeys(("sac", "tqc"), [256, 256]),
-    **dict.fromkeys(("td3", "ddpg"), [400, 300]),
+    **{name: [64, 64] for name in ("dqn", "qrdqn")},
+    **{name: [256, 256] for name in ("sac", "tqc")},
+    **{name: [400, 300] for name in ("td3", "ddpg")},
     "crossq": {"pi": [256, 256], "qf": [1024, 1024]},
 }
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
