@@ -1,4 +1,4 @@
-"""What SAC, TD3 and DDPG share: Box actions, scaled to [-1, 1] for networks and replay, and noise on top of them.
+"""What SAC, TD3 and what derives from them share: Box actions in [-1, 1] for networks and replay, and noise on top.
 
 Shapes: N environments, A action dimensions.
 """
