@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-CONTRIB = ("QRDQN", "TQC", "CrossQ", "TRPO", "ARS")
+CONTRIB = ("QRDQN", "TQC", "CrossQ", "TRPO", "ARS", "MaskablePPO", "RecurrentPPO")
 """Those of sb3-contrib, which beside lit_rl it alone trains here."""
 OFF_POLICY = ("DQN", "SAC", "TD3", "QRDQN", "TQC", "CrossQ")
 
@@ -76,6 +76,8 @@ class Work:
 
     @property
     def policy(self) -> str:
+        if self.algorithm == "RecurrentPPO":
+            return "MlpLstmPolicy"
         return "CnnPolicy" if self.atari else "MlpPolicy" if self.net_arch else "LinearPolicy"
 
     @property
@@ -153,6 +155,19 @@ WORKS: dict[str, Work] = {
             "target_kl": 0.04,
         },
         n_envs=2, normalize=True,
+    ),
+    "recurrentppo_cartpole": Work(
+        "RecurrentPPO", "contenders.tasks:CartPoleNoVel-v1",
+        {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "learning_rate": 1e-3, "gae_lambda": 0.8, "gamma": 0.98},
+        n_envs=8, normalize=True, more_policy_kwargs={"lstm_hidden_size": 64},
+    ),
+    "recurrentppo_defaults": Work(  # sb3-contrib's, with 8 environments
+        "RecurrentPPO", "contenders.tasks:CartPoleNoVel-v1", {"n_steps": 128, "batch_size": 128, "n_epochs": 10},
+        n_envs=8,
+    ),
+    "maskableppo_tour": Work(
+        "MaskablePPO", "contenders.tasks:Tour-v0", {"n_steps": 256, "batch_size": 256, "n_epochs": 10},
+        net_arch=(128, 128), n_envs=8,
     ),
     "ars_pendulum": Work(
         "ARS", "Pendulum-v1",

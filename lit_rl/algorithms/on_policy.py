@@ -43,7 +43,6 @@ from lit_rl.training.config import EvalConfig, Fast
 from lit_rl.training.contract import Masks
 from lit_rl.training.sharing import InPieces, Whole, check_pieces, rows_of_tree, share
 
-_EXTRACTOR = "features_extractor_class"
 _SHORT = 16
 """Steps of a rollout, up to which the noise of several rollouts is drawn at once."""
 
@@ -127,7 +126,8 @@ class OnPolicy(TwoWays):
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
         if self.use_sde and not isinstance(action_space, spaces.Box):
             raise ConfigError(f"model.use_sde is for Box actions; this environment has {action_space}.")
-        check_observations(self.policy_class, self.POLICIES, observation_space, self.policy_kwargs.get(_EXTRACTOR))
+        own = self.policy_kwargs.get("features_extractor_class")
+        check_observations(self.policy_class, self.POLICIES, observation_space, own)
         refuse_small_image(observation_space, self.policy_class, self.policy_kwargs)
         policy: ActorCriticPolicy = make_policy(
             self.policy_class, observation_space, action_space, self.learning_rate,
@@ -202,10 +202,9 @@ class OnPolicy(TwoWays):
 
     @torch.no_grad()
     def collect(self) -> Rollout:
-        """Play T steps in every environment.
+        """Play T steps in every environment; values and log-probabilities come from one pass afterwards.
 
-        The loop asks only for actions. Values and log-probabilities of all steps come from one pass afterwards, with
-        the same weights. As in SB3, dropout and batch norm stand in evaluation mode here.
+        As in SB3, dropout and batch norm stand in evaluation mode here.
         """
         play, normalizer = self.play, self.normalizer
         storage, _ = self._prepare()
@@ -259,7 +258,6 @@ class OnPolicy(TwoWays):
         head, latent = self.net.actor(obs)
         return self.net.distribution.sample(head, self.net.log_std, latent, noise)
 
-    @torch.no_grad()
     def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
         return self.policy_step(policy_obs, rng)[0]
 

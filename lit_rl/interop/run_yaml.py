@@ -19,6 +19,7 @@ from lit_rl.envs.retired import RENAMED
 from lit_rl.errors import ConfigError, DataError
 from lit_rl.interop.history import evaluations_beside
 from lit_rl.interop.places import numbered
+from lit_rl.interop.policy_names import policy_name
 from lit_rl.interop.replay_settings import HER, KEYS, has_replay, replay_settings
 from lit_rl.interop.sb3 import Agent
 from lit_rl.interop.settings import by_zoo_name, refuse_unavailable, zoo_kinds
@@ -34,20 +35,6 @@ from lit_rl.interop.zoo import (
     setting,
 )
 
-_ACTOR_CRITIC = {
-    "ActorCritic": "MlpPolicy",
-    "ActorCriticCnn": "CnnPolicy",
-    "MultiInputActorCritic": "MultiInputPolicy",
-}
-_POLICIES = {
-    **{f"{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
-    **{f"Maskable{name}Policy": policy for name, policy in _ACTOR_CRITIC.items()},
-    **{f"Recurrent{name}Policy": policy.replace("Policy", "LstmPolicy") for name, policy in _ACTOR_CRITIC.items()},
-    **dict.fromkeys(("DQNPolicy", "SACPolicy", "TD3Policy", "QRDQNPolicy", "TQCPolicy", "CrossQPolicy"), "MlpPolicy"),
-    "ARSPolicy": "MlpPolicy",
-    "ARSLinearPolicy": "LinearPolicy",
-    **{name: name for name in ("CnnPolicy", "MultiInputPolicy")},
-}
 _ATARI = re.compile(r"stable_baselines3\.common\.atari_wrappers\.AtariWrapper")
 _UNUSED = {"use_sde": False, "sde_sample_freq": -1, "use_sde_at_warmup": False, "tau": 1.0, "ent_coef": 0.0,
            "vf_coef": 0.0, "max_grad_norm": 0.0}  # fmt: skip
@@ -289,7 +276,7 @@ def _model(
     agent: Agent | None, zoo: ZooSettings | None, algorithm: type[Any], missing: list[NotCarried]
 ) -> dict[str, Any]:
     model: dict[str, Any] = {}
-    if policy := _policy_name(agent, zoo):
+    if policy := policy_name(agent, zoo):
         model["policy"] = policy
     else:
         missing.append(NotCarried("policy", "the files do not name one that we know"))
@@ -351,12 +338,6 @@ def _rms_prop(kwargs: dict[str, Any]) -> dict[str, Any]:
         return {}
     del kwargs["optimizer_class"], kwargs["optimizer_kwargs"]
     return {"use_rms_prop": True, "rms_prop_eps": given["eps"]}
-
-
-def _policy_name(agent: Agent | None, zoo: ZooSettings | None) -> str | None:
-    own = _POLICIES.get((agent.policy_class or "").rsplit(".", 1)[-1]) if agent else None
-    name = own or (zoo.policy if zoo else None)
-    return name if name in _POLICIES.values() else None
 
 
 def _policy_kwargs(

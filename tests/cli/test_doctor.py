@@ -25,7 +25,8 @@ def test_a_good_environment(cli: Cli) -> None:
     d = found(cli, "CartPole-v1")
     assert (d["seeded"], d["seed_matters"], d["deterministic"], d["resume_grade"]) == (True, True, True, "exact")
     assert (d["global_streams"], d["advice"], d["observation_bytes"]) == ([], [], 16)
-    assert (d["algorithms"], d["suggested"], d["policy"]) == (["A2C", "DQN", "PPO", "RecurrentPPO"], "PPO", "MlpPolicy")
+    fits = ["A2C", "ARS", "DQN", "PPO", "QRDQN", "RecurrentPPO", "TRPO"]
+    assert (d["algorithms"], d["suggested"], d["policy"]) == (fits, "PPO", "MlpPolicy")
     assert "finite bounds" in d["refused"]["SAC"]
     assert d["step_seconds"] > 0
     assert "said_of_spaces" not in d

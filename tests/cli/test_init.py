@@ -107,7 +107,7 @@ def test_blocks_of_the_zoo_are_all_translated() -> None:
         (("CartPol-v1",), "Did you mean 'CartPole-v1'?"),
         (
             ("CartPole-v1", "--algorithm", "PPA"),
-            "there is no algorithm 'PPA'; there are A2C, DDPG, DQN, MaskablePPO, PPO, RecurrentPPO, SAC, TD3.",
+            "there is no algorithm 'PPA'; there are A2C, ARS, CrossQ, DDPG, DQN, MaskablePPO, PPO, QRDQN, ",
         ),
         (("CartPole-v1", "--algorithm", "SAC"), "SAC is for Box actions"),
         (("HalfCheetah-v3",), "It is HalfCheetah-v5 today"),
