@@ -1,4 +1,4 @@
-"""What SAC, TD3 and DDPG share: Box actions, scaled to [-1, 1] for networks and replay, and noise on top of them.
+"""What SAC, TD3 and what derives from them share: Box actions in [-1, 1] for networks and replay, and noise on top.
 
 Shapes: N environments, A action dimensions.
 """
@@ -121,7 +121,7 @@ class Continuous(OffPolicy):
         self.training_mode(False)
         count = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
         noise = None if rng is None else self.noise_for(rng, count)
-        scaled: np.ndarray = self.scaled_actions(obs, noise).cpu().numpy()
+        scaled: np.ndarray = self.scaled_actions(obs, noise).float().cpu().numpy()
         return scaled
 
     def noise_for(self, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What DQN, SAC, TD3 and DDPG share: a replay, when to collect and when to learn, and batches for their targets.
+"""What off-policy algorithms share: a replay, when to collect and when to learn, and batches for their targets.
 
 A cycle is `train_freq` steps of all environments and the gradient steps that follow. Shapes: N environments, B a batch.
 """

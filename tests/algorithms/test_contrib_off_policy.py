@@ -34,6 +34,8 @@ UPDATES: dict[str, tuple[type, str, dict[str, Any]]] = {
     "QRDQN, autograd": (QRDQN, "Noisy", {"fast": False, "policy_kwargs": FEW}),
     "QRDQN, own optimizer": (QRDQN, "Noisy", {"policy_kwargs": {**FEW, "optimizer_class": "torch.optim.RMSprop"}}),
     "QRDQN, Dict": (QRDQN, "NoisyDict", {**DICT}),
+    "QRDQN, images": (QRDQN, "SmallImages", {"policy": "CnnPolicy", "learning_rate": 1e-3, "policy_kwargs": {
+        "n_quantiles": 5, "features_extractor_kwargs": {"features_dim": 16}}}),
     "TQC": (TQC, "NoisyBox", {}),
     "TQC, none dropped": (TQC, "NoisyBox", {"top_quantiles_to_drop_per_net": 0, "ent_coef": 0.2}),
     "TQC, three critics": (TQC, "NoisyBox", {"top_quantiles_to_drop_per_net": 4, "policy_kwargs": MORE}),

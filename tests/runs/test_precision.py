@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
 
@@ -68,3 +69,17 @@ def test_bfloat16_changes_the_learner_alone(cli: Cli) -> None:
     for name, tensor in whole["policy"].items():
         assert half_["policy"][name].dtype is torch.float32
         torch.testing.assert_close(half_["policy"][name], tensor, atol=0.02, rtol=0.0)
+
+
+@pytest.mark.parametrize("algorithm", ["DQN", "SAC", "TD3"])
+def test_evaluations_beside_it_take_bfloat16s_actions(cli: Cli, algorithm: str) -> None:
+    """NumPy has no such numbers."""
+    env = {"id": "CartPole-v1" if algorithm == "DQN" else "Pendulum-v1", "max_episode_steps": 20}
+    settings = {"learning_starts": 16, "batch_size": 8, "buffer_size": 100, "policy_kwargs": {"net_arch": [8]}}
+    path = cli.cwd / "run.yaml"
+    path.write_text(yaml.safe_dump({
+        "name": "run", "total_timesteps": 64, "env": {**env, "backend": "sync"}, "eval": {"every": 32, "episodes": 1},
+        "model": {"class_path": algorithm, "init_args": settings},
+    }))  # fmt: skip
+    done = cli("fit", "--config", path, "--trainer.precision", "bf16-mixed")
+    assert "in the evaluation at 64" in done.out
