@@ -51,9 +51,9 @@ def test_frames_stacked_by_others_give_the_actions_of_the_run(
     own_rng, taken, lost = np.random.default_rng(3), [], 0
     agent.set_random_seed(3)
     seen: list[np.ndarray] = []
-    act = agent.module.policy_actions
+    act = agent.module.policy_step
     monkeypatch.setattr(
-        agent.module, "policy_actions", lambda obs, *rng: (seen.append(np.array(obs)), act(obs, *rng))[1]
+        agent.module, "policy_step", lambda obs, *a, **kw: (seen.append(np.array(obs)), act(obs, *a, **kw))[1]
     )
     for _ in range(300):
         policy_obs = module.normalizer.normalize_obs(np.asarray(obs)[None])
