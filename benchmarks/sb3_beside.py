@@ -8,6 +8,7 @@ What a run of ours is compared with, where no figure is published for the enviro
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from lit_rl.algorithms import algorithms
+from lit_rl.envs.build import import_class
+from lit_rl.envs.config import EnvConfig
 from lit_rl.interop.settings import kinds, sb3_class
 from lit_rl.networks.kwargs import resolve_policy_kwargs
 from lit_rl.networks.policies import policy_class
@@ -41,7 +44,11 @@ def their_model(config: dict[str, Any], seed: int) -> tuple[BaseAlgorithm, VecEn
     settings |= {key: as_schedule(value, key) for key, value in settings.items() if known[key] == "schedule"}
     policy = given.get("policy", "MlpPolicy")
     settings["policy_kwargs"] = resolve_policy_kwargs(given.get("policy_kwargs"), policy_class(policy, ours.POLICIES))
-    envs: VecEnv = make_vec_env(config["env"]["id"], config["env"].get("n_envs", 1), seed=seed)
+    env = EnvConfig.from_plain(config["env"])
+    made: Any = env.id or import_class(env.class_path or "", "env.class_path")
+    envs: VecEnv = make_vec_env(
+        made, env.n_envs, seed=seed, env_kwargs=env.kwargs, wrapper_class=functools.partial(_wrapped, env)
+    )
     normalize = config["env"].get("normalize", {})
     if normalize:
         gamma = settings.get("gamma", 0.99)
@@ -50,6 +57,12 @@ def their_model(config: dict[str, Any], seed: int) -> tuple[BaseAlgorithm, VecEn
         ones = np.ones(envs.action_space.shape or ())
         settings["action_noise"] = NOISES[given["noise_type"]](mean=0.0 * ones, sigma=given["noise_std"] * ones)
     return sb3_class(ours)(policy, envs, seed=seed, device="cpu", **settings), envs
+
+
+def _wrapped(config: EnvConfig, env: Any) -> Any:
+    for wrapper in config.wrappers:
+        env = import_class(wrapper.class_path, "env.wrappers")(env, **wrapper.init_args)
+    return env
 
 
 def main() -> None:

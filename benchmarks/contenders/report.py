@@ -51,10 +51,14 @@ class Ratio:
 def describe(work: Work) -> str:
     """What is done, in a line of a table."""
     words = [f"{work.algorithm} {work.env}"]
+    if work.episode:
+        return f"{words[0]}, {work.settings['n_delta']} directions, {work.policy}"
     if work.n_envs > 1 or not work.off_policy:
         words.append(f"{work.n_envs} env{'s' if work.n_envs > 1 else ''} x {work.settings['n_steps']}")
     if work.algorithm != "A2C":
         words.append(f"batch {work.batch_size}")
+    if "n_critic_updates" in work.settings:
+        words.append(f"{work.settings['n_critic_updates']} epochs of the critic")
     if "n_epochs" in work.settings:
         words.append(f"{work.settings['n_epochs']} epochs")
     if work.off_policy:

@@ -125,7 +125,7 @@ class ARS(RLModule):
             raise ConfigError(
                 "env.normalize.reward: ARS goes by returns as the environment gives them; set it to false."
             )
-        if self.env_config.backend == "native" and episodes > 1:
+        if self.env_config.backend == "native":
             raise ConfigError(
                 "env.backend: native steps all environments in one array, and ARS plays whole episodes in each alone; "
                 "use backend: sync or async."

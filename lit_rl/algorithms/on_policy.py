@@ -1,4 +1,4 @@
-"""What PPO and A2C share: SB3's actor-critic policies, and rollouts with values, advantages and returns.
+"""What PPO, A2C and TRPO share: SB3's actor-critic policies, and rollouts with values, advantages and returns.
 
 Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 """
@@ -11,11 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
-    ActorCriticPolicy,
-    MultiInputActorCriticPolicy,
-)
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

@@ -176,11 +176,10 @@ class TRPO(OnPolicy):
                 ]
             )
 
-        def surrogate(piece: Piece, each: Around) -> Tensor:
-            return self._surrogate(piece, each.log_prob).mean().reshape(1)
-
         def gradient(piece: Piece, each: Around) -> Tensor:
-            return each.gradient(self._surrogate(piece, each.log_prob) / len(piece.batch))
+            """That of the surrogate, and behind it the surrogate itself."""
+            surrogate = self._surrogate(piece, each.log_prob)
+            return torch.cat([each.gradient(surrogate / len(surrogate)), surrogate.mean().reshape(1)])
 
         def product(direction: Tensor) -> Tensor:
             return total(lambda _, each: each.curvature(direction), len(start)) + self.cg_damping * direction
@@ -190,15 +189,16 @@ class TRPO(OnPolicy):
             return torch.stack([self._surrogate(piece, log_prob).mean(), divergence.mean()])
 
         begun = 1e-4 * net.noise(self.stream("conjugate_gradient", self.counters.iterations))
-        direction = conjugate_gradient(product, total(gradient, len(start)), begun, self.cg_max_steps)
+        found = total(gradient, len(start) + 1)
+        direction = conjugate_gradient(product, found[:-1].clone(), begun, self.cg_max_steps)
         curvature = float(direction @ product(direction))
         step = direction * (math.sqrt(2.0 * self.target_kl / curvature) if curvature > 0.0 else math.nan)
-        objective, moved, trusted = float(total(surrogate, 1)), 0.0, False
+        objective, moved, trusted = float(found[-1]), 0.0, False
         for i in range(self.tries):
             net.move_to(start + self.shrinking**i * step)
-            found, divergence = total(measure, 2).tolist()
-            if divergence < self.target_kl and found > objective:
-                objective, moved, trusted = found, divergence, True
+            improved, divergence = total(measure, 2).tolist()
+            if divergence < self.target_kl and improved > objective:
+                objective, moved, trusted = improved, divergence, True
                 break
         if not trusted:
             net.move_to(start)

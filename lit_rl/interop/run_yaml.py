@@ -44,13 +44,10 @@ OURS_ALONE = ("target_update_per_call", "share_exploration")
 GAME = re.compile(r"ALE/.+-v5|.+NoFrameskip-v4")
 """Names of Atari games."""
 _OFF_POLICY: dict[str, Any] = {
-    "dqn": [64, 64],
-    "qrdqn": [64, 64],
-    "sac": [256, 256],
-    "tqc": [256, 256],
+    **{name: [64, 64] for name in ("dqn", "qrdqn")},
+    **{name: [256, 256] for name in ("sac", "tqc")},
+    **{name: [400, 300] for name in ("td3", "ddpg")},
     "crossq": {"pi": [256, 256], "qf": [1024, 1024]},
-    "td3": [400, 300],
-    "ddpg": [400, 300],
 }
 """Algorithms with a replay, and the layers that their policies have by themselves (without images)."""
 # What a file keeps of its own history, or what a run sets elsewhere.

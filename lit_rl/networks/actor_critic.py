@@ -136,6 +136,8 @@ class ActorCritic:
         if self.is_plain:
             features = obs.float().flatten(1)
             return features, features
+        if self.is_cnn and torch.is_grad_enabled() and obs.device.type == "cpu":
+            obs = obs.contiguous(memory_format=torch.channels_last)  # the gradient takes two thirds of the time then
         features = self.policy.extract_features(obs)
         if isinstance(features, tuple):
             return features
@@ -175,9 +177,6 @@ class ActorCritic:
 
     def evaluate(self, obs: Any, action: Tensor) -> Evaluated:
         """What losses are made of, for observations and actions [B, ...]."""
-        if self.is_cnn and action.device.type == "cpu":  # convolutions' gradient takes two thirds of the time then
-            images, mask = self.without_mask(obs)
-            obs = with_mask(images.contiguous(memory_format=torch.channels_last), mask)
         head, latent, value = self._whole(obs)
         log_prob, entropy = self.distribution.log_prob_entropy(head, self.log_std, latent, action)
         self._evaluated = Evaluated(log_prob, value, entropy)

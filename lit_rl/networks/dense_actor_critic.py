@@ -63,9 +63,9 @@ class DenseActorCritic(ActorCritic):
 
     def quick(self, rows: int) -> Callable[[Any, np.ndarray], np.ndarray] | None:
         head_of, draw = Quick.of(self._acting, rows), self.distribution.draw
-        log_std = None if self._log_std is None else self._log_std.numpy()
-        if head_of is None:
+        if head_of is None:  # such as on a GPU
             return None
+        log_std = None if self._log_std is None else self._log_std.numpy()
         if self.masked:
             return lambda seen, noise: draw(allowed(head_of(seen["obs"]), seen["mask"]), log_std, noise)
         return lambda obs, noise: draw(head_of(obs), log_std, noise)

@@ -195,8 +195,10 @@ class DenseTrustRegion(TrustRegion):
 
     def quick(self, rows: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
         head_of, draw = Quick.of(self._acting, rows), self.distribution.draw
+        if head_of is None:
+            return None
         log_std = None if self._log_std is None else self._log_std.numpy()
-        return None if head_of is None else lambda obs, noise: draw(head_of(obs), log_std, noise)
+        return lambda obs, noise: draw(head_of(obs), log_std, noise)
 
     def _actor(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self._acting.infer(features), features

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 METRICS: dict[str, str] = {
-    "rollout/ep_rew_mean": "mean return of the last 100 finished episodes",
-    "rollout/ep_len_mean": "mean length of the last 100 finished episodes, in steps",
+    "rollout/ep_rew_mean": "mean return of the last 100 finished episodes; ARS: of those of one step of the search",
+    "rollout/ep_len_mean": "mean length of the same episodes, in steps",
     "rollout/success_rate": "share of them whose last info says `is_success` (or `success`)",
     "rollout/exploration_rate": "DQN, QR-DQN: share of random actions",
     "eval/mean_reward": "mean return of the last evaluation's episodes",
@@ -24,7 +24,14 @@ METRICS: dict[str, str] = {
     "train/loss": "loss of the last minibatch (PPO), mean loss of the update's gradient steps (DQN, QR-DQN)",
     "train/policy_gradient_loss": "PPO: mean clipped surrogate loss",
     "train/policy_loss": "A2C: policy gradient loss",
-    "train/value_loss": "PPO, A2C: squared error of the value function",
+    "train/policy_objective": "TRPO: the actor's surrogate after its step",
+    "train/kl_divergence_loss": "TRPO: how far the step moved the policy; 0 where none was taken",
+    "train/is_line_search_success": "TRPO: 1 where a step was taken, 0 where none could be trusted",
+    "train/iterations": "ARS: steps of the search before this one",
+    "train/delta_std": "ARS: how far candidates lie from the weights",
+    "train/step_size": "ARS: `learning_rate` over `n_top` and the deviation of the returns",
+    "rollout/return_std": "ARS: deviation of the returns that the step was taken on",
+    "train/value_loss": "PPO, A2C, TRPO: squared error of the value function",
     "train/entropy_loss": "PPO, A2C: minus the mean entropy of the policy",
     "train/approx_kl": "PPO: approximate KL divergence between old and new policy, in the last epoch",
     "train/clip_fraction": "PPO: share of ratios that were clipped",

@@ -217,7 +217,7 @@ def with_masks(env: EnvConfig, algorithm: type[Algorithm]) -> EnvConfig:
     """
     if env.action_masks and algorithm.MASKS == "refused":
         raise ConfigError(
-            f"env.action_masks: {algorithm.__name__} does not know which actions are allowed; use MaskablePPO, or "
-            "another on-policy algorithm, or remove it."
+            f"env.action_masks: {algorithm.__name__} does not know which actions are allowed; use MaskablePPO, PPO, "
+            "A2C or RecurrentPPO, or remove it."
         )
     return replace(env, action_masks=True) if algorithm.MASKS == "needed" else env

@@ -32,6 +32,7 @@ MASKABLE = {
     "MultiDiscrete": ("MaskedMultiDiscrete", {"ent_coef": 0.05}),
     "MultiBinary": ("MaskedMultiBinary", {"ent_coef": 0.05}),
     "Dict": ("MaskedDict", {"policy": "MultiInputPolicy"}),
+    "images": ("MaskedImages", {"policy": "CnnPolicy", "policy_kwargs": {}, "n_epochs": 1}),
     "by autograd": ("MaskedMultiDiscrete", {"fast": False, "ent_coef": 0.05}),
     "value clip, raw advantages": ("Masked", {"clip_range_vf": 0.05, "normalize_advantage": False, "vf_coef": 1.3}),
     "tight clips": ("Masked", {"clip_range": 0.02, "max_grad_norm": 0.05}),
@@ -44,6 +45,7 @@ RECURRENT = {
     "Box": ("NoisyBox", {"ent_coef": 0.05}),
     "MultiDiscrete": ("NoisyMultiDiscrete", {}),
     "Dict": ("NoisyDict", {"policy": "MultiInputLstmPolicy"}),
+    "images": ("SmallImages", {"policy": "CnnLstmPolicy", "policy_kwargs": {"lstm_hidden_size": 8}, "n_epochs": 1}),
     "two layers": ("NoisyBox", {"policy_kwargs": {**LSTM, "n_lstm_layers": 2}}),
     "shared": ("Noisy", {"policy_kwargs": {**LSTM, "shared_lstm": True, "enable_critic_lstm": False}}),
     "no LSTM for the critic": ("NoisyBox", {"policy_kwargs": {**LSTM, "enable_critic_lstm": False}}),
@@ -119,7 +121,7 @@ def test_a_run_is_contribs(case, monkeypatch):
     """Rollouts with episodes that end and are cut off, both moments, updates; the optimizer's state goes on."""
     cls, path, kwargs, name, changes = CASES[case]
     settings = {**SETTINGS, "policy_kwargs": kwargs, **changes}
-    normalize = {"obs": "Dict" not in name, "reward": True}
+    normalize = {"obs": "Dict" not in name and "Images" not in name, "reward": True}
     env = {"class_path": path + name, "n_envs": 3, "max_episode_steps": 9, "normalize": normalize}
     ours, other = (make(cls, env, **settings) for _ in range(2))
     before = weights(ours.policy)

@@ -10,6 +10,7 @@ import torch
 from sb3_contrib.common import utils
 
 from lit_rl.algorithms.trpo import TRPO
+from lit_rl.training import fast as fast_networks
 from tests.helpers import envs
 from tests.helpers.on_policy import make, sb3_train, sb3_twin, weights
 
@@ -89,10 +90,17 @@ def compare(ours: TRPO, twin: Any, metrics: dict[str, Any], theirs: dict[str, An
     assert {key for key in metrics if key.startswith("train/")} == set(theirs)
 
 
-@pytest.mark.parametrize("fast", [False, "auto"])
-@pytest.mark.parametrize("case", CASES)
+BY_AUTOGRAD = ("Discrete", "Box", "MultiDiscrete", "MultiBinary", "sub-sampled")
+"""Those of the cases with plain perceptrons that are tried with autograd as well."""
+
+
+@pytest.mark.parametrize(
+    ("case", "fast"), [*((case, "auto") for case in CASES), *((case, False) for case in BY_AUTOGRAD)]
+)
 def test_an_update_equals_contribs(case: str, fast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, twin = twins(case, fast=fast)
+    plain = ours.env_config.class_path != envs.PATH + "NoisyDict" and not ours.use_sde
+    assert ours.gradients == (fast_networks.BY_HAND if plain and fast else fast_networks.BY_AUTOGRAD)
     before = weights(ours.policy)
     for _ in range(2):  # the second with the optimizer's state of the first
         metrics, theirs = both(ours, twin, monkeypatch)

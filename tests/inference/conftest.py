@@ -49,6 +49,19 @@ if importlib.util.find_spec("sb3_contrib") is not None:
     CONFIGS |= {
         "QRDQN": {"env": {"id": "CartPole-v1", "n_envs": 2}, "model": _model("QRDQN", **OFF_POLICY)},
         "TQC": {"env": PENDULUM, "model": _model("TQC", **OFF_POLICY)},
+        "TRPO": {"env": PENDULUM, "model": _model("TRPO", n_steps=16, batch_size=16, n_epochs=None)},
+        "ARS": {
+            "env": {**PENDULUM, "max_episode_steps": 16, "normalize": {"obs": True}},
+            "model": _model(
+                "ARS",
+                n_delta=2,
+                cycles_per_iteration=1,
+                policy_kwargs=None,
+                n_steps=None,
+                batch_size=None,
+                n_epochs=None,
+            ),
+        },
         "CrossQ": {"env": PENDULUM, "model": _model("CrossQ", **OFF_POLICY)},
     }
 ALGORITHMS = sorted(CONFIGS)

@@ -64,7 +64,7 @@ def test_drawn_actions_follow_the_seed(trained: Callable[..., Path], name: str) 
         agent.set_random_seed(seed)
         drawn.append(agent.predict(obs)[0])
     np.testing.assert_array_equal(drawn[0], drawn[1])
-    noiseless = name in ("TD3", "DDPG")  # as in stable-baselines3, whose policies have no noise of their own
+    noiseless = name in ("TD3", "DDPG", "ARS")  # as in stable-baselines3, whose policies have no noise of their own
     assert np.array_equal(drawn[0], drawn[2]) == noiseless
 
 

@@ -49,6 +49,10 @@ CASES: dict[str, dict[str, Any]] = {
         "RecurrentPPO", {"class_path": envs.PATH + "NoisyDict"}, policy="MultiInputLstmPolicy",
         policy_kwargs={**LSTM, "n_lstm_layers": 2, "enable_critic_lstm": False},
     ),
+    "memory of images": config_of(
+        "RecurrentPPO", {"class_path": envs.PATH + "SmallImages"}, policy="CnnLstmPolicy", n_epochs=1,
+        policy_kwargs={"lstm_hidden_size": 8},
+    ),
     "both": config_of("RecurrentPPO", {"class_path": masked.PATH + "MaskedMultiDiscrete", "action_masks": True}),
 }  # fmt: skip
 QUICK = ("masks", "memory", "both")

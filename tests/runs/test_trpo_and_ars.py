@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from stable_baselines3.common.env_util import make_vec_env
 
+import lit_rl as lit_rl_package
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs
 from tests.helpers.cli import final_state, kill_at_random, lit_rl, metrics
 from tests.runs.conftest import Cli
 
-pytest.importorskip("sb3_contrib")
+sb3_contrib = pytest.importorskip("sb3_contrib")
 
 BOX, DISCRETE = (envs.PATH + name for name in ("NoisyBox", "Noisy"))
 MOMENTS = {"normalize": {"obs": True}}
@@ -126,3 +130,50 @@ def test_workers_give_the_same_bits(cli: Cli, case: str) -> None:
     cli("fit", "--config", config, "--name", "straight")
     cli("fit", "--config", config, "--env.backend", "async", "--env.n_workers", 2)
     same(cli.run(), cli.run("straight"))
+
+
+@pytest.mark.parametrize("case", ["TRPO", "ARS"])
+def test_sb3_contrib_goes_on_with_it_and_it_goes_on_with_theirs(cli: Cli, case: str) -> None:
+    """Weights, moments of the critic's optimizer, and settings, there and back."""
+    name, env = case, {"id": "Pendulum-v1", "n_envs": 2, "max_episode_steps": 20}
+    config = write(cli, case, env=env, total_timesteps=240)
+    cli("fit", "--config", config)
+    cli("export-sb3", cli.run(), "--which", "last", "--out", "agent.zip")
+    theirs: Any = getattr(sb3_contrib, name).load("agent.zip", make_vec_env("Pendulum-v1", 2))
+    obs = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    ours = lit_rl_package.load(cli.run(), which="last")
+    for agent in (ours, lit_rl_package.load("agent.zip")):
+        np.testing.assert_allclose(
+            agent.predict(obs, deterministic=True)[0], theirs.predict(obs, deterministic=True)[0], rtol=1e-4, atol=1e-5
+        )
+    assert theirs.num_timesteps == {"TRPO": 256, "ARS": 240}[name]
+    if name == "TRPO":
+        assert {len(part) for part in theirs.policy.optimizer.state_dict()["state"].values()} == {3}
+    before = theirs.policy.state_dict()["action_net.0.weight" if name == "ARS" else "action_net.weight"].clone()
+    theirs.learn(240, reset_num_timesteps=False)
+    theirs.save("further.zip")
+    done = cli("adopt", "further.zip", "--env", "Pendulum-v1", "--out", "lightning_logs/adopted")
+    assert name != "TRPO" or "4 moments loaded" in done.out
+    assert "WARNING: optimizer" not in done.out
+    further = lit_rl_package.load(cli.run("adopted"))
+    np.testing.assert_allclose(
+        further.predict(obs, deterministic=True)[0], theirs.predict(obs, deterministic=True)[0], rtol=1e-4, atol=1e-5
+    )
+    assert not torch.equal(before, next(iter(further.module.policy.action_net.parameters())))
+
+
+@pytest.mark.parametrize(("name", "env"), [("TRPO", "Ant-v5"), ("ARS", "Pendulum-v1"), ("ARS", "Acrobot-v1")])
+def test_the_zoos_settings(cli: Cli, name: str, env: str) -> None:
+    cli("init", env, "--algorithm", name, "--out", "new.yaml")
+    tree = yaml.safe_load(Path("new.yaml").read_text())
+    assert tree["model"]["class_path"] == name
+    wanted = {"cg_max_steps": 25, "n_critic_updates": 20} if name == "TRPO" else {"n_top": 1, "delta_std": 0.1}
+    assert tree["model"]["init_args"].items() >= wanted.items()
+    assert tree["env"]["normalize"].items() >= {"obs": True, "reward": name == "TRPO"}.items()
+
+
+def test_what_suits_an_environment_that_the_zoo_has_no_search_for(cli: Cli) -> None:
+    cli("init", "--algorithm", "ARS", "--out", "new.yaml", "Reacher-v5")
+    tree = yaml.safe_load(Path("new.yaml").read_text())
+    assert tree["env"]["n_envs"] == 4
+    assert tree["model"]["init_args"]["policy"] == "LinearPolicy"
