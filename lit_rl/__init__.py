@@ -28,11 +28,16 @@ _EXPORTS = {
 if TYPE_CHECKING:
     from lit_rl.algorithms.a2c import A2C
     from lit_rl.algorithms.ars import ARS
+    from lit_rl.algorithms.crossq import CrossQ
     from lit_rl.algorithms.ddpg import DDPG
     from lit_rl.algorithms.dqn import DQN
+    from lit_rl.algorithms.maskableppo import MaskablePPO
     from lit_rl.algorithms.ppo import PPO
+    from lit_rl.algorithms.qrdqn import QRDQN
+    from lit_rl.algorithms.recurrentppo import RecurrentPPO
     from lit_rl.algorithms.sac import SAC
     from lit_rl.algorithms.td3 import TD3
+    from lit_rl.algorithms.tqc import TQC
     from lit_rl.algorithms.trpo import TRPO
     from lit_rl.callbacks.config import CheckpointConfig
     from lit_rl.curriculum import CurriculumConfig
@@ -48,13 +53,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "A2C",
-    "ARS",
     "DDPG",
     "DQN",
     "PPO",
     "SAC",
     "TD3",
-    "TRPO",
     "CheckpointConfig",
     "CurriculumConfig",
     "EnvConfig",
@@ -72,9 +75,18 @@ __all__ = [
     "load",
 ]
 
+_CONTRIB = ["ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO"]
+"""Algorithms whose networks are sb3-contrib's."""
+if importlib.util.find_spec("sb3_contrib") is not None:
+    __all__ += _CONTRIB
+
 
 def __getattr__(name: str) -> Any:
     """Import on first use: environment workers import this package and need none of torch."""
+    if name in _CONTRIB:
+        from lit_rl.algorithms import refuse_unavailable
+
+        refuse_unavailable(name, f"lit_rl.{name}")
     module = _EXPORTS.get(name, f"lit_rl.algorithms.{name.lower()}")  # an algorithm is found by its file
     if name in _EXPORTS or (name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(module)):
         return getattr(importlib.import_module(module), name)

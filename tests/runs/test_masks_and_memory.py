@@ -13,6 +13,7 @@ import yaml
 from gymnasium.wrappers import TimeLimit
 
 import lit_rl as lit_rl_package
+from lit_rl.errors import ConfigError
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs, masked
 from tests.helpers.cli import checkpoints, final_state, kill_at_random, lit_rl, metrics, parts
@@ -312,6 +313,8 @@ def test_an_algorithm_whose_package_is_missing_is_named(cli: Cli, monkeypatch: p
     line = "MaskablePPO needs the package sb3_contrib; install it with `pip install 'lit-rl[contrib]'`."
     assert f"model.class_path: {line}" in cli.error("fit", "--config", write(cli, "masks"))
     assert f"--algorithm: {line}" in cli.error("init", "CartPole-v1", "--algorithm", "MaskablePPO")
+    with pytest.raises(ConfigError, match=r"lit_rl\.MaskablePPO: MaskablePPO needs the package sb3_contrib"):
+        _ = lit_rl_package.MaskablePPO
     from lit_rl.algorithms import algorithms
 
     assert "PPO" in algorithms()
