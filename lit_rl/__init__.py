@@ -53,19 +53,26 @@ if TYPE_CHECKING:
 
 __all__ = [
     "A2C",
+    "ARS",
     "DDPG",
     "DQN",
     "PPO",
+    "QRDQN",
     "SAC",
     "TD3",
+    "TQC",
+    "TRPO",
     "CheckpointConfig",
+    "CrossQ",
     "CurriculumConfig",
     "EnvConfig",
     "EvalConfig",
+    "MaskablePPO",
     "NormalizeConfig",
     "Part",
     "RLModule",
     "RanksConfig",
+    "RecurrentPPO",
     "ResumeConfig",
     "Schedule",
     "WarmstartConfig",
@@ -77,8 +84,8 @@ __all__ = [
 
 _CONTRIB = ["ARS", "CrossQ", "MaskablePPO", "QRDQN", "RecurrentPPO", "TQC", "TRPO"]
 """Algorithms whose networks are sb3-contrib's."""
-if importlib.util.find_spec("sb3_contrib") is not None:
-    __all__ += _CONTRIB
+if importlib.util.find_spec("sb3_contrib") is None:
+    __all__ = [name for name in __all__ if name not in _CONTRIB]
 
 
 def __getattr__(name: str) -> Any:
