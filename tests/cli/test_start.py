@@ -47,7 +47,10 @@ def imported(*argv: Any, cwd: Path) -> tuple[list[str], str, int]:
         ({"env": {"id": "CartPol-v1"}}, "env.id: Environment `CartPol` doesn't exist. Did you mean 'CartPole-v1'?"),
         ({"env": {"id": "HalfCheetah-v3"}}, "env.id: HalfCheetah-v3 cannot be made any more. It is HalfCheetah-v5"),
         ({"env": {"id": None}}, "env.id is missing"),
-        ({"model": {"class_path": "PPA"}}, "model.class_path: there is no algorithm 'PPA'; there are A2C, DDPG, DQN,"),
+        (
+            {"model": {"class_path": "PPA"}},
+            "model.class_path: there is no algorithm 'PPA'; there are A2C, ARS, CrossQ, DDPG,",
+        ),
         ({"model": {"init_args": {"n_step": 8}}}, "unknown key 'model.init_args.n_step'. Did you mean 'n_steps'?"),
         ({"model": {"init_args": {"n_steps": 0}}}, "model.n_steps is 0; it must be at least 1."),
         ({"model": {"init_args": {"policy": "MplPolicy"}}}, "model.policy: 'MplPolicy' is not one of MlpPolicy, Cnn"),

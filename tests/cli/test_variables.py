@@ -90,7 +90,7 @@ def test_each_command_has_its_own(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("MODEL__N_STEP", "3", "there is no such setting. Did you mean 'PL_FIT__MODEL__N_STEPS'?"),
         ("MODEL__INIT_ARGS__N_STEP", "3", "Did you mean 'PL_FIT__MODEL__INIT_ARGS__N_STEPS'?"),
-        ("MODEL", "NOPE", "model.class_path: there is no algorithm 'NOPE'; there are A2C, DDPG"),
+        ("MODEL", "NOPE", "model.class_path: there is no algorithm 'NOPE'; there are A2C, ARS"),
         ("MODEL", "PPOO", "Did you mean 'PPO'?"),
         ("MODEL__CLASS_PATH", "PPOO", "Did you mean 'PPO'?"),
         ("ENV", "{n_env: 3}", "unknown key 'env.n_env'. Did you mean 'n_envs'?"),

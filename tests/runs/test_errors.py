@@ -27,7 +27,7 @@ from tests.runs.conftest import Cli
         ({"model": {"init_args": {"clip_range": {"strat": 1}}}}, "'model.init_args.clip_range.strat'. Did you mean"),
         (
             {"model": {"class_path": "PPA"}},
-            "there is no algorithm 'PPA'; there are A2C, DDPG, DQN, PPO, SAC, TD3. Did you mean 'PPO'?",
+            "RecurrentPPO, SAC, TD3, TQC, TRPO. Did you mean 'PPO'?",
         ),
         ({"model": {"init_args": {"seed": 3}}}, "write `seed_everything:` outside model"),
         ({"model": {"init_args": {"policy": "MplPolicy"}}}, "Did you mean 'MlpPolicy'?"),

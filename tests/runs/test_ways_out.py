@@ -65,7 +65,7 @@ def test_the_config_of_a_run_directory_resumes_that_run(cli: Cli) -> None:
     ("words", "said"),
     [
         (("--env.id", "Xyzzy-v0"), "One that a module of yours registers is module:Id; a class is env.class_path."),
-        (("--model", "PPOO"), "there are A2C, DDPG, DQN, PPO, SAC, TD3. Did you mean 'PPO'?"),
+        (("--model", "PPOO"), "RecurrentPPO, SAC, TD3, TQC, TRPO. Did you mean 'PPO'?"),
     ],
 )
 def test_mistakes(cli: Cli, words: tuple[str, ...], said: str) -> None:
