@@ -25,6 +25,7 @@ from lit_rl.checkpoint.manifest import Checkpoint
 from lit_rl.checkpoint.reader import load_lightning, load_rank
 from lit_rl.checkpoint.store import CheckpointStore
 from lit_rl.state.parts import by_part
+from lit_rl.state.plain import first_difference
 
 ROOT = Path(__file__).parents[2]
 TIMES = ("time/fps", "time/time_elapsed")
@@ -251,6 +252,14 @@ def parts(checkpoint: Checkpoint) -> dict[str, Any]:
 def final_state(run: Path) -> dict[str, Any]:
     """The state of a run's newest checkpoint, by part."""
     return parts(checkpoints(run)[-1])
+
+
+def same_runs(one: Path, other: Path) -> None:
+    """Two runs have the same state at their ends, to the bit, and the same metrics all the way."""
+    ours, theirs = final_state(one), final_state(other)
+    for name in ours.keys() | theirs.keys():
+        assert first_difference(ours.get(name), theirs.get(name), name) is None
+    assert metrics(one) == metrics(other)
 
 
 def metrics(run: Path) -> list[dict[str, str]]:

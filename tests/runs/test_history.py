@@ -15,8 +15,7 @@ from lit_rl.checkpoint.history import belonging
 from lit_rl.checkpoint.manifest import Checkpoint, Manifest
 from lit_rl.cli.dispatch import run_command
 from lit_rl.run.aside import Aside, settle
-from lit_rl.state.plain import first_difference
-from tests.helpers.cli import checkpoints, final_state, lineage, metrics, start, wait_for
+from tests.helpers.cli import checkpoints, lineage, metrics, same_runs, start, wait_for
 from tests.helpers.strace import needs_strace, traced
 from tests.runs.conftest import Cli
 
@@ -26,10 +25,7 @@ LOGS = ("metrics.csv", "monitor.csv", "evaluations.npz", "config.yaml")
 
 def same(one: Path, other: Path) -> None:
     """The same end state, and the same rows in the logs."""
-    ours, theirs = final_state(one), final_state(other)
-    for name in ours.keys() | theirs.keys():
-        assert first_difference(ours.get(name), theirs.get(name), name) is None
-    assert metrics(one) == metrics(other)
+    same_runs(one, other)
     assert [line.split(",")[:2] for line in lines(one)] == [line.split(",")[:2] for line in lines(other)]
 
 

@@ -16,7 +16,7 @@ import lit_rl as lit_rl_package
 from lit_rl.errors import ConfigError
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs, masked
-from tests.helpers.cli import checkpoints, final_state, kill_at_random, lit_rl, metrics, parts
+from tests.helpers.cli import checkpoints, final_state, kill_at_random, lit_rl, metrics, parts, same_runs
 from tests.helpers.masked import Masked
 from tests.runs.conftest import Cli
 
@@ -65,13 +65,6 @@ def write(cli: Cli, case: str, **over: Any) -> Path:
     return path
 
 
-def same(one: Path, other: Path) -> None:
-    ours, theirs = final_state(one), final_state(other)
-    for name in ours.keys() | theirs.keys():
-        assert first_difference(ours.get(name), theirs.get(name), name) is None
-    assert metrics(one) == metrics(other)
-
-
 @pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
 def test_stops_change_nothing(cli: Cli, case: str) -> None:
     """Between rollouts, which is in mid-episode: what is remembered, and what is allowed, goes on."""
@@ -80,7 +73,7 @@ def test_stops_change_nothing(cli: Cli, case: str) -> None:
     cli("fit", "--config", config, "--pause_at", 40, expect=75)
     cli("fit", "--config", config, "--mode", "resume", "--pause_at", 200, expect=75)
     cli("fit", "--config", config, "--mode", "resume")
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
     if CASES[case]["model"]["class_path"] == "RecurrentPPO":
         (memory,) = (each for name, each in final_state(cli.run()).items() if name.startswith("memory"))
         assert float(memory["values"].abs().max()) > 0
@@ -94,7 +87,7 @@ def test_kills_at_random_change_nothing(cli: Cli, case: str) -> None:
     words = ("fit", "--config", config, "--requeue", "true")
     kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=10)
     cli(*words)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 @pytest.mark.slow
@@ -105,7 +98,7 @@ def test_two_ranks_are_exact(cli: Cli, case: str) -> None:
     lit_rl("fit", "--config", config, *two, "--name", "straight", cwd=cli.cwd)
     lit_rl("fit", "--config", config, *two, "--pause_at", 200, cwd=cli.cwd, expect=75)
     lit_rl("fit", "--config", config, *two, "--mode", "resume", cwd=cli.cwd)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 @pytest.mark.parametrize("case", ["masks", "both"])
@@ -113,7 +106,7 @@ def test_workers_give_the_same_bits(cli: Cli, case: str) -> None:
     config = write(cli, case, total_timesteps=144)
     cli("fit", "--config", config, "--name", "straight")
     cli("fit", "--config", config, "--env.backend", "async", "--env.n_workers", 2)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 def test_a_mask_from_a_wrapper(cli: Cli) -> None:
@@ -125,7 +118,7 @@ def test_a_mask_from_a_wrapper(cli: Cli) -> None:
         "wrappers": [f"{__name__}.Says"],
     }
     cli("fit", "--config", write(cli, "masks", total_timesteps=96, env=wrapped))
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 def Says(env: Any) -> Any:
@@ -178,7 +171,7 @@ def test_an_episode_that_is_lost_is_forgotten(cli: Cli) -> None:
     assert float(metrics(cli.run("straight"))[-1]["env/restarts"]) > 3
     cli("fit", "--config", config, "--pause_at", 200, expect=75)
     cli("fit", "--config", config, "--mode", "resume")
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 # -- beside training -----------------------------------------------------------------------------------------------

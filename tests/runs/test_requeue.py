@@ -15,26 +15,17 @@ from lit_rl.errors import Held
 from lit_rl.run import hold
 from lit_rl.run.directory import RunLock
 from lit_rl.run.sources import Source, find
-from lit_rl.state.plain import first_difference
 from tests.helpers.cli import (
     checkpoints,
     environment,
-    final_state,
     lineage,
-    metrics,
     run_directory,
+    same_runs,
     start,
     wait_for,
     write_config,
 )
 from tests.runs.conftest import Cli
-
-
-def same(a: Path, b: Path) -> None:
-    ours, theirs = final_state(a), final_state(b)
-    for name in ours:
-        assert first_difference(ours[name], theirs[name], name) is None
-    assert metrics(a) == metrics(b)
 
 
 def test_the_same_command_goes_on_until_it_is_done(cli: Cli) -> None:
@@ -49,7 +40,7 @@ def test_the_same_command_goes_on_until_it_is_done(cli: Cli) -> None:
     assert "finished: timestep 512 of 512; nothing to do" in cli(*command).out
     assert [s["mode"] for s in lineage(cli.run())["segments"]] == ["fresh", "resume", "resume"]
     assert not run_directory(cli.cwd, version=1).exists()
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 def test_without_it_every_start_is_a_new_run(cli: Cli) -> None:
@@ -75,7 +66,7 @@ def test_a_warmstart_reads_its_weights_once(cli: Cli) -> None:
     cli("fit", "--config", config, "--pause_at", 256, expect=75)
     shutil.rmtree(cli.run("parent"))
     cli("fit", "--config", config)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
     assert len(lineage(cli.run())["parents"]) == 1
 
 

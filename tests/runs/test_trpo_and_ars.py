@@ -14,7 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import lit_rl as lit_rl_package
 from lit_rl.state.plain import first_difference
 from tests.helpers import envs
-from tests.helpers.cli import final_state, kill_at_random, lit_rl, metrics
+from tests.helpers.cli import final_state, kill_at_random, lit_rl, metrics, same_runs
 from tests.runs.conftest import Cli
 
 sb3_contrib = pytest.importorskip("sb3_contrib")
@@ -64,13 +64,6 @@ def write(cli: Cli, case: str, **over: Any) -> Path:
     return path
 
 
-def same(one: Path, other: Path) -> None:
-    ours, theirs = final_state(one), final_state(other)
-    for name in ours.keys() | theirs.keys():
-        assert first_difference(ours.get(name), theirs.get(name), name) is None
-    assert metrics(one) == metrics(other)
-
-
 @pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES])
 def test_stops_change_nothing(cli: Cli, case: str) -> None:
     config = write(cli, case)
@@ -78,7 +71,7 @@ def test_stops_change_nothing(cli: Cli, case: str) -> None:
     cli("fit", "--config", config, "--pause_at", 40, expect=75)
     cli("fit", "--config", config, "--mode", "resume", "--pause_at", 200, expect=75)
     cli("fit", "--config", config, "--mode", "resume")
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 @pytest.mark.slow
@@ -89,7 +82,7 @@ def test_kills_at_random_change_nothing(cli: Cli, case: str) -> None:
     words = ("fit", "--config", config, "--requeue", "true")
     kill_at_random(*words, cwd=cli.cwd, run=cli.run(), seed=case, most=5)
     cli(*words)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 @pytest.mark.slow
@@ -99,7 +92,7 @@ def test_two_ranks_are_exact(cli: Cli, case: str) -> None:
     lit_rl("fit", "--config", config, *TWO, "--name", "straight", cwd=cli.cwd)
     lit_rl("fit", "--config", config, *TWO, "--pause_at", 200, cwd=cli.cwd, expect=75)
     lit_rl("fit", "--config", config, *TWO, "--mode", "resume", cwd=cli.cwd)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 @pytest.mark.slow
@@ -129,7 +122,7 @@ def test_workers_give_the_same_bits(cli: Cli, case: str) -> None:
     config = write(cli, case, total_timesteps=200)
     cli("fit", "--config", config, "--name", "straight")
     cli("fit", "--config", config, "--env.backend", "async", "--env.n_workers", 2)
-    same(cli.run(), cli.run("straight"))
+    same_runs(cli.run(), cli.run("straight"))
 
 
 @pytest.mark.parametrize("case", ["TRPO", "ARS"])
