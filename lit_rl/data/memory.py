@@ -28,9 +28,9 @@ class Memory:
             self.start[row] = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"values": self.values, "start": self.start}
+        return {"by_environment": {"values": self.values, "going_on": ~self.start}}  # dealt out to ranks by its name
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        values, start = (torch.as_tensor(state[key]) for key in ("values", "start"))
+        values, going_on = (torch.as_tensor(state["by_environment"][key]) for key in ("values", "going_on"))
         assert values.shape == self.values.shape
-        self.values, self.start = values.clone(), start.clone()
+        self.values, self.start = values.clone(), ~going_on

@@ -76,7 +76,7 @@ def test_stops_change_nothing(cli: Cli, case: str) -> None:
     same_runs(cli.run(), cli.run("straight"))
     if CASES[case]["model"]["class_path"] == "RecurrentPPO":
         (memory,) = (each for name, each in final_state(cli.run()).items() if name.startswith("memory"))
-        assert float(memory["values"].abs().max()) > 0
+        assert float(memory["by_environment"]["values"].abs().max()) > 0
 
 
 @pytest.mark.slow
@@ -99,6 +99,29 @@ def test_two_ranks_are_exact(cli: Cli, case: str) -> None:
     lit_rl("fit", "--config", config, *two, "--pause_at", 200, cwd=cli.cwd, expect=75)
     lit_rl("fit", "--config", config, *two, "--mode", "resume", cwd=cli.cwd)
     same_runs(cli.run(), cli.run("straight"))
+
+
+@pytest.mark.parametrize("n_envs", [2, 5])
+def test_another_number_of_environments(cli: Cli, n_envs: int) -> None:
+    """Those that are still there remember; new ones begin with nothing."""
+    words = ("fit", "--config", write(cli, "memory"), "--resume.on_config_change", "accept")
+    cli(*words, "--pause_at", 200, expect=75)
+    before = parts(checkpoints(cli.run())[-1])["memory"]["by_environment"]
+    assert before["going_on"].any()
+    cli(*words, "--mode", "resume", "--env.n_envs", n_envs)
+    assert len(final_state(cli.run())["memory"]["by_environment"]["values"]) == n_envs
+
+
+@pytest.mark.slow
+def test_other_ranks_remember_the_same(cli: Cli) -> None:
+    """One rank's memory is dealt out to two, and those of two are put together."""
+    config = write(cli, "memory", env={**CASES["memory"]["env"], "n_envs": 4})
+    two = ("--trainer.devices", 2, "--trainer.accelerator", "cpu", "--trainer.strategy", "ddp")
+    words = ("fit", "--config", config, "--resume.on_config_change", "accept")
+    cli(*words, "--pause_at", 100, expect=75)
+    lit_rl(*words, *two, "--mode", "resume", "--pause_at", 200, cwd=cli.cwd, expect=75)
+    cli(*words, "--mode", "resume")
+    assert len(final_state(cli.run())["memory"]["by_environment"]["values"]) == 4
 
 
 @pytest.mark.parametrize("case", ["masks", "both"])
