@@ -42,7 +42,7 @@ class CrossQ(SAC):
     """
 
     POLICIES: ClassVar[Mapping[str, type[Any]]] = {"MlpPolicy": CrossQPolicy}
-    LIMITS: ClassVar[Mapping[str, Limit]] = {"policy_delay": at_least(1)}
+    LIMITS: ClassVar[Mapping[str, Limit]] = {"policy_delay": at_least(1), "batch_size": at_least(2)}
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.memory import Memory
 from lit_rl.data.rollout import RolloutStorage
 from lit_rl.envs.config import EnvConfig
+from lit_rl.errors import ConfigError
 from lit_rl.networks.actor_critic import as_tensor, to_env
 from lit_rl.networks.recurrent import RecurrentActorCritic, State
 from lit_rl.networks.tensors import Table, within
@@ -93,6 +94,9 @@ class RecurrentPPO(PPO):
     # -- networks ------------------------------------------------------------------------------------------------
 
     def build_policy(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> nn.Module:
+        kwargs = self.policy_kwargs
+        if kwargs.get("shared_lstm") and kwargs.get("enable_critic_lstm", True):
+            raise ConfigError("model.policy_kwargs.shared_lstm: true needs enable_critic_lstm: false beside it.")
         policy: Any = super().build_policy(observation_space, action_space)
         self.net = RecurrentActorCritic(policy, self.env_config.action_masks)
         self.memory = Memory(len(self.ranks.rows(self.env_config.n_envs)), self.net.remembered)
@@ -167,7 +171,9 @@ class RecurrentPPO(PPO):
     ) -> tuple[np.ndarray, Any]:
         """See `Algorithm`; the memory is the actor's hidden and cell state, [layers, N, H] each, as in sb3-contrib."""
         net, n = self.net, len(leaves(policy_obs)[0])
-        state: State = net.no_state(n) if memory is None else tuple(as_tensor(each, self.device) for each in memory)
+        state = self._state_of(memory, n)
+        if begun is not None and len(begun) != n:
+            raise ConfigError(f"predict: episode_start has {len(begun)} flags, and there are {n} observations.")
         start = torch.zeros(n, dtype=torch.bool) if begun is None else torch.from_numpy(begun)
         seen = as_tensor(self.seen(policy_obs, masks), self.device)
         head, latent, after = net.act(seen, state, start.to(self.device))
@@ -177,6 +183,20 @@ class RecurrentPPO(PPO):
             action = net.distribution.sample(head, net.log_std, latent, noise)
         taken: np.ndarray = to_env(action.cpu().numpy(), self.policy)  # type: ignore[arg-type]
         return taken, tuple(each.cpu().numpy() for each in after)
+
+    def _state_of(self, memory: Any, n: int) -> State:
+        """What is remembered of n environments, as `policy_step` has returned it."""
+        state = self.net.no_state(n)
+        if memory is None:
+            return state
+        shape = tuple(state[0].shape)
+        if not isinstance(memory, tuple | list) or [np.shape(each) for each in memory] != [shape] * 2:
+            raise ConfigError(
+                f"predict: state is what the call before has returned, two arrays {shape} for {n} observations; give "
+                "None at first."
+            )
+        hidden, cell = (as_tensor(each, self.device) for each in memory)
+        return hidden, cell
 
     # -- update --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from lit_rl.curriculum.shown import Shown
 from lit_rl.envs.ale import AleStart, is_atari
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.layers import check_environment, check_layers, check_wrapper
+from lit_rl.envs.masks import with_method
 from lit_rl.envs.monitor import EpisodeMonitor
 from lit_rl.envs.retired import RENAMED, successor
 from lit_rl.envs.supported import check_spaces
@@ -64,7 +65,7 @@ def make_env(
         key = f"env.wrappers[{i}]"
         cls = import_class(wrapper.class_path, f"{key}.class_path")
         check_wrapper(cls, f"{key}.class_path")
-        env = call(cls, f"{key}.init_args", env, **wrapper.init_args)
+        env = call(cls, f"{key}.init_args", env, **with_method(cls, env, wrapper.init_args))
         check_environment(env, f"{key}.class_path", wrapper.class_path)
     check_layers(env, config)
     check_spaces(getattr(env, "observation_space", None), getattr(env, "action_space", None), config)

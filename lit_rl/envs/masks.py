@@ -6,7 +6,7 @@ side, and for 0 and 1 of every part of a MultiBinary one: bool [M].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -53,6 +53,8 @@ class Mask:
         self._whole = len(parts) == 1
         try:
             self._ask: Callable[[], Any] = env.get_wrapper_attr(METHOD)
+            if not callable(self._ask):
+                raise AttributeError(METHOD)
         except AttributeError:
             raise ConfigError(
                 f"env.action_masks: {name} has no method {METHOD}(), which says the actions that are allowed; give it "
@@ -65,7 +67,11 @@ class Mask:
         Raises:
             InvalidOutput: what the environment gives is no mask, or allows nothing.
         """
-        given = np.asarray(self._ask())
+        said = self._ask()
+        try:
+            given = np.asarray(said)
+        except ValueError:  # lists of different lengths
+            raise InvalidOutput(f"a mask from {METHOD}() that is no array: {str(said)[:80]}") from None
         mask = given.reshape(-1)
         if mask.dtype != np.bool_:
             mask = _as_flags(mask)
@@ -93,9 +99,48 @@ def random_allowed(space: spaces.Space[Any], mask: np.ndarray, rng: np.random.Ge
     return np.array(drawn, dtype=space.dtype).reshape(space.shape)
 
 
-def flags_of(given: Any, dimensions: int) -> np.ndarray | None:
-    """What somebody gives as flags, in so many dimensions; `None` stays."""
-    if given is None:
-        return None
-    flags = np.asarray(given, dtype=np.bool_)
-    return np.atleast_2d(flags) if dimensions == 2 else flags.reshape(-1)
+def with_method(cls: Any, env: gym.Env[Any, Any], init_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a wrapper; where sb3-contrib's `ActionMasker` is given the name of a method, with that method.
+
+    It would look for it right below itself, where our own wrapper lies.
+
+    Args:
+        cls: the wrapper.
+        env: what it wraps.
+        init_args: its arguments, as the `env` block has them.
+
+    Raises:
+        ConfigError: nothing below has such a method.
+    """
+    name = init_args.get("action_mask_fn")
+    if getattr(cls, "__name__", "") != "ActionMasker" or not isinstance(name, str):
+        return dict(init_args)
+    try:
+        method = env.get_wrapper_attr(name)
+    except AttributeError:
+        raise ConfigError(f"env.wrappers: ActionMasker's action_mask_fn: the environment has no {name}().") from None
+    return {**init_args, "action_mask_fn": lambda _: method()}
+
+
+def masks_for(given: Any, space: spaces.Space[Any], n: int) -> np.ndarray:
+    """Masks that somebody gives for n observations, bool [n, M].
+
+    Raises:
+        ConfigError: there are others than n, they are of another size, no flags, or allow nothing.
+    """
+    parts = choices(space)
+    try:
+        flags = np.asarray(given)
+    except ValueError:
+        flags = np.zeros(0)
+    size = sum(parts)
+    if flags.shape not in ((size,), (n, size)) or (flags.ndim == 1 and n != 1):
+        raise ConfigError(
+            f"predict: action_masks has the shape {flags.shape}; {n} of {size} flags are needed: {(n, size)}."
+        )
+    if flags.dtype != np.bool_ and not (flags.dtype.kind in "uif" and ((flags == 0) | (flags == 1)).all()):
+        raise ConfigError("predict: action_masks are true and false.")
+    masks = flags.astype(np.bool_).reshape(n, size)
+    if not np.logical_or.reduceat(masks, np.cumsum((0, *parts[:-1])), axis=1).all():
+        raise ConfigError("predict: action_masks allow nothing.")
+    return masks

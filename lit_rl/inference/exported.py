@@ -62,7 +62,7 @@ class Exported(nn.Module):
         if module.env_config.action_masks:
             self._masked = ActorCritic(module.policy, masked=True)  # type: ignore[arg-type]
             flag: Any = spaces.MultiBinary(sum(choices(self._taken)))
-            self.inputs[METHOD] = flag
+            self.inputs[METHOD if METHOD not in self.inputs else f"{METHOD}_"] = flag
 
     def forward(self, *observation: Tensor) -> Tensor:
         mask = observation[-1] if self._masked is not None else None
@@ -138,6 +138,6 @@ def inputs_of(network: Exported, observation: Any, masks: np.ndarray | None = No
             value = value[name]
         return value
 
-    shown = [(key, space) for key, space in network.inputs.items() if masks is None or key != METHOD]
+    shown = list(network.inputs.items())[: None if masks is None else -1]
     inputs = [np.asarray(part(key), dtype=space.dtype) for key, space in shown]
     return inputs if masks is None else [*inputs, masks]

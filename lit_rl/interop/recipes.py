@@ -93,7 +93,13 @@ def algorithm_named(name: str) -> type[Any]:
     return named[name]
 
 
-def recipe(env: EnvConfig, observation: spaces.Space[Any], action: spaces.Space[Any], algorithm: str | None) -> Recipe:
+def recipe(
+    env: EnvConfig,
+    observation: spaces.Space[Any],
+    action: spaces.Space[Any],
+    algorithm: str | None,
+    masks: bool = False,
+) -> Recipe:
     """A run.yaml for an environment.
 
     Args:
@@ -101,11 +107,12 @@ def recipe(env: EnvConfig, observation: spaces.Space[Any], action: spaces.Space[
         observation: its space, as networks see it.
         action: the same of its actions.
         algorithm: by name; `None` for what suits the spaces.
+        masks: whether it says which actions are allowed.
 
     Raises:
         ConfigError: there is no such algorithm, or it is not for these actions.
     """
-    cls = algorithm_named(algorithm or default_algorithm(observation, action))
+    cls = algorithm_named(algorithm or default_algorithm(observation, action, masks))
     cls.check_actions(action)
     zoo = zoo_name(cls.__name__)
     file = _BLOCKS / f"{zoo}.yml"

@@ -33,6 +33,8 @@ _ELSEWHERE = {
     "params": "they are the policy's",
 }
 """Arguments that a run gives itself."""
+_COUNTS = {name: at_least(1) for name in ("n_critics", "n_quantiles", "lstm_hidden_size", "n_lstm_layers")}
+"""Arguments that count something of which there has to be one."""
 _ON_POLICY, _OFF_POLICY = ("pi", "vf"), ("pi", "qf")
 
 
@@ -114,7 +116,7 @@ def _resolve(given: Mapping[str, Any], key: str, constructor: _Constructor | Non
         if name == "net_arch":
             _check_net_arch(value, f"{key}.{name}", _ON_POLICY if constructor is None else constructor.parts)
         elif constructor is not None and name in constructor.hints and _is_checked(constructor.hints[name]):
-            check_value(value, constructor.hints[name], f"{key}.{name}", Limit(infinite=True))
+            check_value(value, constructor.hints[name], f"{key}.{name}", _COUNTS.get(name, Limit(infinite=True)))
         found[name] = _inside(value, f"{key}.{name}", _constructor_of(name, found, constructor))
     return found
 

@@ -29,6 +29,8 @@ def carried(state: dict[str, Any], was: str | None, optimizer: Optimizer) -> tup
     Returns:
         the state for it, and what is to be said; `None` where it is the same optimizer.
     """
+    if "param_groups" not in state:  # Lightning's stand-in, where an algorithm has no optimizer
+        return state, None
     old, own = state["param_groups"], optimizer.state_dict()
     new = own["param_groups"]
     if [len(group["params"]) for group in old] != [len(group["params"]) for group in new]:

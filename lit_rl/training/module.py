@@ -19,9 +19,9 @@ from lit_rl.checkpoint.reader import local_path, read_lightning
 from lit_rl.checkpoint.store import checkpoint_in
 from lit_rl.curriculum import CurriculumConfig, make_curriculum
 from lit_rl.envs.config import EnvConfig
-from lit_rl.envs.masks import flags_of
 from lit_rl.errors import ConfigError, DataError, LitRLWarning, disk_named
 from lit_rl.ops.schedules import Clock
+from lit_rl.ops.tree import leaves
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.optimizers import carried, name_of
 from lit_rl.state.parts import Stateful, capture, parts_of, restore, union
@@ -43,6 +43,7 @@ from lit_rl.training.score import Score
 from lit_rl.training.settings import (
     check_settings,
     foreign_environment,
+    given_masks,
     given_settings,
     refuse_foreign_classes,
     to_plain_settings,
@@ -359,7 +360,8 @@ class RLModule(Algorithm):
         seen, is_batch = raw.observed(observation)
         if not deterministic:
             rng = self.predict_rng = self.predict_rng or np.random.default_rng()
-        begun, masks = flags_of(episode_start, 1), flags_of(action_masks, 2)
+        masks = given_masks(self, action_masks, len(leaves(seen)[0]))
+        begun = None if episode_start is None else np.asarray(episode_start, dtype=np.bool_).reshape(-1)
         self.train(False)
         policy_obs = self.normalizer.normalize_obs(seen)
         actions, state = self.policy_step(policy_obs, rng, state, begun, masks, exploring=False)

@@ -18,6 +18,7 @@ from lit_rl.curriculum.config import CurriculumConfig
 from lit_rl.curriculum.construct import class_paths
 from lit_rl.curriculum.rules.build import parts_of_rule
 from lit_rl.envs.config import EnvConfig
+from lit_rl.envs.masks import masks_for
 from lit_rl.errors import ConfigError
 from lit_rl.ops.limits import Limit, check_value, shown
 from lit_rl.ops.schedules import Schedule, as_schedule
@@ -221,3 +222,17 @@ def with_masks(env: EnvConfig, algorithm: type[Algorithm]) -> EnvConfig:
             "A2C or RecurrentPPO, or remove it."
         )
     return replace(env, action_masks=True) if algorithm.MASKS == "needed" else env
+
+
+def given_masks(module: Algorithm, given: Any, n: int) -> np.ndarray | None:
+    """Masks that `predict` is given for n observations, bool [n, M]; `None` stays.
+
+    Raises:
+        ConfigError: the policy was trained without, or they are none for so many.
+    """
+    if given is not None and not module.env_config.action_masks:
+        raise ConfigError(
+            f"predict: action_masks: this policy of {type(module).__name__} was trained without, and does not look at "
+            "them; leave them out, or train with MaskablePPO or env.action_masks: true."
+        )
+    return None if given is None else masks_for(given, module.action_space, n)

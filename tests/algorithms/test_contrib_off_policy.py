@@ -135,6 +135,8 @@ def test_a_prioritized_update_weighs_its_batch_and_ranks_it_by_means(
     ("TQC", {"top_quantiles_to_drop_per_net": 25}, "model.top_quantiles_to_drop_per_net is 25, and each critic has 25"),
     ("TQC", {"top_quantiles_to_drop_per_net": -1}, "model.top_quantiles_to_drop_per_net"),
     ("CrossQ", {"policy_delay": 0}, "model.policy_delay"),
+    ("CrossQ", {"batch_size": 1}, "model.batch_size is 1; it must be at least 2"),
+    ("QRDQN", {"policy_kwargs": {"n_quantiles": 0}}, "model.policy_kwargs.n_quantiles is 0; it must be at least 1"),
     ("CrossQ", {"fast": True}, "model.fast: these networks cannot have it: CrossQ's have batch renormalisation"),
     ("CrossQ", {"policy": "CnnPolicy"}, "model.policy"),
     ("QRDQN", {"policy_kwargs": {"n_quantile": 5}}, "Did you mean 'n_quantiles'"),

@@ -125,3 +125,7 @@ def test_without_out_it_is_printed_and_nothing_is_overwritten(cli: Cli) -> None:
     Path("mine.yaml").write_text("mine")
     assert "is there already" in cli.error("init", "Acrobot-v1", "--out", "mine.yaml")
     assert Path("mine.yaml").read_text() == "mine"
+
+
+def test_an_environment_with_masks_gets_them(cli: Cli) -> None:
+    assert written(cli, "lit_rl.envs.examples.tour:Tour")["model"]["class_path"] == "MaskablePPO"

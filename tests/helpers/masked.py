@@ -59,3 +59,30 @@ class NothingAllowed(walks.Noisy):
 class WrongMask(walks.Noisy):
     def action_masks(self):
         return [True] * 4
+
+
+class Legal(walks.Noisy):
+    """Says it under a name of its own, for a wrapper."""
+
+    def legal_moves(self):
+        return Masked.action_masks(self)
+
+
+class MaskIsNoMethod(walks.Noisy):
+    action_masks = (True, True, True)
+
+
+class RaggedMask(walks.Noisy):
+    def action_masks(self):
+        return [[True], [True, False]]
+
+
+class MaskIsAKey(Masked):
+    """Its observations have a part that is called as the masks are."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Dict({"action_masks": self.observation_space})
+
+    def _obs(self):
+        return {"action_masks": super()._obs()}

@@ -56,6 +56,7 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "both": config_of("RecurrentPPO", {"class_path": masked.PATH + "MaskedMultiDiscrete", "action_masks": True}),
 }  # fmt: skip
+MASKER = "sb3_contrib.common.wrappers.ActionMasker"
 QUICK = ("masks", "memory", "both")
 
 
@@ -144,6 +145,14 @@ def test_a_mask_from_a_wrapper(cli: Cli) -> None:
     same_runs(cli.run(), cli.run("straight"))
 
 
+def test_contribs_wrapper_with_the_name_of_a_method(cli: Cli) -> None:
+    cli("fit", "--config", write(cli, "masks", total_timesteps=96), "--name", "straight")
+    masker = {"class_path": MASKER, "init_args": {"action_mask_fn": "legal_moves"}}
+    wrapped = {**CASES["masks"]["env"], "class_path": masked.PATH + "Legal", "wrappers": [masker]}
+    cli("fit", "--config", write(cli, "masks", total_timesteps=96, env=wrapped))
+    same_runs(cli.run(), cli.run("straight"))
+
+
 def Says(env: Any) -> Any:
     from sb3_contrib.common.wrappers import ActionMasker
 
@@ -164,6 +173,15 @@ def test_a_mask_that_allows_nothing_is_named_with_its_step(cli: Cli, backend: st
 @pytest.mark.parametrize(
     ("over", "text"),
     [
+        ({"class_path": masked.PATH + "RaggedMask"}, "a mask from action_masks() that is no array"),
+        ({"class_path": masked.PATH + "MaskIsNoMethod"}, "MaskIsNoMethod has no method action_masks()"),
+        (
+            {
+                "class_path": masked.PATH + "Legal",
+                "wrappers": [{"class_path": MASKER, "init_args": {"action_mask_fn": "legal"}}],
+            },
+            "env.wrappers: ActionMasker's action_mask_fn: the environment has no legal()",
+        ),
         ({"class_path": masked.PATH + "WrongMask"}, "a mask of 4 flags from action_masks(), and its actions have 3"),
         (
             {"class_path": envs.PATH + "Noisy"},
@@ -260,6 +278,57 @@ def test_an_exported_policy_takes_masks(cli: Cli, case: str) -> None:
     taken = exported(torch.from_numpy(obs), torch.from_numpy(masks)).numpy()
     np.testing.assert_array_equal(taken, agent.predict(obs, deterministic=True, action_masks=masks)[0])
     assert (taken != exported(torch.from_numpy(obs), torch.ones(50, size, dtype=torch.bool)).numpy()).any()
+
+
+def test_an_observation_may_have_the_masks_name(cli: Cli) -> None:
+    env = {"class_path": masked.PATH + "MaskIsAKey"}
+    config = config_of("MaskablePPO", env, policy="MultiInputPolicy")
+    (cli.cwd / "run.yaml").write_text(yaml.safe_dump({**config, "total_timesteps": 96}))
+    cli("fit", "--config", cli.cwd / "run.yaml")
+    done = cli("export", cli.run(), "--format", "torchscript", "--out", cli.cwd / "policy.pt")
+    assert "its actions are ours for 256 observations that it meets" in done.out
+
+
+def test_what_predict_is_given(cli: Cli) -> None:
+    """Masks and states that fit no observation are one line, and so are masks that nobody looks at."""
+    cli("fit", "--config", write(cli, "masks", total_timesteps=48))
+    agent, three = lit_rl_package.load(cli.run()), np.zeros((3, 2), np.float32)
+    for masks, text in (
+        ([True], r"has the shape \(1,\); 3 of 3 flags are needed: \(3, 3\)"),
+        ([[True] * 3] * 2, r"has the shape \(2, 3\); 3 of 3 flags"),
+        ([True] * 3, r"has the shape \(3,\)"),
+        ([[0.3] * 3] * 3, "are true and false"),
+        ([["a"] * 3] * 3, "are true and false"),
+        ([[True] * 3, [False] * 3, [True] * 3], "allow nothing"),
+        ([[True], [True, False]], "has the shape"),
+    ):
+        with pytest.raises(ConfigError, match=f"predict: action_masks {text}"):
+            agent.predict(three, action_masks=masks)
+    assert agent.predict(three[0], action_masks=[0, 1, 0])[0] == 1
+    cli("fit", "--config", write(cli, "memory", total_timesteps=48), "--name", "memory")
+    agent = lit_rl_package.load(cli.run("memory"))
+    with pytest.raises(ConfigError, match="this policy of RecurrentPPO was trained without"):
+        agent.predict(three, action_masks=[[True] * 3] * 3)
+    _, state = agent.predict(three)
+    for wrong in ((state[0],), {}, (state[0][:, :1], state[1]), (state[0], state[1][..., :2]), 3):
+        with pytest.raises(ConfigError, match=r"predict: state is what .* two arrays \(1, 3, 8\) for 3 observations"):
+            agent.predict(three, state=wrong)
+    with pytest.raises(ConfigError, match="predict: episode_start has 2 flags, and there are 3 observations"):
+        agent.predict(three, state=state, episode_start=[True, False])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "text"),
+    [
+        ({"shared_lstm": True}, "model.policy_kwargs.shared_lstm: true needs enable_critic_lstm: false"),
+        ({"lstm_hidden_size": 0}, "model.policy_kwargs.lstm_hidden_size is 0; it must be at least 1"),
+        ({"n_lstm_layers": 0}, "model.policy_kwargs.n_lstm_layers is 0; it must be at least 1"),
+    ],
+)
+def test_lstms_that_cannot_be(cli: Cli, kwargs: dict[str, Any], text: str) -> None:
+    config = config_of("RecurrentPPO", {"class_path": envs.PATH + "NoisyBox"}, policy_kwargs=kwargs)
+    (cli.cwd / "run.yaml").write_text(yaml.safe_dump(config))
+    assert text in cli.error("fit", "--config", cli.cwd / "run.yaml")
 
 
 def test_what_remembers_is_not_exported_as_one_network(cli: Cli) -> None:

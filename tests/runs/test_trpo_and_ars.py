@@ -170,3 +170,11 @@ def test_what_suits_an_environment_that_the_zoo_has_no_search_for(cli: Cli) -> N
     tree = yaml.safe_load(Path("new.yaml").read_text())
     assert tree["env"]["n_envs"] == 4
     assert tree["model"]["init_args"]["policy"] == "LinearPolicy"
+
+
+def test_settings_of_ars_may_change_at_a_resume(cli: Cli) -> None:
+    """It has no optimizer, whose state would have to be carried."""
+    words = ("fit", "--config", write(cli, "ARS"), "--resume.on_config_change", "accept")
+    cli(*words, "--pause_at", 100, expect=75)
+    done = cli(*words, "--mode", "resume", "--model.learning_rate", 0.5)
+    assert "finished: timestep" in done.out
