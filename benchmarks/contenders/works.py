@@ -66,8 +66,10 @@ class Work:
         """Gradient steps of a unit of work."""
         if self.off_policy:
             return int(self.settings["gradient_steps"]) * self.cycles
-        if self.algorithm == "A2C":
+        if self.algorithm in ("A2C", "ARS"):
             return self.cycles
+        if self.algorithm == "TRPO":  # the critic's, and the actor's one
+            return int(self.settings["n_critic_updates"]) * math.ceil(self.unit / self.settings["batch_size"]) + 1
         return int(self.settings["n_epochs"]) * math.ceil(self.unit / self.settings["batch_size"])
 
     @property
