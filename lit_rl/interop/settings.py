@@ -42,11 +42,16 @@ def zoo_name(algorithm: str) -> str:
     return _ZOO_NAMES.get(algorithm, algorithm.lower())
 
 
+def own_name(zoo: str) -> str:
+    """What we call an algorithm of the RL Zoo's; another name is left as it is."""
+    return next((own for own, name in _ZOO_NAMES.items() if name == zoo), zoo)
+
+
 def refuse_unavailable(zoo: str, key: str) -> None:
     """Say in one line that an algorithm, by the Zoo's name, needs a package that is not installed; see `algorithms`."""
     from lit_rl.algorithms import refuse_unavailable as refuse
 
-    refuse(next((own for own, name in _ZOO_NAMES.items() if name == zoo), zoo), key)
+    refuse(own_name(zoo), key)
 
 
 def sb3_class(algorithm: type[Any]) -> Any:

@@ -398,6 +398,9 @@ def test_an_algorithm_whose_package_is_missing_is_named(cli: Cli, monkeypatch: p
     line = "MaskablePPO needs the package sb3_contrib; install it with `pip install 'lit-rl[contrib]'`."
     assert f"model.class_path: {line}" in cli.error("fit", "--config", write(cli, "masks"))
     assert f"--algorithm: {line}" in cli.error("init", "CartPole-v1", "--algorithm", "MaskablePPO")
+    (cli.cwd / "ppo_lstm.yml").write_text("CartPole-v1: {n_steps: 32}")
+    said = cli.error("import-zoo", "ppo_lstm.yml", "--env", "CartPole-v1", "--out", "new.yaml")
+    assert "RecurrentPPO needs the package sb3_contrib" in said
     with pytest.raises(ConfigError, match=r"lit_rl\.MaskablePPO: MaskablePPO needs the package sb3_contrib"):
         _ = lit_rl_package.MaskablePPO
     from lit_rl.algorithms import algorithms

@@ -9,7 +9,7 @@ from lit_rl.algorithms import needed
 from lit_rl.cli.drafts import write_draft
 from lit_rl.errors import EXIT_OK
 from lit_rl.interop.run_yaml import draft_run
-from lit_rl.interop.settings import by_zoo_name
+from lit_rl.interop.settings import by_zoo_name, own_name
 from lit_rl.interop.zoo import read_zoo
 
 SUMMARY = "write a run.yaml with settings of the RL Zoo"
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", required=True, help="the run.yaml to write")
     arguments = parser.parse_args(argv)
     called = Path(arguments.file).stem
-    algo = arguments.algo or (called if called in by_zoo_name() or needed(called) else "ppo")
+    algo = arguments.algo or (called if called in by_zoo_name() or needed(own_name(called)) else "ppo")
     zoo = read_zoo(arguments.file, arguments.env, algo)
     write_draft(draft_run(zoo=zoo, env_id=arguments.env), arguments.out)
     return EXIT_OK
