@@ -96,7 +96,7 @@ def test_contrib_opens_what_is_exported(cli: Cli, case: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", QUICK)
+@pytest.mark.parametrize("case", [case for case in QUICK if not case.startswith("TQC")])  # SAC's loop
 def test_kills_at_random_change_nothing(cli: Cli, case: str) -> None:
     config = write(cli, CASES[case], total_timesteps=2000, checkpoint={"every_timesteps": 64, "keep_last": 3})
     cli("fit", "--config", config, "--name", "straight")
@@ -117,7 +117,7 @@ def test_verify_says_exact(cli: Cli, case: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", QUICK)
+@pytest.mark.parametrize("case", [case for case in QUICK if not case.startswith("TQC")])  # SAC's loop
 def test_a_stop_on_two_ranks_changes_nothing(cli: Cli, case: str) -> None:
     config = {**CASES[case], "env": {**CASES[case]["env"], "n_envs": 4}}
     words = ("fit", "--config", write(cli, config), *TWO)
