@@ -16,7 +16,7 @@ from lit_rl.envs.build import make_env
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.failures import EnvironmentFailed, close
 from lit_rl.envs.make import make_vector
-from lit_rl.envs.masks import METHOD, Mask
+from lit_rl.envs.masks import Mask, has_masks
 from lit_rl.envs.own_streams import present, put_back
 from lit_rl.envs.probe import Probe, probe, probe_levels, random_action
 from lit_rl.envs.raw import OwnSpaces
@@ -106,12 +106,9 @@ def _with_masks(config: EnvConfig) -> EnvConfig:
         return config
     env, _ = make_env(config)
     try:
-        has_them = env.has_wrapper_attr(METHOD) and isinstance(
-            env.action_space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
-        )
+        return replace(config, action_masks=has_masks(env))
     finally:
         close(env, config.name)
-    return replace(config, action_masks=has_them)
 
 
 def _probe(config: EnvConfig, seed: int, levels: Sequence[Level]) -> Probe:

@@ -36,6 +36,12 @@ def choices(space: spaces.Space[Any]) -> tuple[int, ...]:
     )
 
 
+def has_masks(env: gym.Env[Any, Any]) -> bool:
+    """Whether an environment, or a wrapper of it, says which of its actions are allowed."""
+    maskable = spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+    return env.has_wrapper_attr(METHOD) and isinstance(env.action_space, maskable)
+
+
 class Mask:
     """The mask of one environment: what `look` gives.
 
@@ -72,9 +78,9 @@ class Mask:
             given = np.asarray(said)
         except ValueError:  # lists of different lengths
             raise InvalidOutput(f"a mask from {METHOD}() that is no array: {str(said)[:80]}") from None
-        mask = given.reshape(-1)
-        if mask.dtype != np.bool_:
-            mask = _as_flags(mask)
+        mask = _as_flags(given.reshape(-1))
+        if mask is None:
+            raise InvalidOutput(f"a mask from {METHOD}() that is not of true and false: {str(given.tolist())[:80]}")
         if mask.size != self._size:
             raise InvalidOutput(f"a mask of {mask.size} flags from {METHOD}(), and its actions have {self._size}")
         allowed = mask.any() if self._whole else np.logical_or.reduceat(mask, self._starts).all()
@@ -84,10 +90,12 @@ class Mask:
         return mask
 
 
-def _as_flags(mask: np.ndarray) -> np.ndarray:
-    if mask.dtype.kind not in "uif" or not ((mask == 0) | (mask == 1)).all():
-        raise InvalidOutput(f"a mask from {METHOD}() that is not of true and false: {str(mask.tolist())[:80]}")
-    return mask.astype(np.bool_)
+def _as_flags(given: np.ndarray) -> np.ndarray | None:
+    """What is true and false, or 1 and 0, as flags; `None` for anything else."""
+    if given.dtype == np.bool_:
+        return given
+    are_flags = given.dtype.kind in "uif" and ((given == 0) | (given == 1)).all()
+    return given.astype(np.bool_) if are_flags else None
 
 
 def random_allowed(space: spaces.Space[Any], mask: np.ndarray, rng: np.random.Generator) -> Any:
@@ -138,9 +146,9 @@ def masks_for(given: Any, space: spaces.Space[Any], n: int) -> np.ndarray:
         raise ConfigError(
             f"predict: action_masks has the shape {flags.shape}; {n} of {size} flags are needed: {(n, size)}."
         )
-    if flags.dtype != np.bool_ and not (flags.dtype.kind in "uif" and ((flags == 0) | (flags == 1)).all()):
+    masks = _as_flags(flags.reshape(n, size))
+    if masks is None:
         raise ConfigError("predict: action_masks are true and false.")
-    masks = flags.astype(np.bool_).reshape(n, size)
     if not np.logical_or.reduceat(masks, np.cumsum((0, *parts[:-1])), axis=1).all():
         raise ConfigError("predict: action_masks allow nothing.")
     return masks

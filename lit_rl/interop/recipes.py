@@ -48,7 +48,7 @@ def default_algorithm(observation: spaces.Space[Any], action: spaces.Space[Any],
 
     Where the environment says which actions are allowed, PPO with masks.
     """
-    if masks and "MaskablePPO" in fitting(action, masks):
+    if masks and fitting(action, masks).get("MaskablePPO", "not installed") is None:
         return "MaskablePPO"
     bounded = isinstance(action, spaces.Box) and bool(np.isfinite(action.low).all() and np.isfinite(action.high).all())
     return "SAC" if bounded and not _images(observation) else "PPO"

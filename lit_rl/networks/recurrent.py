@@ -79,10 +79,6 @@ class RecurrentActorCritic(ActorCritic):
         head, latent = self._actor(outputs[0])
         return allowed(head, mask), latent, self._critic(self._for_critic(features[1], outputs))
 
-    def actor_state(self, memory_NK: Tensor) -> State:
-        """The actor's share of what is remembered."""
-        return self._split(memory_NK)[0]
-
     def no_state(self, n: int) -> State:
         """The actor's at an episode's start, of n environments."""
         zeros = torch.zeros(n, self.remembered, device=self.policy.device)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from lit_rl.envs.config import EnvConfig
 from lit_rl.envs.examples.tour import FORBIDDEN, Tour
 from lit_rl.envs.failures import InvalidOutput
-from lit_rl.envs.masks import Mask, random_allowed
+from lit_rl.envs.masks import Mask, has_masks, random_allowed
 from lit_rl.envs.slot import Slot
 from lit_rl.envs.wrappers.hidden import Hidden
 from lit_rl.errors import ConfigError
@@ -59,6 +59,12 @@ def test_what_is_no_mask(space, mask, text):
     with pytest.raises(InvalidOutput, match="mask") as error:
         Mask(Says(space, mask), "it").look()
     assert text in str(error.value)
+
+
+def test_actions_that_have_no_choices_have_no_masks():
+    assert has_masks(Says(spaces.Discrete(2), None))
+    assert not has_masks(Says(spaces.Box(-1, 1), None))
+    assert not has_masks(gym.make("CartPole-v1"))
 
 
 def test_random_actions_are_allowed_ones():

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     config = named_environment(arguments.env)
     from lit_rl.envs.build import make_env
     from lit_rl.envs.failures import close
-    from lit_rl.envs.masks import METHOD
+    from lit_rl.envs.masks import has_masks
     from lit_rl.envs.own_streams import put_back
     from lit_rl.envs.raw import own_spaces
     from lit_rl.envs.spaces import plain_action_space
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     with put_back():
         env, _ = make_env(config)
         observation, action = env.observation_space, plain_action_space(own_spaces(env).action)
-        masks = env.has_wrapper_attr(METHOD)
+        masks = has_masks(env)
         close(env, config.name)
     found = recipe(config, observation, action, arguments.algorithm, masks)
     head = [
