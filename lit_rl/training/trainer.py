@@ -76,11 +76,10 @@ def check_trainer(trainer: Trainer) -> None:
 
 
 def _given(trainer: Trainer) -> Iterable[Callback]:
-    """The Trainer's callbacks, without the one that it makes itself unless told otherwise."""
+    """The Trainer's callbacks, without those that it makes itself unless told otherwise: a bar, checkpoints."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [
-        each for each in callbacks if type(each) is not lightning_callbacks.TQDMProgressBar and not _is_default(each)
-    ]
+    bars = (lightning_callbacks.TQDMProgressBar, lightning_callbacks.RichProgressBar)  # the second where rich is there
+    return [each for each in callbacks if type(each) not in bars and not _is_default(each)]
 
 
 def _is_default(callback: Callback) -> bool:

@@ -173,8 +173,12 @@ def test_callbacks_of_lightning_that_work(cli: Cli, callback: str) -> None:
         assert steps == ["0", "128", "256", "384"], "its steps are the run's timesteps"
 
 
+@pytest.mark.parametrize("rich", [True, False])
 @pytest.mark.parametrize("shown", [True, False])
-def test_the_bar_is_ours_or_there_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
+def test_the_bar_is_ours_or_there_is_none(cli: Cli, monkeypatch: pytest.MonkeyPatch, shown: bool, rich: bool) -> None:
+    if rich:  # where it is installed, Lightning's own bar and table of the model are made with it
+        pytest.importorskip("rich")
+    monkeypatch.setattr("lightning.pytorch.trainer.connectors.callback_connector._RICH_AVAILABLE", rich)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     done = cli("fit", "--config", cli.config(), "--trainer.enable_progress_bar", str(shown).lower())
     assert ("100% |██████████| 512/512" in done.err) is shown
