@@ -14,6 +14,7 @@ from contenders.clock import Clock
 from contenders.works import Work
 from lit_rl import CheckpointConfig, EnvConfig, NormalizeConfig, RLModule, begin
 from lit_rl.cli.quiet import quiet
+from lit_rl.process import keep_freed_memory
 
 
 def env_config(work: Work, backend: str) -> EnvConfig:
@@ -45,6 +46,7 @@ class Ticking(Callback):
 def fit(module: RLModule, watch: Callback, root: str, accelerator: str = "cpu", **how: Any) -> None:
     """Begin a run beneath `root` and train it as far as it goes, silently; saved at its end."""
     quiet()
+    keep_freed_memory()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         run = begin(module, root=root, checkpoint=CheckpointConfig(every_timesteps=None), **how)
         assert run is not None

@@ -19,7 +19,7 @@ SBX = "sbx-rl==0.28.0"
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "MUJOCO_GL": "egl",
+    "MUJOCO_GL": "disabled",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 

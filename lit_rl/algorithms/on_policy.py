@@ -6,6 +6,7 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -236,6 +237,7 @@ class OnPolicy(TwoWays):
         noise_np = np.ascontiguousarray(self.noises[self.counters.iterations].swapaxes(0, 1))  # [draws, N, ...]
         noise = torch.tensor(noise_np, device=self.device)
         quick = self.net.quick(len(storage.log_prob[0])) if sharing.acts_at_once else None
+        kept = self.kept = self.net.room_for_features(*storage.log_prob.shape) if sharing.acts_at_once else None
 
         def act(t: int) -> np.ndarray:
             actions: np.ndarray = storage.action_np[t]
@@ -243,15 +245,16 @@ class OnPolicy(TwoWays):
                 actions[...] = quick(tree_map(lambda part: part[t], storage.obs_np), noise_np[t // every])
             else:
                 now = tree_map(lambda part: part[t].to(self.device), storage.obs)
-                storage.action[t] = sharing.act(self._act, now, noise[t // every])
+                choose = self._act if kept is None else partial(self._act, kept=kept[t])
+                storage.action[t] = sharing.act(choose, now, noise[t // every])
             taken: np.ndarray = to_env(actions, policy)  # type: ignore[arg-type]
             return taken
 
         return act
 
-    def _act(self, obs: Any, noise: Tensor) -> Tensor:
+    def _act(self, obs: Any, noise: Tensor, kept: Tensor | None = None) -> Tensor:
         """Actions [N, ...] for one step, drawn with noise [N, ...]."""
-        head, latent = self.net.actor(obs)
+        head, latent = self.net.actor(obs, kept)
         return self.net.distribution.sample(head, self.net.log_std, latent, noise)
 
     def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -340,7 +343,8 @@ class OnPolicy(TwoWays):
     def judged(self, storage: RolloutStorage, group: slice) -> tuple[Tensor, Tensor]:
         """Values and log-probabilities of a rollout's actions in some environments, [B] each."""
         obs = as_tensor(storage.flat_obs(group), self.device)
-        return self.net.values_and_log_probs(obs, storage.flat_action(group).to(self.device))
+        kept = None if self.kept is None else self.kept[:, group].flatten(0, 1)
+        return self.net.values_and_log_probs(obs, storage.flat_action(group).to(self.device), kept)
 
     def episode_scores(self, experience: Rollout) -> list[float]:
         """The mean absolute advantage of each."""

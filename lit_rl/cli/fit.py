@@ -26,7 +26,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.envs.config import EnvConfig
 from lit_rl.errors import EXIT_OK, ConfigError, LitRLError, chain
 from lit_rl.inference.results import write_result
-from lit_rl.process import on_screen
+from lit_rl.process import keep_freed_memory, on_screen
 from lit_rl.ranks.config import RanksConfig
 from lit_rl.ranks.launchers import cluster_environment, rank_of, tell_lightning
 from lit_rl.run.begin import Run, begin
@@ -46,6 +46,7 @@ def run(command: str, given: list[Given]) -> int:
         ConfigError: the configuration is wrong.
     """
     quiet()
+    keep_freed_memory()
     algorithms()  # the parser knows those that have been imported
     try:
         cli = RunCLI([command, *parser_arguments(given)], [each.name for each in given if not each.is_file])

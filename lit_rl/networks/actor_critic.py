@@ -116,7 +116,7 @@ class ActorCritic:
             and policy.share_features_extractor
             and _is_theirs(type(policy).extract_features)
         )
-        self.is_cnn = type(policy.features_extractor) is NatureCNN
+        self.is_cnn = type(policy.features_extractor) is NatureCNN and _is_theirs(type(policy).extract_features)
         """Whether it looks at images with SB3's own CNN, which takes them in any order of memory."""
         self._mlp = type(policy.mlp_extractor) is MlpExtractor
 
@@ -132,21 +132,52 @@ class ActorCritic:
         """What gives actions [N, ...] for observations and noise [N, ...] of so many rows; `None` if torch has to."""
         return None
 
+    def room_for_features(self, steps: int, n_envs: int) -> Tensor | None:
+        """For what a CNN makes of a rollout's images as one acts, [T, N, F]: values need no second pass through it.
+
+        `None` where actor and critic have a CNN each, or none, and in mixed precision, which has a part in values only.
+        """
+        policy, device = self.policy, self.policy.device
+        shared = self.is_cnn and policy.share_features_extractor
+        if not shared or torch.is_autocast_enabled(device.type):
+            return None
+        return torch.empty(steps, n_envs, policy.features_dim, device=device)
+
     def _features(self, obs: Any) -> tuple[Tensor, Tensor]:
         if self.is_plain:
             features = obs.float().flatten(1)
             return features, features
-        if self.is_cnn and torch.is_grad_enabled() and obs.device.type == "cpu":
-            obs = obs.contiguous(memory_format=torch.channels_last)  # the gradient takes two thirds of the time then
+        if self.is_cnn and obs.dtype == torch.uint8:
+            return self._features_of_images(obs)
         features = self.policy.extract_features(obs)
         if isinstance(features, tuple):
             return features
         return features, features
 
-    def actor(self, obs: Any) -> tuple[Tensor, Tensor]:
-        """Head and latent [B, H] for a batch of observations."""
+    def _features_of_images(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """What SB3's CNN makes of images as SB3 gives them to it, with less memory gone through on the way."""
+        policy, images = self.policy, obs.float()
+        if policy.normalize_images:
+            images.div_(255.0)
+        if torch.is_grad_enabled() and obs.device.type == "cpu":
+            images = images.contiguous(memory_format=torch.channels_last)  # the gradient takes two thirds of the time
+        if policy.share_features_extractor:
+            features = call(policy.features_extractor, images)
+            return features, features
+        return call(policy.pi_features_extractor, images), call(policy.vf_features_extractor, images)
+
+    def actor(self, obs: Any, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Head and latent [B, H] for a batch of observations.
+
+        Args:
+            obs: the observations.
+            kept: where the features of them [B, F] are left.
+        """
         obs, mask = self.without_mask(obs)
-        head, latent = self._actor(self._features(obs)[0])
+        features = self._features(obs)[0]
+        if kept is not None:
+            kept.copy_(features)
+        head, latent = self._actor(features)
         return allowed(head, mask), latent
 
     def critic(self, obs: Any) -> Tensor:
@@ -156,17 +187,29 @@ class ActorCritic:
     def actor_critic(self, obs: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Head, latent [B, H] and values [B], the features computed once."""
         obs, mask = self.without_mask(obs)
-        pi_features, vf_features = self._features(obs)
+        return self._both(*self._features(obs), mask)
+
+    def _both(self, pi_features: Tensor, vf_features: Tensor, mask: Any) -> tuple[Tensor, Tensor, Tensor]:
         head, latent = self._actor(pi_features)
         return allowed(head, mask), latent, self._critic(vf_features)
 
-    def values_and_log_probs(self, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and log-probabilities [B] of actions taken for observations, however many there are, on the CPU."""
+    def values_and_log_probs(self, obs: Any, action: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Values and log-probabilities [B] of actions taken for observations, however many there are, on the CPU.
+
+        Args:
+            obs: the observations.
+            action: the actions.
+            kept: the features of the observations [B, F], where they are known.
+        """
         values, log_probs = [], []
-        chunk = _CHUNK_OF_IMAGES if self.is_cnn else _CHUNK
+        chunk = _CHUNK_OF_IMAGES if self.is_cnn and kept is None else _CHUNK
         for start in range(0, len(action), chunk):
             piece = slice(start, start + chunk)
-            head, latent, value = self.actor_critic(tree_map(lambda part, piece=piece: part[piece], obs))
+            now = tree_map(lambda part, piece=piece: part[piece], obs)
+            if kept is None:
+                head, latent, value = self.actor_critic(now)
+            else:
+                head, latent, value = self._both(kept[piece], kept[piece], self.without_mask(now)[1])
             values.append(value)
             log_probs.append(self.distribution.log_prob_entropy(head, self.log_std, latent, action[piece])[0])
         return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()

@@ -107,8 +107,6 @@ class TrustRegion(ActorCritic):
 
     def judge(self, obs: Any) -> Tensor:
         """Values [B], whose slope `backward` takes."""
-        if self.is_cnn and obs.device.type == "cpu":
-            obs = obs.contiguous(memory_format=torch.channels_last)
         self._value = self.critic(obs)
         return self._value.detach()
 

@@ -14,7 +14,7 @@ import torch
 def capture_streams() -> dict[str, Any]:
     """State of Python's, NumPy's and torch's global generators, and of every CUDA device's once CUDA is in use.
 
-    Asking for those would begin to use it: a run on the CPU takes no memory of a GPU.
+    Asking for those would begin to use it, which Lightning's Trainer does where there is a GPU.
     """
     streams: dict[str, Any] = {
         "python": random.getstate(),

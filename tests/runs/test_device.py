@@ -74,6 +74,13 @@ def test_a_gpu_that_is_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     assert said == "trainer.accelerator: torch finds no GPU here; set trainer.accelerator: auto, or cpu."
 
 
+def test_more_gpus_than_there_are(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CUDAAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr("lightning.fabric.utilities.device_parser._get_all_available_gpus", lambda **kinds: [0])
+    message = cli.error("fit", "--config", cli.config(), "--trainer.accelerator", "gpu", "--trainer.devices", 2)
+    assert message == "trainer.devices: asks for the GPUs [0, 1]; this machine has [0]."
+
+
 def test_another_precision_is_said(cli: Cli) -> None:
     words = ("fit", "--config", cli.config(), "--trainer.accelerator", "cpu")
     half = ("--trainer.precision", "bf16-mixed")

@@ -35,9 +35,8 @@ class FrameStack(gym.ObservationWrapper[Any, Any, Any]):
         return super().reset(**kwargs)
 
     def observation(self, observation: Any) -> Any:
-        self._stack = np.roll(self._stack, -self._frame, axis=self._axis)
-        if self._axis == 0:
-            self._stack[-self._frame :] = observation
-        else:
-            self._stack[..., -self._frame :] = observation
+        before, self._stack = self._stack, np.empty_like(self._stack)
+        at = () if self._axis == 0 else (...,)
+        self._stack[*at, : -self._frame] = before[*at, self._frame :]
+        self._stack[*at, -self._frame :] = observation
         return self._stack
