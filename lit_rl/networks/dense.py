@@ -203,6 +203,23 @@ class Dense:
                 g, each = memory[i].whole, memory[i].each
         return g
 
+    def slope_of_inputs(self, g_KBO: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        """The gradient of inputs that all networks had, [B, I], where each network has one in some rows only.
+
+        Args:
+            g_KBO: gradient of the outputs.
+            rows: for each network, the rows whose outputs have one.
+        """
+        whole = self._like.new_zeros(self._size, self.layers[0].inputs)
+        for k, row in enumerate(rows):
+            g = g_KBO[k].index_select(0, row)
+            for layer, (_, kept) in zip(reversed(self.layers), reversed(self._kept), strict=True):
+                if layer.activation is not IDENTITY:
+                    g = layer.activation.backward(g, kept[k].index_select(0, row))
+                g = torch.mm(g, layer.weights_OI[k])
+            whole.index_add_(0, row, g)
+        return whole
+
     def _memory(self) -> tuple[list[_Memory], list[_Memory]]:
         """For outputs and for gradients of inputs of each layer, with a batch of the size at hand."""
         if self._size not in self._memories:

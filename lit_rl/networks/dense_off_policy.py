@@ -22,6 +22,8 @@ from lit_rl.networks.flat import Flat
 from lit_rl.networks.quick import Quick
 from lit_rl.ops.squashed import squashed_log_prob, squashed_sample, squashed_slope
 
+_MANY, _FEW = 128, 8
+"""Rows of a batch and of a critic's part of it, from which on parts are computed by themselves."""
 _NOT_FLAT = "they take no flat observations, or change them"
 _NOT_PLAIN = "they have layers other than linear ones and the usual activations"
 
@@ -125,8 +127,24 @@ class DenseCritics:
         return self._values(self._judging.forward(torch.cat([_features(obs), action], dim=1)))
 
     def slope_of_actions(self, d_values: Tensor) -> Tensor:
+        rows = self._judging.count > 1 and self._rows_that_count(d_values)
+        if rows:
+            return self._judging.slope_of_inputs(self._outputs(d_values), rows)[:, -self._actions :]
         d_inputs = self._judging.backward(self._outputs(d_values), inputs=True, weights=False)
         return d_inputs[:, :, -self._actions :].sum(dim=0)
+
+    @staticmethod
+    def _rows_that_count(d_values: Tensor) -> list[Tensor]:
+        """For each critic, the rows whose value has a slope; none if that spares less than it costs.
+
+        Where actions are worth the lowest value, each row has a slope to one critic. Few rows are no product to every
+        library, and their last bits others; on a GPU the number of rows would have to be waited for.
+        """
+        if d_values.dim() != 2 or d_values.device.type != "cpu" or d_values.shape[1] < _MANY:
+            return []
+        rows = [each.nonzero().flatten() for each in d_values.unbind()]
+        fewest, all_of_them = min(map(len, rows)), sum(map(len, rows))
+        return rows if fewest >= _FEW and all_of_them < 1.5 * d_values.shape[1] else []
 
     def follow(self, source: Any, tau: float) -> None:
         self.flat.move_towards(source.flat, tau)
@@ -201,7 +219,7 @@ class DenseSquashedActor:
         action, rest, std, noise, within = self._kept
         d_mean, d_log_std = squashed_slope(action, rest, std, noise, d_action_BA, d_log_prob)
         d_latent = self._heads.backward(torch.stack([d_mean, d_log_std.mul_(within)]), inputs=True)
-        self._hidden.backward(d_latent.sum(dim=0, keepdim=True))
+        self._hidden.backward(torch.add(*d_latent).unsqueeze(0))
         self.flat.show_gradient()
 
     def _parameters_of(self, obs: Tensor) -> tuple[Tensor, Tensor]:

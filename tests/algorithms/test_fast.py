@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "DQN": ("DQN", DISCRETE, {**REPLAY, "train_freq": 2}),
     "DQN double": ("DQN", DISCRETE, {**REPLAY, "train_freq": 2, "double_q": True, "prioritized_replay": True}),
     "SAC": ("SAC", BOX, REPLAY),
+    "SAC, each critic its rows": ("SAC", BOX, {**REPLAY, "batch_size": 160}),
     "SAC three": ("SAC", BOX, {**REPLAY, "policy_kwargs": {"net_arch": [16], "n_critics": 3}, "ent_coef": 0.1}),
     "TD3": ("TD3", BOX, {**REPLAY, "n_steps": 2, "prioritized_replay": True}),
     "DDPG": ("DDPG", BOX, REPLAY),
@@ -69,6 +71,25 @@ def test_close_to_the_modules_of_sb3(case: str) -> None:
     assert (ours.gradients, theirs.gradients) == (BY_HAND, BY_AUTOGRAD)
     for (name, one), other in zip(weights(ours).items(), weights(theirs).values(), strict=True):
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("rows", [lambda q: q[0] < q[1], lambda q: q[0] == q[0], lambda q: q[0] < q[0].sort()[0][3]])
+@pytest.mark.parametrize("size", [160, 16])
+def test_rows_without_a_slope_to_a_critic_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, rows: Callable[[torch.Tensor], torch.Tensor], size: int
+) -> None:
+    """Half of the rows each, all the first critic's, nearly all the second's; ties beside."""
+    critics = trained("SAC", 3).critics
+    generator = torch.Generator().manual_seed(1)
+    action = torch.rand(size, critics._actions, generator=generator)
+    obs = torch.randn(size, critics._all.layers[0].inputs - critics._actions, generator=generator)
+    values = critics.judge(obs, action)
+    first = rows(values)
+    slope = torch.stack([first, ~first]).float() * torch.randn(size, generator=generator)
+    slope[:, 5] = 0.25
+    found = critics.slope_of_actions(slope.clone())
+    monkeypatch.setattr(dense_off_policy, "_MANY", 1000)
+    assert torch.equal(found, critics.slope_of_actions(slope.clone()))
 
 
 class WithItsOwn(ActorCriticPolicy):

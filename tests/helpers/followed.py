@@ -71,3 +71,6 @@ class Followed(Dense):
                 for parameter, gradient in zip(parameters, found, strict=True):
                     self._flat.gradient_of(parameter).copy_(gradient)
         return torch.stack(slopes)
+
+    def slope_of_inputs(self, g_KBO: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        return self.backward(g_KBO, inputs=True, weights=False).sum(dim=0)

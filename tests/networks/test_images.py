@@ -15,9 +15,9 @@ class OwnCNN(NatureCNN):
     """One of a user's, which may take memory in its usual order for granted."""
 
 
-def cnn_policy(extractor=NatureCNN):
-    kwargs = {"features_extractor_class": extractor}
-    env = {"class_path": envs.PATH + "Image", "max_episode_steps": 7}
+def cnn_policy(extractor=NatureCNN, shared=True):
+    kwargs = {"features_extractor_class": extractor, "share_features_extractor": shared}
+    env = {"class_path": envs.PATH + "Image", "max_episode_steps": 7, "n_envs": 2}
     return make(PPO, env, n_steps=8, batch_size=8, seed=1, policy="CnnPolicy", policy_kwargs=kwargs)
 
 
@@ -45,3 +45,33 @@ def test_gradients_are_the_same_and_lie_as_parameters_do():
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
         assert one.stride() == other.stride()
+
+
+@pytest.mark.parametrize(
+    ("extractor", "shared", "again"), [(NatureCNN, True, 0), (NatureCNN, False, 16), (OwnCNN, True, 16)]
+)
+def test_values_come_from_what_the_cnn_saw_while_acting(extractor, shared, again):
+    module = cnn_policy(extractor, shared)
+    sizes = []
+    of_values = module.policy.features_extractor if shared else module.policy.vf_features_extractor
+    of_values.cnn.register_forward_hook(lambda _, inputs, output: sizes.append(len(output)))
+    rollout = module.collect()
+    acting, ends = [2] * 8, sizes[-2:]
+    assert sizes[: len(acting)] == acting
+    assert sizes[len(acting) : -2] == ([again] if again else [])
+    assert ends == [2, 2]  # what the environments show now, and the two episodes that were cut off
+    with torch.no_grad():
+        now = module.net.evaluate(rollout.obs, rollout.action)
+    torch.testing.assert_close(rollout.value, now.value, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rollout.log_prob, now.log_prob, rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_images_are_those_of_sb3():
+    for shared in (True, False):
+        module = cnn_policy(shared=shared)
+        obs = module.collect().obs
+        before = obs.clone()
+        found, theirs = module.net._features(obs), module.policy.extract_features(obs)
+        for one, other in zip(found, theirs if isinstance(theirs, tuple) else (theirs, theirs), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        assert torch.equal(obs, before)
