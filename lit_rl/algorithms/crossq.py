@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from gymnasium import spaces
 from sb3_contrib.crossq.policies import CrossQPolicy
-from torch import Tensor
 
 from lit_rl.algorithms.off_policy import TrainFreq
 from lit_rl.algorithms.sac import SAC
@@ -105,17 +104,17 @@ class CrossQ(SAC):
         """Gradient steps of the critics, and of temperature and actor after every `policy_delay`-th; metrics as
         sb3-contrib logs them.
         """
-        found = torch.stack([self.gradient_step(batch, i) for i, batch in enumerate(self.batches(steps))])
-        critic, ent_coef = found[:, 1].mean(), found[:, 2].mean()
-        metrics = {"train/critic_loss": float(critic), "train/ent_coef": float(ent_coef)}
-        turns = found[~found[:, 0].isnan()]
-        if len(turns):
-            metrics["train/actor_loss"] = float(turns[:, 0].mean())
+        found = [self.gradient_step(batch, i) for i, batch in enumerate(self.batches(steps))]
+        _, critic, ent_coef, _ = (sum(each) / len(found) for each in zip(*found, strict=True))
+        metrics = {"train/critic_loss": critic, "train/ent_coef": ent_coef}
+        turns = [each for each in found if not math.isnan(each[0])]
+        if turns:
+            metrics["train/actor_loss"] = sum(each[0] for each in turns) / len(turns)
             if self.log_ent_coef is not None:
-                metrics["train/ent_coef_loss"] = float(turns[:, 3].mean())
+                metrics["train/ent_coef_loss"] = sum(each[3] for each in turns) / len(turns)
         return metrics
 
-    def gradient_step(self, batch: Transitions, index: int) -> Tensor:
+    def gradient_step(self, batch: Transitions, index: int) -> tuple[float, float, float, float]:
         """As SAC's; losses of actor and temperature are NaN where it is not their turn."""
         actor_optimizer, critic_optimizer, *temperature = self.optimizers_now()
         policy: Any = self.policy
@@ -140,9 +139,7 @@ class CrossQ(SAC):
             if learned is not None:
                 ent_coef_loss = self.learn_temperature(temperature[0], learned, log_prob)[1]
             actor_loss = self.learn_actor(actor_optimizer, batch, action, log_prob, ent_coef, taken)
-        return torch.stack(
-            [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]
-        )
+        return float(actor_loss), float(critic_loss), float(ent_coef), float(ent_coef_loss)
 
     def _in_training(self, network: Any, forward: Callable[..., Any], *inputs: Any) -> Any:
         """What a pass gives that normalises by the statistics of its batch, and lets the running ones follow them."""

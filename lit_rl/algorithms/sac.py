@@ -242,7 +242,7 @@ class SAC(Continuous):
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of entropy coefficient, critics and actor, in this order; metrics as SB3 logs them."""
         found = [self.gradient_step(batch, i) for i, batch in enumerate(self.batches(steps))]
-        actor, critic, ent_coef, ent_coef_loss = torch.stack(found).mean(dim=0).tolist()
+        actor, critic, ent_coef, ent_coef_loss = (sum(each) / len(found) for each in zip(*found, strict=True))
         metrics = {"train/actor_loss": actor, "train/critic_loss": critic, "train/ent_coef": ent_coef}
         if self.log_ent_coef is not None:
             metrics["train/ent_coef_loss"] = ent_coef_loss
@@ -251,7 +251,7 @@ class SAC(Continuous):
             metrics["train/std"] = float(actor_network.get_std().detach().mean())
         return metrics
 
-    def gradient_step(self, batch: Transitions, index: int) -> Tensor:
+    def gradient_step(self, batch: Transitions, index: int) -> tuple[float, float, float, float]:
         """One step of each; losses of actor and critics, the entropy coefficient and its loss."""
         actor_optimizer, critic_optimizer, *temperature = self.optimizers_now()
         noise = torch.tensor(self.noises[self.counters.updates], device=self.device)
@@ -271,9 +271,7 @@ class SAC(Continuous):
         if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:
             self.critics_target.follow(self.critics, self.tau)
         self.counters.updates += 1
-        return torch.stack(
-            [part.detach().cpu().reshape(()) for part in (actor_loss, critic_loss, ent_coef, ent_coef_loss)]
-        )
+        return float(actor_loss), float(critic_loss), float(ent_coef), float(ent_coef_loss)
 
     def target(self, batch: Transitions, next_KB: Tensor, less_B: Tensor) -> Tensor:
         """What the critics' values should be: [B].

@@ -5,7 +5,6 @@ Shapes: B a batch, A action dimensions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -185,13 +184,13 @@ class TD3(Continuous):
 
     def learn(self, steps: int) -> dict[str, float]:
         """Gradient steps of the critics, and of the actor after every `policy_delay`-th; metrics as SB3 logs them."""
-        found = torch.stack([self._gradient_step(batch) for batch in self.batches(steps)])
-        actor = found[:, 0][~found[:, 0].isnan()]
-        metrics = {"train/critic_loss": float(found[:, 1].mean())}
-        return metrics | ({"train/actor_loss": float(actor.mean())} if len(actor) else {})
+        found = [self._gradient_step(batch) for batch in self.batches(steps)]
+        actor = [loss for loss, _ in found if loss is not None]
+        metrics = {"train/critic_loss": sum(loss for _, loss in found) / len(found)}
+        return metrics | ({"train/actor_loss": sum(actor) / len(actor)} if actor else {})
 
-    def _gradient_step(self, batch: Transitions) -> Tensor:
-        """One step; losses of actor (NaN where it was not its turn) and critics."""
+    def _gradient_step(self, batch: Transitions) -> tuple[float | None, float]:
+        """One step; losses of actor (`None` where it was not its turn) and critics."""
         actor_optimizer, critic_optimizer = self.optimizers_now()
         clip = self.target_noise_clip
         noise = torch.tensor(self.noises[self.counters.updates], device=self.device) * self.target_policy_noise
@@ -203,15 +202,16 @@ class TD3(Continuous):
         taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))
         self.prioritize(batch, values, target)
         self.counters.updates += 1
-        actor_loss = torch.tensor(math.nan)
+        actor_loss: float | None = None
         if self.counters.updates % self.policy_delay == 0:
             q = self.critics.judge(batch.obs, self.actor.forward(batch.obs), first=True)
-            actor_loss, each = -q.mean(), torch.full_like(q, -1.0 / q.numel())
+            loss, each = -q.mean(), torch.full_like(q, -1.0 / q.numel())
 
             def backward(scale: float) -> None:
                 self.actor.backward(self.critics.slope_of_actions(each * scale))
 
-            self.descent.step_by(actor_optimizer, actor_loss, backward, ends_row=taken)
+            self.descent.step_by(actor_optimizer, loss, backward, ends_row=taken)
+            actor_loss = float(loss)
             self.critics_target.follow(self.critics, self.tau)
             self.actor_target.follow(self.actor, self.tau)
-        return torch.stack([actor_loss.cpu(), critic_loss.cpu()])
+        return actor_loss, float(critic_loss)
