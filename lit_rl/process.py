@@ -181,14 +181,14 @@ def writes_in_order() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep memory that has been freed, a gigabyte of it at most, for what is asked for next.
+    """Let the C library keep memory that has been freed, up to a gigabyte at the end of its heap, for what comes next.
 
-    glibc gives the end of its heap back at once. What lies between the layers of a network that sees images was then
-    taken anew, page by page, in every minibatch: a twelfth of an iteration of PPO on Pong. Nothing happens with another
-    C library, and where the environment says how memory is to be kept.
+    glibc gives that end back at once. What lies between the layers of a network that sees images was then taken anew,
+    page by page, in every minibatch: a twelfth of an iteration of PPO on Pong. Nothing happens with another C library,
+    and where variables of the environment (``MALLOC_...``, ``GLIBC_TUNABLES``) say how memory is to be kept.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None and not {"MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"} & set(os.environ):
+    if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_TRIM_THRESHOLD, 1 << 30)
         mallopt(_MMAP_THRESHOLD, 1 << 25)  # the most it takes: what is larger is given back still
 

@@ -6,7 +6,6 @@ Shapes: T steps of a rollout, N environments, B = T * N, A action dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -231,13 +230,14 @@ class OnPolicy(TwoWays):
         return Rollout(**vars(own), **dict(zip(("all_value", "all_advantage", "all_ret"), everywhere, strict=True)))
 
     def actor(self) -> Callable[[int], np.ndarray]:
-        """What stores the actions of a step of the coming rollout, for what is stored of it, and gives them as the
-        environments take them."""
+        """What stores the actions of a step, for what is stored of it, and gives them as the environments take them."""
         storage, sharing, policy, every = self.storage, self.sharing, self.policy, self.noise_every
         noise_np = np.ascontiguousarray(self.noises[self.counters.iterations].swapaxes(0, 1))  # [draws, N, ...]
         noise = torch.tensor(noise_np, device=self.device)
         quick = self.net.quick(len(storage.log_prob[0])) if sharing.acts_at_once else None
-        kept = self.kept = self.net.room_for_features(*storage.log_prob.shape) if sharing.acts_at_once else None
+        if storage.features is None and sharing.acts_at_once:
+            storage.features = self.net.room_for_features(*storage.log_prob.shape)
+        features = storage.features
 
         def act(t: int) -> np.ndarray:
             actions: np.ndarray = storage.action_np[t]
@@ -245,16 +245,16 @@ class OnPolicy(TwoWays):
                 actions[...] = quick(tree_map(lambda part: part[t], storage.obs_np), noise_np[t // every])
             else:
                 now = tree_map(lambda part: part[t].to(self.device), storage.obs)
-                choose = self._act if kept is None else partial(self._act, kept=kept[t])
-                storage.action[t] = sharing.act(choose, now, noise[t // every])
+                room = None if features is None else features[t]
+                storage.action[t] = sharing.act(lambda obs, drawn: self._act(obs, drawn, room), now, noise[t // every])
             taken: np.ndarray = to_env(actions, policy)  # type: ignore[arg-type]
             return taken
 
         return act
 
-    def _act(self, obs: Any, noise: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Actions [N, ...] for one step, drawn with noise [N, ...]."""
-        head, latent = self.net.actor(obs, kept)
+    def _act(self, obs: Any, noise: Tensor, room: Tensor | None) -> Tensor:
+        """Actions [N, ...] for one step, drawn with noise [N, ...]; see `ActorCritic.actor`."""
+        head, latent = self.net.actor(obs, room)
         return self.net.distribution.sample(head, self.net.log_std, latent, noise)
 
     def policy_actions(self, policy_obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -342,9 +342,10 @@ class OnPolicy(TwoWays):
 
     def judged(self, storage: RolloutStorage, group: slice) -> tuple[Tensor, Tensor]:
         """Values and log-probabilities of a rollout's actions in some environments, [B] each."""
-        obs = as_tensor(storage.flat_obs(group), self.device)
-        kept = None if self.kept is None else self.kept[:, group].flatten(0, 1)
-        return self.net.values_and_log_probs(obs, storage.flat_action(group).to(self.device), kept)
+        obs, action, features = storage.flat_obs(group), storage.flat_action(group).to(self.device), storage.features
+        if features is not None:
+            return self.net.values_and_log_probs_of(features[:, group].flatten(0, 1), obs, action)
+        return self.net.values_and_log_probs(as_tensor(obs, self.device), action)
 
     def episode_scores(self, experience: Rollout) -> list[float]:
         """The mean absolute advantage of each."""

@@ -176,7 +176,8 @@ def blame(error: Exception, given: Namespace) -> ConfigError:
         return ConfigError("trainer.accelerator: torch finds no GPU here; set trainer.accelerator: auto, or cpu.")
     gpus = re.search(r"requested gpu: (\[.*?\]).* has: (\[.*?\])", text)
     if gpus is not None:
-        return ConfigError(f"trainer.devices: asks for the GPUs {gpus[1]}; this machine has {gpus[2]}.")
+        there = "none" if gpus[2] == "[]" else gpus[2]
+        return ConfigError(f"trainer.devices: asks for the GPUs {gpus[1]}; this machine has {there}.")
     words = re.findall(r"\w+", text.lower())
     named = [key for key in vars(given) if key in words or key.rstrip("s") in words]
     key = max(named, key=lambda name: f"{name}=" in text, default=None)

@@ -112,6 +112,8 @@ class RolloutStorage:
         self.log_prob = torch.zeros((n_steps, n_envs))
         self.reward = np.zeros((n_steps, n_envs), dtype=np.float32)
         self.done = np.zeros((n_steps, n_envs), dtype=np.bool_)
+        self.features: Tensor | None = None
+        """What networks made of the observations [T, N, F], where they leave it."""
 
     def flat_obs(self, rows: slice = slice(None)) -> Any:
         """All observations of some environments, [B, ...]; a view where it can be."""
@@ -123,6 +125,6 @@ class RolloutStorage:
 
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        tensors = [*leaves(self.obs), self.action]
+        tensors = [*leaves(self.obs), self.action, *([] if self.features is None else [self.features])]
         total: int = sum(t.numel() * t.element_size() for t in tensors)
         return total + self.reward.nbytes + self.done.nbytes

@@ -116,8 +116,10 @@ class ActorCritic:
             and policy.share_features_extractor
             and _is_theirs(type(policy).extract_features)
         )
-        self.is_cnn = type(policy.features_extractor) is NatureCNN and _is_theirs(type(policy).extract_features)
+        self.is_cnn = type(policy.features_extractor) is NatureCNN
         """Whether it looks at images with SB3's own CNN, which takes them in any order of memory."""
+        self._feeds_cnn = self.is_cnn and _is_theirs(type(policy).extract_features)
+        self._scales = bool(policy.normalize_images) and is_image_space(space)
         self._mlp = type(policy.mlp_extractor) is MlpExtractor
 
     @property
@@ -135,10 +137,11 @@ class ActorCritic:
     def room_for_features(self, steps: int, n_envs: int) -> Tensor | None:
         """For what a CNN makes of a rollout's images as one acts, [T, N, F]: values need no second pass through it.
 
-        `None` where actor and critic have a CNN each, or none, and in mixed precision, which has a part in values only.
+        `None` where actor and critic have a CNN each, or none, and with mixed precision: actions are chosen in float32
+        then, and values are not.
         """
         policy, device = self.policy, self.policy.device
-        shared = self.is_cnn and policy.share_features_extractor
+        shared = self._feeds_cnn and policy.share_features_extractor
         if not shared or torch.is_autocast_enabled(device.type):
             return None
         return torch.empty(steps, n_envs, policy.features_dim, device=device)
@@ -147,7 +150,7 @@ class ActorCritic:
         if self.is_plain:
             features = obs.float().flatten(1)
             return features, features
-        if self.is_cnn and obs.dtype == torch.uint8:
+        if self._feeds_cnn:
             return self._features_of_images(obs)
         features = self.policy.extract_features(obs)
         if isinstance(features, tuple):
@@ -157,7 +160,7 @@ class ActorCritic:
     def _features_of_images(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """What SB3's CNN makes of images as SB3 gives them to it, with less memory gone through on the way."""
         policy, images = self.policy, obs.float()
-        if policy.normalize_images:
+        if self._scales:  # whole numbers, of which `images` is a copy
             images.div_(255.0)
         if torch.is_grad_enabled() and obs.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)  # the gradient takes two thirds of the time
@@ -166,17 +169,17 @@ class ActorCritic:
             return features, features
         return call(policy.pi_features_extractor, images), call(policy.vf_features_extractor, images)
 
-    def actor(self, obs: Any, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def actor(self, obs: Any, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Head and latent [B, H] for a batch of observations.
 
         Args:
             obs: the observations.
-            kept: where the features of them [B, F] are left.
+            room: where their features [B, F] are left.
         """
         obs, mask = self.without_mask(obs)
         features = self._features(obs)[0]
-        if kept is not None:
-            kept.copy_(features)
+        if room is not None:
+            room.copy_(features)
         head, latent = self._actor(features)
         return allowed(head, mask), latent
 
@@ -193,25 +196,30 @@ class ActorCritic:
         head, latent = self._actor(pi_features)
         return allowed(head, mask), latent, self._critic(vf_features)
 
-    def values_and_log_probs(self, obs: Any, action: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Values and log-probabilities [B] of actions taken for observations, however many there are, on the CPU.
+    def values_and_log_probs(self, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and log-probabilities [B] of actions taken for observations, however many there are, on the CPU."""
+        chunk = _CHUNK_OF_IMAGES if self.is_cnn else _CHUNK
+        return self._in_chunks(lambda rows: self.actor_critic(tree_map(lambda part: part[rows], obs)), action, chunk)
 
-        Args:
-            obs: the observations.
-            action: the actions.
-            kept: the features of the observations [B, F], where they are known.
-        """
+    def values_and_log_probs_of(self, features: Tensor, obs: Any, action: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for observations whose features [B, F] are known; of these only the masks are looked at."""
+        mask = self.without_mask(obs)[1]
+        mask = None if mask is None else mask.to(features.device)
+
+        def judged(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+            return self._both(features[rows], features[rows], None if mask is None else mask[rows])
+
+        return self._in_chunks(judged, action, _CHUNK)
+
+    def _in_chunks(
+        self, judged: Callable[[slice], tuple[Tensor, Tensor, Tensor]], action: Tensor, size: int
+    ) -> tuple[Tensor, Tensor]:
         values, log_probs = [], []
-        chunk = _CHUNK_OF_IMAGES if self.is_cnn and kept is None else _CHUNK
-        for start in range(0, len(action), chunk):
-            piece = slice(start, start + chunk)
-            now = tree_map(lambda part, piece=piece: part[piece], obs)
-            if kept is None:
-                head, latent, value = self.actor_critic(now)
-            else:
-                head, latent, value = self._both(kept[piece], kept[piece], self.without_mask(now)[1])
+        for start in range(0, len(action), size):
+            rows = slice(start, start + size)
+            head, latent, value = judged(rows)
             values.append(value)
-            log_probs.append(self.distribution.log_prob_entropy(head, self.log_std, latent, action[piece])[0])
+            log_probs.append(self.distribution.log_prob_entropy(head, self.log_std, latent, action[rows])[0])
         return torch.cat(values).float().cpu(), torch.cat(log_probs).float().cpu()
 
     def without_mask(self, obs: Any) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ from lit_rl.networks.quick import Quick
 from lit_rl.ops.squashed import squashed_log_prob, squashed_sample, squashed_slope
 
 _MANY, _FEW = 128, 8
-"""Rows of a batch and of a critic's part of it, from which on parts are computed by themselves."""
+"""Rows of a batch, and of the part of it that counts for a critic, from which on only that part is computed."""
 _NOT_FLAT = "they take no flat observations, or change them"
 _NOT_PLAIN = "they have layers other than linear ones and the usual activations"
 
@@ -137,8 +137,8 @@ class DenseCritics:
     def _rows_that_count(d_values: Tensor) -> list[Tensor]:
         """For each critic, the rows whose value has a slope; none if that spares less than it costs.
 
-        Where actions are worth the lowest value, each row has a slope to one critic. Few rows are no product to every
-        library, and their last bits others; on a GPU the number of rows would have to be waited for.
+        Where actions are worth the lowest value, each row has a slope to one critic. For few rows libraries have
+        another routine, whose last bits differ; on a GPU the number of rows would have to be waited for.
         """
         if d_values.dim() != 2 or d_values.device.type != "cpu" or d_values.shape[1] < _MANY:
             return []

@@ -14,7 +14,8 @@ import torch
 def capture_streams() -> dict[str, Any]:
     """State of Python's, NumPy's and torch's global generators, and of every CUDA device's once CUDA is in use.
 
-    Asking for those would begin to use it, which Lightning's Trainer does where there is a GPU.
+    Asking for those would initialise CUDA. Where there is a GPU, Lightning's Trainer has done so before it trains: a
+    run on the CPU has them in its state too there.
     """
     streams: dict[str, Any] = {
         "python": random.getstate(),

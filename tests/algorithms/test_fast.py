@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,20 +72,24 @@ def test_close_to_the_modules_of_sb3(case: str) -> None:
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("rows", [lambda q: q[0] < q[1], lambda q: q[0] == q[0], lambda q: q[0] < q[0].sort()[0][3]])
-@pytest.mark.parametrize("size", [160, 16])
+@pytest.mark.parametrize("activation", ["ReLU", "Tanh", "GELU"])
+@pytest.mark.parametrize(
+    ("size", "share", "in_parts"),
+    [(160, 80, True), (160, 10, True), (160, 3, False), (160, 160, False), (16, 8, False)],
+)
 def test_rows_without_a_slope_to_a_critic_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, rows: Callable[[torch.Tensor], torch.Tensor], size: int
+    monkeypatch: pytest.MonkeyPatch, activation: str, size: int, share: int, in_parts: bool
 ) -> None:
-    """Half of the rows each, all the first critic's, nearly all the second's; ties beside."""
-    critics = trained("SAC", 3).critics
+    """Some rows are the first critic's, the others the second's, and one is both's."""
+    kwargs = {"net_arch": [16, 16], "activation_fn": f"torch.nn.{activation}"}
+    critics = trained("SAC", 3, policy_kwargs=kwargs).critics
     generator = torch.Generator().manual_seed(1)
     action = torch.rand(size, critics._actions, generator=generator)
     obs = torch.randn(size, critics._all.layers[0].inputs - critics._actions, generator=generator)
-    values = critics.judge(obs, action)
-    first = rows(values)
+    first = critics.judge(obs, action)[0].argsort().argsort() < share
     slope = torch.stack([first, ~first]).float() * torch.randn(size, generator=generator)
     slope[:, 5] = 0.25
+    assert bool(critics._rows_that_count(slope)) is in_parts
     found = critics.slope_of_actions(slope.clone())
     monkeypatch.setattr(dense_off_policy, "_MANY", 1000)
     assert torch.equal(found, critics.slope_of_actions(slope.clone()))

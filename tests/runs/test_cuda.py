@@ -142,7 +142,7 @@ def test_a_run_goes_on_on_the_other_device(
     assert "return: mean" in done.stdout
 
 
-def test_a_run_on_the_cpu_takes_no_memory_of_a_gpu(tmp_path: Path) -> None:
+def test_a_run_on_the_cpu_allocates_nothing_on_a_gpu(tmp_path: Path) -> None:
     first = "import atexit, torch; atexit.register(lambda: print('reserved:', torch.cuda.memory_reserved()))"
     done = apart("fit", "--config", write_config(tmp_path), *CPU, cwd=tmp_path, first=first)
     assert "reserved: 0" in done.stdout
