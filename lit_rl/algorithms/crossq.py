@@ -20,6 +20,7 @@ from lit_rl.curriculum import CurriculumConfig
 from lit_rl.data.config import HindsightReplay, PrioritizedReplay
 from lit_rl.envs.config import EnvConfig
 from lit_rl.networks.renorm import renormalize_quickly
+from lit_rl.ops.gradients import times
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
@@ -131,7 +132,9 @@ class CrossQ(SAC):
         target = self.target(batch, next_values, ent_coef * next_log_prob)
         critic_loss, slope = self.critic_loss(values, target, batch.weight)
         slope = torch.cat([slope, torch.zeros_like(slope)], dim=1)  # targets are not learned from
-        taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))
+        taken = self.descent.step_by(
+            critic_optimizer, critic_loss, lambda scale: self.critics.backward(times(slope, scale))
+        )
         self.prioritize(batch, values, target)
         self.counters.updates += 1
         if self.counters.updates % self.policy_delay == 0:

@@ -23,6 +23,7 @@ from lit_rl.networks.dense_off_policy import DenseOutputs
 from lit_rl.networks.dueling import make_dueling
 from lit_rl.networks.policies import make_policy
 from lit_rl.networks.tensors import Table, within
+from lit_rl.ops.gradients import times
 from lit_rl.ops.limits import Limit, above, at_least, between
 from lit_rl.ops.schedules import ScheduleLike, as_schedule
 from lit_rl.ops.td import huber_loss, td_target
@@ -295,7 +296,7 @@ class DQN(OffPolicy):
         """One, with what `after` gives of it; its loss."""
         found = self.loss(batch, after)
         self.descent.step_by(
-            optimizer, found.loss, lambda scale: self.net.backward(found.slope * scale), self.max_grad_norm
+            optimizer, found.loss, lambda scale: self.net.backward(times(found.slope, scale)), self.max_grad_norm
         )
         self.prioritize(batch, found.value, found.target)
         self.counters.updates += 1

@@ -31,6 +31,7 @@ from lit_rl.networks.flat import FlatAdam
 from lit_rl.networks.policies import make_policy
 from lit_rl.networks.tensors import Table
 from lit_rl.ops.draws import Draws
+from lit_rl.ops.gradients import times
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
@@ -265,7 +266,9 @@ class SAC(Continuous):
         target = self.target(batch, next_values, ent_coef * next_log_prob)
         values = self.critics.forward(batch.obs, batch.action)
         critic_loss, slope = self.critic_loss(values, target, batch.weight)
-        taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))
+        taken = self.descent.step_by(
+            critic_optimizer, critic_loss, lambda scale: self.critics.backward(times(slope, scale))
+        )
         self.prioritize(batch, values, target)
         actor_loss = self.learn_actor(actor_optimizer, batch, action, log_prob, ent_coef, taken)
         if (index if self.target_update_per_call else self.counters.updates) % self.target_update_interval == 0:

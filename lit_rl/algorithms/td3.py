@@ -26,6 +26,7 @@ from lit_rl.networks.critics import Critics, Outputs
 from lit_rl.networks.dense_off_policy import DenseCritics, DenseOutputs
 from lit_rl.networks.policies import make_policy
 from lit_rl.ops.draws import Draws
+from lit_rl.ops.gradients import times
 from lit_rl.ops.limits import Limit, at_least
 from lit_rl.ops.noise import NoiseType
 from lit_rl.ops.schedules import ScheduleLike
@@ -199,7 +200,9 @@ class TD3(Continuous):
         target = td_target(batch.reward, batch.discount, next_q)
         values = self.critics.forward(batch.obs, batch.action)
         critic_loss, slope = squared_error(values, target, batch.weight)
-        taken = self.descent.step_by(critic_optimizer, critic_loss, lambda scale: self.critics.backward(slope * scale))
+        taken = self.descent.step_by(
+            critic_optimizer, critic_loss, lambda scale: self.critics.backward(times(slope, scale))
+        )
         self.prioritize(batch, values, target)
         self.counters.updates += 1
         actor_loss: float | None = None

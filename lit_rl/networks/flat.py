@@ -144,7 +144,10 @@ class Flat:
     @torch.no_grad()
     def move_towards(self, source: Flat, tau: float) -> None:
         """Take over the share `tau` of another network's parameters, as `ops.td.polyak` does."""
-        self.values.mul_(1.0 - tau).add_(source.values, alpha=tau)
+        if tau == 1.0:
+            self.values.copy_(source.values)
+        else:
+            self.values.mul_(1.0 - tau).add_(source.values, alpha=tau)
 
     def optimizer(
         self, make: Callable[[list[nn.Parameter]], optim.Optimizer], parameters: Sequence[nn.Parameter]

@@ -36,7 +36,8 @@ def squared_error(value_KB: Tensor, target_B: Tensor, weight_B: Tensor | None) -
     """
     error = value_KB - target_B
     pull = error if weight_B is None else error * weight_B
-    return (pull * error).mean(dim=1).sum(), pull * (2.0 / error.shape[1])
+    share = 1.0 / error.shape[1]
+    return torch.dot(pull.flatten(), error.flatten()) * share, pull * (2.0 * share)
 
 
 def huber_loss(value_B: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -47,10 +48,11 @@ def huber_loss(value_B: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tu
     """
     error = value_B - target_B
     pull = error.clamp(-1.0, 1.0)
-    loss = pull * error.sub_(pull, alpha=0.5)  # e^2 / 2 within 1, |e| - 1/2 beyond
+    error.sub_(pull, alpha=0.5)
     if weight_B is not None:
-        pull, loss = pull * weight_B, loss * weight_B
-    return loss.mean(), pull.mul_(1.0 / len(pull))
+        pull *= weight_B
+    pull *= 1.0 / len(pull)
+    return torch.dot(pull, error), pull  # e^2 / 2 within 1, |e| - 1/2 beyond
 
 
 @torch.no_grad()
