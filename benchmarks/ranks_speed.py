@@ -21,8 +21,13 @@ import yaml
 
 WORK = {
     "HalfCheetah-v5": {"n_envs": 8, "n_steps": 256, "batch_size": 256, "n_epochs": 10, "normalize": True},
+    "HalfCheetah-v5, 256x256": {
+        "n_envs": 8, "n_steps": 256, "batch_size": 256, "n_epochs": 10, "normalize": True,
+        "policy_kwargs": {"net_arch": [256, 256]},
+    },
     "CartPole-v1": {"n_envs": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 4, "normalize": False},
-}
+}  # fmt: skip
+SETTINGS = ("n_steps", "batch_size", "n_epochs", "policy_kwargs")
 CONTENDERS = {
     "1 rank": (),
     "2 ranks": ("--trainer.devices", "2"),
@@ -37,10 +42,10 @@ def speed(env: str, words: tuple[str, ...], iterations: int) -> float:
     config = {
         "total_timesteps": iterations * steps,
         "env": {
-            "id": env, "n_envs": work["n_envs"], "backend": "sync",
+            "id": env.split(",")[0], "n_envs": work["n_envs"], "backend": "sync",
             "normalize": {"obs": work["normalize"], "reward": work["normalize"]},
         },
-        "model": {"class_path": "PPO", "init_args": {k: work[k] for k in ("n_steps", "batch_size", "n_epochs")}},
+        "model": {"class_path": "PPO", "init_args": {k: work[k] for k in SETTINGS if k in work}},
         "checkpoint": {"every_timesteps": None},
         "trainer": {"accelerator": "cpu"},
     }  # fmt: skip

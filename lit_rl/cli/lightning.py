@@ -8,6 +8,7 @@ from lit_rl.cli.models import model_settings
 from lit_rl.cli.together import check_together, own_run
 from lit_rl.cli.variables import in_one_block, named, read_variables
 from lit_rl.errors import EXIT_OK, ConfigError
+from lit_rl.process import importing
 
 NO_MODEL = "model is missing. Name an algorithm, such as `model: {class_path: PPO}`."
 
@@ -32,7 +33,8 @@ def run_lightning(command: str, given: list[Given]) -> int:
         given = [*given, *own_run(given)]
         check_together(given)
 
-    from lit_rl.cli.fit import run  # takes seconds, which a mistake does not wait for
+    with importing():
+        from lit_rl.cli.fit import run  # takes seconds, which a mistake does not wait for
 
     return run(command, given if model is None else in_one_block(given, model))
 

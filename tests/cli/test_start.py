@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from lightning.pytorch.cli import LightningCLI
 
 from lit_rl.cli.dispatch import run_command
+from lit_rl.process import importing
 from tests.helpers.cli import environment, write_config
 
 HEAVY = ("torch", "lightning", "stable_baselines3", "jsonargparse", "matplotlib")
@@ -132,3 +134,24 @@ def test_one_parser_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SystemExit):
         run_command(["test", "--config", str(write_config(tmp_path)), "--print_config"])
     assert made == ["test"]
+
+
+_COLLECTED = """
+import atexit, gc
+from lit_rl.__main__ import main
+atexit.register(lambda: print("frozen:", gc.get_freeze_count() > 100_000, "collecting:", gc.isenabled()))
+main()
+"""
+
+
+def test_what_imports_leave_is_not_looked_through_for_garbage(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _COLLECTED, "fit", "--config", str(write_config(tmp_path)), "--pause_at", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (75, "frozen: True collecting: True"), done.stderr
+
+
+def test_a_process_that_is_not_ours_collects_as_it_did() -> None:
+    frozen = gc.get_freeze_count()
+    with importing():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == frozen
