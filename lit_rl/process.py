@@ -7,7 +7,6 @@ run ends for that, and nothing is written into a file that has got the number of
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import gc
 import io
@@ -207,6 +206,8 @@ def keep_freed_memory() -> None:
     page by page, in every minibatch: a twelfth of an iteration of PPO on Pong. Nothing happens with another C library,
     and where variables of the environment (``MALLOC_...``, ``GLIBC_TUNABLES``) say how memory is to be kept.
     """
+    import ctypes  # nothing else here needs it, and every command imports this
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         mallopt(_TRIM_THRESHOLD, 1 << 30)

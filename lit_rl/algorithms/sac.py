@@ -327,7 +327,7 @@ class SAC(Continuous):
         before, loss = log_alpha.exp(), log_alpha * slope
 
         def backward(scale: float) -> None:
-            log_ent_coef.grad = (slope * scale).reshape(1)
+            log_ent_coef.grad = times(slope, scale).reshape(1)
 
         self.descent.step_by(optimizer, loss, backward, ends_row=False)
         return before, loss

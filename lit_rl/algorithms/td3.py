@@ -211,7 +211,7 @@ class TD3(Continuous):
             loss, each = -q.mean(), torch.full_like(q, -1.0 / q.numel())
 
             def backward(scale: float) -> None:
-                self.actor.backward(self.critics.slope_of_actions(each * scale))
+                self.actor.backward(self.critics.slope_of_actions(times(each, scale)))
 
             self.descent.step_by(actor_optimizer, loss, backward, ends_row=taken)
             actor_loss = float(loss)

@@ -14,9 +14,9 @@ def gradient_norm(gradients: Sequence[Tensor]) -> float:
     return float(torch.linalg.vector_norm(whole))
 
 
-def times(slope: Tensor, scale: float) -> Tensor:
-    """A slope times what its loss is multiplied with, which is 1 but in half precision."""
-    return slope if scale == 1.0 else slope * scale
+def times(value: Tensor, scale: float) -> Tensor:
+    """A loss, or its slope, times what losses are multiplied with, which is 1 but in half precision."""
+    return value if scale == 1.0 else value * scale
 
 
 def clip_gradients(gradients: Sequence[Tensor], norm: float, max_norm: float) -> None:

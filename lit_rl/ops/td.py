@@ -59,7 +59,9 @@ def huber_loss(value_B: Tensor, target_B: Tensor, weight_B: Tensor | None) -> tu
 def polyak(sources: Iterable[Tensor], targets: Iterable[Tensor], tau: float) -> None:
     """Each target moves the share `tau` of the way to its source: ``t <- (1 - tau) t + tau s``, in place."""
     targets, sources = list(targets), list(sources)
-    if targets:
+    if targets and tau == 1.0:
+        torch._foreach_copy_(targets, sources)
+    elif targets:
         torch._foreach_mul_(targets, 1.0 - tau)
         torch._foreach_add_(targets, sources, alpha=tau)
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lit_rl.errors import Diverged
 from lit_rl.networks.actor_critic import ActorCritic, Slope
-from lit_rl.ops.gradients import clip_gradients, gradient_norm
+from lit_rl.ops.gradients import clip_gradients, gradient_norm, times
 from lit_rl.ranks.group import Ranks
 from lit_rl.state.records import Counters
 from lit_rl.training.sharing import InPieces, Piece, S, Whole, flatten_gradient, spread_gradient
@@ -64,8 +64,7 @@ class Descent:
         parameters = parameters_of(optimizer)
 
         def backward(scale: float) -> None:
-            scaled = loss if scale == 1.0 else loss * scale
-            torch.autograd.backward(scaled, retain_graph=retain, inputs=parameters)
+            torch.autograd.backward(times(loss, scale), retain_graph=retain, inputs=parameters)
 
         return self.step_by(optimizer, loss.detach(), backward, max_norm, ends_row)
 
